@@ -1,0 +1,81 @@
+/* The sandbox: after confine_seal() the helper can do what its twelve system
+ * calls allow to the descriptors it holds, and nothing else.
+ *
+ * Two halves, because the settle threads must be born inside what every thread
+ * has for itself (capabilities, ids, namespaces, Landlock) and before what
+ * forbids new threads (NPROC, seccomp):
+ *
+ *     confine_enter()       stages "descriptors" to "mdwe", one thread
+ *     ... the settle threads are started ...
+ *     confine_seal()        stages "limits" and "seccomp", all threads
+ *
+ * Each stage ends as one line of the report. A stage that fails ends the
+ * start, unless the mode is BEST_EFFORT: then it is reported and left out.
+ *
+ * Nothing outside this folder knows seccomp, Landlock or a namespace. */
+#pragma once
+
+#include <fcntl.h>
+#include <stddef.h>
+#include <stdbool.h>
+#include <sys/types.h>
+
+enum confine_mode {
+    CONFINE_ENFORCE,     /* a stage that fails is fatal */
+    CONFINE_BEST_EFFORT, /* it is reported and left out */
+    CONFINE_LOG,         /* as ENFORCE, but seccomp only logs (for porting) */
+};
+
+/* What the sandbox must know of the program that it closes in. */
+struct confine_plan {
+    enum confine_mode mode;
+
+    /* Descriptors to keep open besides 0, 1 and 2; any order. Borrowed. Standard
+     * input and output are put on /dev/null, standard error is kept. */
+    const int *keep;
+    size_t keep_count;
+
+    /* Descriptor numbers from here on are refused by the kernel (RLIMIT_NOFILE). */
+    size_t descriptor_limit;
+
+    /* Who to become where started as root. */
+    uid_t uid;
+    gid_t gid;
+
+    /* Arguments that the filter pins. The settle threads' ends of their
+     * sockets are the only ones on which recvmsg may wait. */
+    int epoll;
+    const int *settle_sockets;
+    size_t settle_socket_count;
+
+    /* The only two pointers that statx and F_OFD_SETLK may be given; both lie
+     * in read-only memory, so their contents are as fixed as the numbers. */
+    const char *empty_path;
+    const struct flock *unlock_all;
+};
+
+enum confine_outcome {
+    CONFINE_PENDING, /* not reached yet */
+    CONFINE_DONE,
+    CONFINE_PARTLY,  /* what the kernel or the container allowed; see detail */
+    CONFINE_FAILED,
+};
+
+#define CONFINE_MAX_STAGES 12
+
+struct confine_report {
+    struct {
+        const char *name;
+        enum confine_outcome outcome;
+        char detail[80]; /* "user mount net ipc uts cgroup", "12 calls", "EPERM: ..." */
+    } stages[CONFINE_MAX_STAGES];
+    size_t count;
+};
+
+/* Both return 0 or -errno, with the stage that failed last in the report. */
+int confine_enter(const struct confine_plan *plan, struct confine_report *report);
+int confine_seal(const struct confine_plan *plan, struct confine_report *report);
+
+/* One line, "descriptors ids capabilities namespaces(user mount net) ...", with
+ * what was left out marked, for the ready line. Cuts off at `size`. */
+void confine_describe(const struct confine_report *report, char *text, size_t size);

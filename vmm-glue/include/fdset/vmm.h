@@ -1,0 +1,152 @@
+/* libfdset for emulators: open disks without seeing a path.
+ *
+ * A VMM asks fdset-helper to open "/dev/fdset/N" and gets a descriptor, which
+ * is called a lease. It closes it with fdset_close(), and the helper knows.
+ *
+ *     struct fdset_vmm *vmm;
+ *     if (fdset_vmm_spawn(&vmm, NULL) < 0)
+ *         errx(1, "%s", fdset_error_text());
+ *     int fd = fdset_open(vmm, "/dev/fdset/1", O_RDWR | O_CLOEXEC);
+ *     if (fd < 0)
+ *         errx(1, "%s", fdset_error_text());
+ *     ...
+ *     fdset_close(vmm, fd);
+ *     fdset_vmm_free(vmm);
+ *
+ * Errors: functions that return int give 0 or more on success and a negative
+ * errno on failure; fdset_error_text() has the sentence for people.
+ *
+ * Threads: all functions may be called from any thread, on the same object
+ * too, but for fdset_vmm_free(), which must be the last call on its object.
+ *
+ * Fork: after fork(2) the object belongs to the parent. In a child that did
+ * not exec, fdset_open() fails with -ESTALE and fdset_close() only closes the
+ * child's own copy: the parent's leases stay the parent's. The child may call
+ * fdset_vmm_free() and attach anew.
+ *
+ * If the helper dies, descriptors already given stay good, and every later
+ * open fails at once with -ECONNRESET. */
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* A connection in the VMM's role. */
+struct fdset_vmm;
+
+/* A descriptor for a spawned helper to start with: as if a manager had added
+ * it with lifetime KEEP. */
+struct fdset_initial {
+    int fd;             /* borrowed: the helper gets a duplicate */
+    int set;            /* 0..INT_MAX */
+    const char *opaque; /* label, at most 255 bytes; NULL for none */
+};
+
+/* How to spawn a helper. Zero-initialise, then set what matters; a field that
+ * stays zero or NULL means the default. */
+struct fdset_spawn_options {
+    /* The helper's program. Default: $FDSET_HELPER, else the one that was
+     * installed with this library. */
+    const char *helper;
+
+    /* What the VMM is called in the manager's tables. Default: the program's
+     * name (comm). At most 63 bytes. */
+    const char *name;
+
+    /* Where the helper listens for managers, a path for a new socket with mode
+     * 0600. Default: nowhere. */
+    const char *manage_path;
+
+    /* A socket for a manager, listening or connected, that the helper inherits.
+     * Borrowed. 0 or -1: none (so it cannot be descriptor 0). */
+    int manage_fd;
+
+    /* Sets to start with. Borrowed. */
+    const struct fdset_initial *initial;
+    size_t initial_count;
+
+    /* Further options for the helper's command line, ended by NULL. */
+    const char *const *arguments;
+};
+
+/* Starts a helper that serves this VMM and ends with it, and attaches to it.
+ * `options` may be NULL. The caller's size does not matter: its memory is not
+ * copied (vfork). Returns when the helper is locked into its sandbox.
+ *
+ * -ENOENT or -EACCES where the helper cannot be executed; -EPROTO or
+ * -ECONNRESET where it ended before it was ready (its own message is on
+ * stderr); -EINVAL for options it could not have taken. */
+int fdset_vmm_spawn(struct fdset_vmm **vmm, const struct fdset_spawn_options *options);
+
+/* Attaches to a helper over a connected SOCK_SEQPACKET socket, such as one
+ * that a manager let this process inherit. Consumes `socket`, also on failure.
+ * `name` as in fdset_spawn_options, may be NULL. */
+int fdset_vmm_attach_fd(struct fdset_vmm **vmm, int socket, const char *name);
+
+/* Attaches to a helper's VMM socket by path. */
+int fdset_vmm_attach_path(struct fdset_vmm **vmm, const char *path, const char *name);
+
+/* Hangs up, which ends all leases that this object has, and frees it. The
+ * descriptors that were opened stay open; they are the caller's to close, by
+ * close(2). A spawned helper ends and is waited for. NULL is allowed. */
+void fdset_vmm_free(struct fdset_vmm *vmm);
+
+/* The process id of a spawned helper, or -1 where this object attached. */
+pid_t fdset_vmm_helper_pid(const struct fdset_vmm *vmm);
+
+/* Stands in for open(2). `path` is "/dev/fdset/N", `flags` are open(2) flags.
+ * How a member is chosen is told in fdset.proto, message Open. O_TRUNC, and
+ * O_CREAT with O_EXCL, truncate the file unless the manager forbade it. The
+ * descriptor is close-on-exec exactly if O_CLOEXEC is in `flags`.
+ *
+ * Returns the descriptor, to be closed by fdset_close(), or -errno: -EINVAL
+ * (path), -ENOENT (no such set), -EACCES (no member of this mode), -EBUSY,
+ * -EMFILE (this process's own descriptor limit), -ENOSPC (the helper's),
+ * -ECONNRESET (the helper has gone), ... */
+int fdset_open(struct fdset_vmm *vmm, const char *path, int flags);
+
+/* One open among several. */
+struct fdset_open_request {
+    const char *path;
+    int flags;
+    int fd; /* filled in: the descriptor, or -errno */
+};
+
+/* Opens several at once, in one exchange per 250. Each has its own result in
+ * requests[i].fd. Returns how many succeeded, or -errno where the exchange
+ * itself failed; then none is open and every requests[i].fd is that error.
+ * fdset_error_text() tells of the last one that failed. */
+int fdset_open_many(struct fdset_vmm *vmm, struct fdset_open_request *requests, size_t count);
+
+/* Stands in for close(2): closes `fd` and, if it is a lease of this object,
+ * tells the helper. A descriptor that is no lease is just closed, so that an
+ * emulator can use it everywhere. Returns what close(2) did, as 0 or -errno. */
+int fdset_close(struct fdset_vmm *vmm, int fd);
+
+/* For those who stand in for dup(2) and exec(2) too, such as a preload shim.
+ *
+ * fdset_lease() is the lease that `fd` is, or 0. fdset_duplicated() says that
+ * `copy` is a duplicate of `fd`, so that the helper is told only when both are
+ * closed. fdset_forget() takes `fd` out of the books as closed without closing
+ * it, for a caller that is about to close it by other means (dup2, close_range). */
+uint32_t fdset_lease(struct fdset_vmm *vmm, int fd);
+int fdset_duplicated(struct fdset_vmm *vmm, int fd, int copy);
+void fdset_forget(struct fdset_vmm *vmm, int fd);
+
+/* The socket to the helper: for those who must not close it, and to poll for
+ * the helper's end (POLLHUP). Borrowed; do not read from it. */
+int fdset_vmm_socket(const struct fdset_vmm *vmm);
+
+/* What went wrong in the last call that failed in this thread, one sentence,
+ * from the helper where it knew. Never NULL; valid until this thread's next
+ * call. Shared with <fdset/manager.h>. */
+const char *fdset_error_text(void);
+
+#ifdef __cplusplus
+}
+#endif
