@@ -113,6 +113,8 @@ int packet_send(int socket, const uint8_t *bytes, size_t length, const int *desc
     if (count > 0) {
         header.msg_control = control.bytes;
         header.msg_controllen = CMSG_SPACE(sizeof(int) * count);
+        /* The padding behind an odd number of descriptors goes to the kernel too. */
+        memset(control.bytes, 0, header.msg_controllen);
         struct cmsghdr *block = CMSG_FIRSTHDR(&header);
         block->cmsg_level = SOL_SOCKET;
         block->cmsg_type = SCM_RIGHTS;
