@@ -23,6 +23,7 @@
 #ifdef __cplusplus
 extern "C" {
 #endif
+#pragma GCC visibility push(default)
 
 /* A connection in the manager's or the observer's role. */
 struct fdset_manager;
@@ -125,7 +126,7 @@ struct fdset_member_info {
 struct fdset_info {
     int set;
     enum fdset_lifetime lifetime;
-    bool orphaned; /* the connection that made it has ended */
+    bool orphaned;                     /* the connection that made it has ended */
     struct fdset_member_info *members; /* oldest first */
     size_t member_count;
 };
@@ -150,6 +151,7 @@ void fdset_listing_free(struct fdset_listing *listing);
 /* As in <fdset/vmm.h>. */
 const char *fdset_error_text(void);
 
+#pragma GCC visibility pop
 #ifdef __cplusplus
 }
 #endif

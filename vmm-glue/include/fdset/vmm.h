@@ -35,6 +35,7 @@
 #ifdef __cplusplus
 extern "C" {
 #endif
+#pragma GCC visibility push(default)
 
 /* A connection in the VMM's role. */
 struct fdset_vmm;
@@ -147,6 +148,7 @@ int fdset_vmm_socket(const struct fdset_vmm *vmm);
  * call. Shared with <fdset/manager.h>. */
 const char *fdset_error_text(void);
 
+#pragma GCC visibility pop
 #ifdef __cplusplus
 }
 #endif

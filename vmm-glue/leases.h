@@ -1,0 +1,53 @@
+/* Which of this process's descriptors are leases: a table from descriptor
+ * number to lease. A lease has one copy, and one more for each dup(2) that
+ * the caller told of; it is over when the last copy is closed.
+ *
+ * Two threads that race for a number (one closes it, the other gets it from
+ * the kernel at once) never see each other's lease, as long as a slot is
+ * cleared before the real close: leases_take(), close(2), leases_end().
+ *
+ * Thread-safe. A slot whose descriptor was closed behind the library's back
+ * is noticed when the number comes again: its lease is then `stale`. */
+#pragma once
+
+#include <pthread.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* One lease, counted. */
+struct lease {
+    uint32_t id;
+    uint32_t copies;
+    struct lease *next; /* among the spare ones */
+};
+
+struct leases {
+    pthread_mutex_t lock;
+    struct lease **slots; /* by descriptor number */
+    size_t size;
+    struct lease *spare; /* used before, so that an open need not allocate */
+};
+
+void leases_init(struct leases *leases);
+
+/* Frees the table. The descriptors are the caller's. */
+void leases_destroy(struct leases *leases);
+
+/* Enters `fd` as the first copy of lease `id`. `stale` gets the lease that
+ * ended by this, or 0. Returns 0 or -ENOMEM. */
+int leases_put(struct leases *leases, int fd, uint32_t id, uint32_t *stale);
+
+/* Enters `copy` as one more copy of what `fd` is: a lease or none. `stale` as
+ * above. Returns 0 or -ENOMEM. */
+int leases_share(struct leases *leases, int fd, int copy, uint32_t *stale);
+
+/* Clears the slot of `fd`. Returns its copy, for leases_end(), or NULL where
+ * `fd` is no lease. */
+struct lease *leases_take(struct leases *leases, int fd);
+
+/* A taken copy has been closed. Returns the lease's id if it was the last one
+ * and the helper is to be told, else 0. */
+uint32_t leases_end(struct leases *leases, struct lease *lease);
+
+/* The lease that `fd` is, or 0. */
+uint32_t leases_find(struct leases *leases, int fd);

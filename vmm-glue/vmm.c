@@ -1,0 +1,357 @@
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <fdset/vmm.h>
+
+#include "connection.h"
+#include "failure.h"
+#include "leases.h"
+#include "process.h"
+
+/* fdset.proto, message OpenMany. */
+#define OPENS_PER_PACKET 250
+
+/* No path that the helper takes comes near this. */
+#define LONGEST_PATH 255
+
+struct fdset_vmm {
+    struct connection connection;
+    struct leases leases;
+    struct helper helper;
+};
+
+/* ------------------------------------------------------- beginning and end */
+
+/* Consumes `socket`. On success `vmm` gets an object without a helper. */
+static int vmm_new(struct fdset_vmm **vmm, int socket, const char *name) {
+    struct fdset_vmm *new = calloc(1, sizeof(*new));
+    if (!new) {
+        close(socket);
+        return fail(ENOMEM, "out of memory");
+    }
+    int error = connection_open(&new->connection, socket, FDSET__V1__ROLE__ROLE_VMM, name);
+    if (error) {
+        free(new);
+        return error;
+    }
+    leases_init(&new->leases);
+    new->helper = (struct helper){-1, -1, false};
+    *vmm = new;
+    return 0;
+}
+
+int fdset_vmm_spawn(struct fdset_vmm **vmm, const struct fdset_spawn_options *options) {
+    static const struct fdset_spawn_options defaults;
+    struct helper helper;
+    char status[80], reason[256];
+    int socket;
+    *vmm = NULL;
+    if (!options)
+        options = &defaults;
+    int error = helper_start(&helper, options, &socket);
+    if (error)
+        return error;
+    error = vmm_new(vmm, socket, options->name);
+    if (!error) {
+        (*vmm)->helper = helper;
+        return 0;
+    }
+    snprintf(reason, sizeof(reason), "%s", fdset_error_text());
+    helper_wait(&helper, status, sizeof(status));
+    return fail(-error, "the helper %s before it was ready (%s)", status, reason);
+}
+
+int fdset_vmm_attach_fd(struct fdset_vmm **vmm, int socket, const char *name) {
+    *vmm = NULL;
+    return vmm_new(vmm, socket, name);
+}
+
+int fdset_vmm_attach_path(struct fdset_vmm **vmm, const char *path, const char *name) {
+    *vmm = NULL;
+    int socket = connection_dial(path);
+    return socket < 0 ? socket : vmm_new(vmm, socket, name);
+}
+
+void fdset_vmm_free(struct fdset_vmm *vmm) {
+    if (!vmm)
+        return;
+    connection_close(&vmm->connection);
+    if (connection_foreign(&vmm->connection) || vmm->helper.lingers)
+        helper_forget(&vmm->helper);
+    else
+        helper_wait(&vmm->helper, NULL, 0);
+    leases_destroy(&vmm->leases);
+    free(vmm);
+}
+
+pid_t fdset_vmm_helper_pid(const struct fdset_vmm *vmm) {
+    return vmm->helper.pid;
+}
+
+int fdset_vmm_socket(const struct fdset_vmm *vmm) {
+    return vmm->connection.socket;
+}
+
+/* ------------------------------------------------------------------ leases */
+
+static void tell_closed(struct fdset_vmm *vmm, uint32_t lease) {
+    if (lease)
+        connection_tell_closed(&vmm->connection, &lease, 1);
+}
+
+/* What open(2) does by O_TRUNC: nothing where it is not a regular file. */
+static int truncate_regular(int fd) {
+    struct stat status;
+    int result;
+    do {
+        result = ftruncate(fd, 0);
+    } while (result < 0 && errno == EINTR);
+    if (result == 0)
+        return 0;
+    int error = errno;
+    if (error == EINVAL && fstat(fd, &status) == 0 && !S_ISREG(status.st_mode))
+        return 0;
+    return fail(error, "the file was opened but cannot be truncated: %m");
+}
+
+/* Makes a received descriptor what the caller asked for. */
+static int lease_prepare(struct fdset_vmm *vmm, const Fdset__V1__Opened *opened, int fd,
+                         int flags) {
+    if (opened->truncate) {
+        int error = truncate_regular(fd);
+        if (error)
+            return error;
+    }
+    /* It arrived with FD_CLOEXEC. */
+    if (!(flags & O_CLOEXEC) && fcntl(fd, F_SETFD, 0) < 0)
+        return fail(errno, "cannot clear FD_CLOEXEC: %m");
+    uint32_t stale;
+    if (leases_put(&vmm->leases, fd, opened->lease, &stale) < 0)
+        return fail(ENOMEM, "out of memory");
+    tell_closed(vmm, stale);
+    return 0;
+}
+
+/* Consumes `fd`. Returns it, as the caller's lease, or -errno. */
+static int lease_accept(struct fdset_vmm *vmm, const Fdset__V1__Opened *opened, int fd, int flags) {
+    int error = lease_prepare(vmm, opened, fd, flags);
+    if (!error)
+        return fd;
+    close(fd);
+    tell_closed(vmm, opened->lease);
+    return error;
+}
+
+/* ------------------------------------------------------------------- open */
+
+static int path_check(const char *path) {
+    if (!path)
+        return fail(EFAULT, "no path is given");
+    if (strlen(path) > LONGEST_PATH)
+        return fail(EINVAL, "the path is not /dev/fdset/NUMBER: it has %zu bytes", strlen(path));
+    return 0;
+}
+
+int fdset_open(struct fdset_vmm *vmm, const char *path, int flags) {
+    Fdset__V1__Open open = FDSET__V1__OPEN__INIT;
+    Fdset__V1__Request request = REQUEST(open = &open, OPEN);
+    struct connection *connection = &vmm->connection;
+    int error = path_check(path);
+    if (error)
+        return error;
+    open.path = (char *)path;
+    open.flags = (uint32_t)flags;
+    error = connection_call(connection, &request, NULL, 0, FDSET__V1__REPLY__BODY_OPENED);
+    if (error)
+        return error;
+
+    Fdset__V1__Opened opened = *connection->reply->opened;
+    int fd = -1;
+    error = connection_check_descriptors(connection, 1);
+    if (!error)
+        fd = packet_descriptors_take(&connection->descriptors, 0);
+    connection_release(connection);
+    if (!error)
+        return lease_accept(vmm, &opened, fd, flags);
+    tell_closed(vmm, opened.lease);
+    return error;
+}
+
+/* -------------------------------------------------------------- open_many */
+
+/* One packet's worth of opens, and what became of them. */
+struct batch {
+    size_t count;
+    Fdset__V1__Open opens[OPENS_PER_PACKET];
+    Fdset__V1__Open *pointers[OPENS_PER_PACKET];
+    Fdset__V1__Opened opened[OPENS_PER_PACKET]; /* lease 0: refused */
+    uint32_t leases[OPENS_PER_PACKET];
+};
+
+/* Takes as many requests from the front as fit in a packet; stops at one whose
+ * path cannot be sent. */
+static void batch_fill(struct batch *batch, const struct fdset_open_request *requests,
+                       size_t count) {
+    size_t bytes = 64; /* for the request around them */
+    batch->count = 0;
+    while (batch->count < count && batch->count < OPENS_PER_PACKET) {
+        Fdset__V1__Open *open = &batch->opens[batch->count];
+        const struct fdset_open_request *request = &requests[batch->count];
+        if (!request->path || strlen(request->path) > LONGEST_PATH)
+            break;
+        fdset__v1__open__init(open);
+        open->path = (char *)request->path;
+        open->flags = (uint32_t)request->flags;
+        bytes += fdset__v1__open__get_packed_size(open) + 4;
+        if (bytes > PACKET_MAX_BYTES)
+            break;
+        batch->pointers[batch->count++] = open;
+    }
+}
+
+/* Reads the results into batch->opened and requests[].fd. Returns how many
+ * descriptors should have come with them, or -errno. */
+static int batch_read(struct batch *batch, const Fdset__V1__OpenedMany *many,
+                      struct fdset_open_request *requests) {
+    int succeeded = 0;
+    if (many->n_results != batch->count)
+        return fail(EPROTO, "fdset-helper answered %zu opens where %zu were asked", many->n_results,
+                    batch->count);
+    for (size_t i = 0; i < batch->count; i++) {
+        const Fdset__V1__OpenedMany__Result *result = many->results[i];
+        batch->opened[i].lease = 0;
+        if (result->outcome_case == FDSET__V1__OPENED_MANY__RESULT__OUTCOME_OPENED &&
+            result->opened->lease) {
+            batch->opened[i] = *result->opened;
+            batch->leases[succeeded++] = result->opened->lease;
+        } else if (result->outcome_case == FDSET__V1__OPENED_MANY__RESULT__OUTCOME_ERROR) {
+            requests[i].fd = fail(result->error->error_number, "%s", result->error->text);
+        } else {
+            requests[i].fd = fail(EPROTO, "fdset-helper left an open without an answer");
+        }
+    }
+    return succeeded;
+}
+
+/* The exchange of one packet. On success requests[].fd of those that worked are
+ * descriptors that are not leases yet. */
+static int batch_exchange(struct fdset_vmm *vmm, struct batch *batch,
+                          struct fdset_open_request *requests) {
+    Fdset__V1__OpenMany many = FDSET__V1__OPEN_MANY__INIT;
+    Fdset__V1__Request request = REQUEST(open_many = &many, OPEN_MANY);
+    struct connection *connection = &vmm->connection;
+    many.n_opens = batch->count;
+    many.opens = batch->pointers;
+    int error = connection_call(connection, &request, NULL, 0, FDSET__V1__REPLY__BODY_OPENED_MANY);
+    if (error)
+        return error;
+
+    size_t next = 0;
+    int succeeded = batch_read(batch, connection->reply->opened_many, requests);
+    error = succeeded < 0 ? succeeded : connection_check_descriptors(connection, (size_t)succeeded);
+    for (size_t i = 0; !error && i < batch->count; i++)
+        if (batch->opened[i].lease)
+            requests[i].fd = packet_descriptors_take(&connection->descriptors, next++);
+    connection_release(connection);
+    if (error && succeeded > 0)
+        connection_tell_closed(connection, batch->leases, (size_t)succeeded);
+    return error;
+}
+
+/* Opens what fits in a packet from the front. Returns how many it has dealt
+ * with, or -errno where the exchange failed. */
+static int open_some(struct fdset_vmm *vmm, struct batch *batch,
+                     struct fdset_open_request *requests, size_t count) {
+    batch_fill(batch, requests, count);
+    if (batch->count == 0) {
+        requests[0].fd = path_check(requests[0].path);
+        return 1;
+    }
+    int error = batch_exchange(vmm, batch, requests);
+    if (error)
+        return error;
+    for (size_t i = 0; i < batch->count; i++) {
+        struct fdset_open_request *request = &requests[i];
+        if (batch->opened[i].lease)
+            request->fd = lease_accept(vmm, &batch->opened[i], request->fd, request->flags);
+        else if (request->fd == -EAGAIN)
+            /* The member is being settled, and only a single open waits for that. */
+            request->fd = fdset_open(vmm, request->path, request->flags);
+    }
+    return (int)batch->count;
+}
+
+static int open_many_failed(struct fdset_vmm *vmm, struct fdset_open_request *requests,
+                            size_t count, size_t done, int error) {
+    for (size_t i = 0; i < count; i++) {
+        if (i < done && requests[i].fd >= 0)
+            fdset_close(vmm, requests[i].fd);
+        requests[i].fd = error;
+    }
+    return error;
+}
+
+int fdset_open_many(struct fdset_vmm *vmm, struct fdset_open_request *requests, size_t count) {
+    size_t done = 0;
+    int succeeded = 0;
+    if (count > INT_MAX)
+        return fail(E2BIG, "more opens than can be counted");
+    struct batch *batch = malloc(sizeof(*batch));
+    if (!batch)
+        return open_many_failed(vmm, requests, count, 0, fail(ENOMEM, "out of memory"));
+    while (done < count) {
+        int result = open_some(vmm, batch, requests + done, count - done);
+        if (result < 0) {
+            free(batch);
+            return open_many_failed(vmm, requests, count, done, result);
+        }
+        done += (size_t)result;
+    }
+    free(batch);
+    for (size_t i = 0; i < count; i++)
+        succeeded += requests[i].fd >= 0;
+    return succeeded;
+}
+
+/* ------------------------------------------------------------------ close */
+
+static int close_plainly(int fd) {
+    return close(fd) < 0 ? fail(errno, "cannot close descriptor %d: %m", fd) : 0;
+}
+
+int fdset_close(struct fdset_vmm *vmm, int fd) {
+    struct lease *lease = NULL;
+    if (!connection_foreign(&vmm->connection))
+        lease = leases_take(&vmm->leases, fd);
+    int result = close_plainly(fd);
+    if (lease)
+        tell_closed(vmm, leases_end(&vmm->leases, lease));
+    return result;
+}
+
+uint32_t fdset_lease(struct fdset_vmm *vmm, int fd) {
+    return connection_foreign(&vmm->connection) ? 0 : leases_find(&vmm->leases, fd);
+}
+
+int fdset_duplicated(struct fdset_vmm *vmm, int fd, int copy) {
+    uint32_t stale;
+    if (connection_foreign(&vmm->connection))
+        return 0;
+    int error = leases_share(&vmm->leases, fd, copy, &stale);
+    tell_closed(vmm, stale);
+    return error ? fail(-error, "cannot keep count of descriptor %d: %m", copy) : 0;
+}
+
+void fdset_forget(struct fdset_vmm *vmm, int fd) {
+    if (connection_foreign(&vmm->connection))
+        return;
+    struct lease *lease = leases_take(&vmm->leases, fd);
+    if (lease)
+        tell_closed(vmm, leases_end(&vmm->leases, lease));
+}
