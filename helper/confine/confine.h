@@ -12,12 +12,17 @@
  * Each stage ends as one line of the report. A stage that fails ends the
  * start, unless the mode is BEST_EFFORT: then it is reported and left out.
  *
+ * What the caller must have done before confine_enter(): descriptors 0, 1 and
+ * 2 are open (a received descriptor that became 2 would get the log lines),
+ * SIGPIPE is ignored, the socket for sd_notify is connected. Before
+ * confine_seal(): all memory is taken, all locales and libraries are loaded.
+ *
  * Nothing outside this folder knows seccomp, Landlock or a namespace. */
 #pragma once
 
 #include <fcntl.h>
-#include <stddef.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <sys/types.h>
 
 enum confine_mode {
@@ -25,6 +30,9 @@ enum confine_mode {
     CONFINE_BEST_EFFORT, /* it is reported and left out */
     CONFINE_LOG,         /* as ENFORCE, but seccomp only logs (for porting) */
 };
+
+/* How many events epoll_pwait may be asked for; no other number is let through. */
+#define CONFINE_EPOLL_EVENTS 64
 
 /* What the sandbox must know of the program that it closes in. */
 struct confine_plan {
@@ -35,15 +43,17 @@ struct confine_plan {
     const int *keep;
     size_t keep_count;
 
-    /* Descriptor numbers from here on are refused by the kernel (RLIMIT_NOFILE). */
+    /* Descriptor numbers from here on are refused by the kernel (RLIMIT_NOFILE).
+     * At most the hard limit, which nobody but CAP_SYS_RESOURCE can raise. */
     size_t descriptor_limit;
 
-    /* Who to become where started as root. */
+    /* Who to become where started as root; not 0. */
     uid_t uid;
     gid_t gid;
 
     /* Arguments that the filter pins. The settle threads' ends of their
-     * sockets are the only ones on which recvmsg may wait. */
+     * sockets are the only ones on which recvmsg may wait. These descriptors
+     * and 0 to 2 can never be closed, so the numbers stay what they are. */
     int epoll;
     const int *settle_sockets;
     size_t settle_socket_count;
@@ -57,25 +67,32 @@ struct confine_plan {
 enum confine_outcome {
     CONFINE_PENDING, /* not reached yet */
     CONFINE_DONE,
-    CONFINE_PARTLY,  /* what the kernel or the container allowed; see detail */
+    CONFINE_PARTLY, /* what the kernel or the container allowed; see detail */
     CONFINE_FAILED,
 };
 
 #define CONFINE_MAX_STAGES 12
 
-struct confine_report {
-    struct {
-        const char *name;
-        enum confine_outcome outcome;
-        char detail[80]; /* "user mount net ipc uts cgroup", "12 calls", "EPERM: ..." */
-    } stages[CONFINE_MAX_STAGES];
-    size_t count;
+struct confine_stage {
+    const char *name;
+    enum confine_outcome outcome;
+    char detail[128]; /* "user mount net ipc uts cgroup", "12 calls", "unshare: EPERM; ..." */
 };
 
-/* Both return 0 or -errno, with the stage that failed last in the report. */
+struct confine_report {
+    struct confine_stage stages[CONFINE_MAX_STAGES];
+    size_t count;
+
+    /* Set where the helper lives in a user namespace that knows its own id
+     * only: SO_PEERCRED then shows every other uid, root too, as 65534. */
+    bool other_users_unknown;
+};
+
+/* Both return 0 or -errno, with the stage that failed last in the report.
+ * confine_enter() clears the report, confine_seal() goes on with it. */
 int confine_enter(const struct confine_plan *plan, struct confine_report *report);
 int confine_seal(const struct confine_plan *plan, struct confine_report *report);
 
-/* One line, "descriptors ids capabilities namespaces(user mount net) ...", with
- * what was left out marked, for the ready line. Cuts off at `size`. */
+/* One line, "descriptors namespaces(user mount net) ... mdwe(partly: ...)", for
+ * the ready line. Cuts off at `size`, which is not 0. */
 void confine_describe(const struct confine_report *report, char *text, size_t size);

@@ -1,0 +1,84 @@
+/* What descriptors we hold, and how many processes, files and numbers more. */
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "stage.h"
+
+/* The lowest kept number that is at least `from`, or INT_MAX. */
+static int next_kept(const struct confine_plan *plan, int from) {
+    int next = INT_MAX;
+
+    for (size_t i = 0; i < plan->keep_count; i++)
+        if (plan->keep[i] >= from && plan->keep[i] < next)
+            next = plan->keep[i];
+    return next;
+}
+
+static int close_all_but_kept(const struct confine_plan *plan) {
+    for (int from = STDERR_FILENO + 1, kept; from < INT_MAX; from = kept + 1) {
+        kept = next_kept(plan, from);
+        if (kept > from && close_range(from, kept - 1, 0) < 0)
+            return -errno;
+        if (kept == INT_MAX)
+            break;
+    }
+    return 0;
+}
+
+/* Holds after it: nothing is open but 0 and 1 on /dev/null, 2, and what the
+ * plan keeps. A descriptor that was passed on by mistake (a directory of the
+ * host above all: it would outlast the change of root) is gone.
+ * Must not have happened before: the change of root. */
+int descriptors_stage(struct confinement *confinement, struct confine_stage *stage) {
+    int result = close_all_but_kept(confinement->plan);
+    int null;
+
+    if (result < 0)
+        return stage_failed(stage, result, "close_range", "it needs Linux 5.9");
+    null = open("/dev/null", O_RDWR | O_CLOEXEC);
+    if (null < 0)
+        return stage_failed(stage, -errno, "open(/dev/null)", "give the helper a /dev/null");
+    if (dup2(null, STDIN_FILENO) < 0 || dup2(null, STDOUT_FILENO) < 0)
+        return stage_failed(stage, -errno, "dup2", "descriptors 0 to 2 must be allowed");
+    if (null > STDERR_FILENO)
+        close(null);
+    return 0;
+}
+
+static int limit_set(int resource, rlim_t value) {
+    struct rlimit limit = {value, value};
+    return setrlimit(resource, &limit) < 0 ? -errno : 0;
+}
+
+/* Holds after it: no process or thread can be started, no file be written to
+ * beyond its beginning, no core be dumped, no more descriptors be received than
+ * planned: what does not fit, the kernel drops and says so (MSG_CTRUNC).
+ * Must not have happened before: nothing; the settle threads must run already. */
+int limits_stage(struct confinement *confinement, struct confine_stage *stage) {
+    struct stat log;
+    /* Log lines to a regular file are writes like any others, and the signal
+     * that comes with the refusal is deadly. */
+    bool log_is_file = fstat(STDERR_FILENO, &log) == 0 && S_ISREG(log.st_mode);
+    size_t descriptors = confinement->plan->descriptor_limit;
+    int result;
+
+    if ((result = limit_set(RLIMIT_CORE, 0)) < 0)
+        return stage_failed(stage, result, "RLIMIT_CORE", "allow setrlimit");
+    if (!log_is_file && (result = limit_set(RLIMIT_FSIZE, 0)) < 0)
+        return stage_failed(stage, result, "RLIMIT_FSIZE", "allow setrlimit");
+    if ((result = limit_set(RLIMIT_NPROC, 0)) < 0)
+        return stage_failed(stage, result, "RLIMIT_NPROC", "allow setrlimit");
+    if ((result = limit_set(RLIMIT_NOFILE, descriptors)) < 0)
+        return stage_failed(stage, result, "RLIMIT_NOFILE",
+                            "raise the hard limit (LimitNOFILE=, ulimit -Hn)");
+    if (log_is_file)
+        return stage_partly(stage, "%zu descriptors, but files may grow: the log is one",
+                            descriptors);
+    stage_detail(stage, "%zu descriptors", descriptors);
+    return 0;
+}

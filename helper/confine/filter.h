@@ -1,0 +1,57 @@
+/* The system calls that are left after confine_seal(): one table for every
+ * architecture, for the kernel, the tests and the documentation.
+ *
+ * A call is allowed if one of its rules holds; a rule holds if all its
+ * arguments do. All else ends the process, and so does every call of a foreign
+ * ABI (i386 and x32 on x86_64). Arguments that no rule names are pointers into
+ * our own memory, descriptor numbers that change, or the exit status. */
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "confine.h"
+
+enum filter_test {
+    FILTER_NONE = 0, /* ends a rule's arguments */
+
+    /* The kernel takes 32 bits: those must equal `value`, the upper half it
+     * ignores and so do we (an int's upper half is undefined by the ABI). */
+    FILTER_INT,
+    FILTER_EPOLL,         /* likewise, with what the plan says */
+    FILTER_SETTLE_SOCKET, /* likewise, one of the plan's */
+    FILTER_CLOSABLE,      /* likewise, neither 0 to 2, nor epoll, nor a settle socket */
+    FILTER_STATUS_FLAGS,  /* likewise, no bit but those that the helper sets and restores */
+
+    /* All 64 bits must be those: */
+    FILTER_NULL,
+    FILTER_EMPTY_PATH,
+    FILTER_UNLOCK_ALL,
+};
+
+#define FILTER_MAX_ARGUMENTS 4
+
+struct filter_argument {
+    enum filter_test test;
+    unsigned index;   /* 0 to 5 */
+    const char *text; /* "flags = MSG_DONTWAIT | MSG_NOSIGNAL" */
+    uint32_t value;
+};
+
+struct filter_rule {
+    const char *call;
+    const char *reason; /* who needs it, and why no more than that */
+    struct filter_argument arguments[FILTER_MAX_ARGUMENTS];
+};
+
+/* Calls that are used more often stand first. */
+extern const struct filter_rule filter_rules[];
+extern const size_t filter_rule_count;
+
+/* How many different calls the rules name. */
+size_t filter_call_count(void);
+
+/* Writes the filter for `architecture` (SCMP_ARCH_...) to `fd`, which it
+ * borrows, as an array of struct sock_filter. Where the plan's mode is
+ * CONFINE_LOG, what would be deadly is only logged. Returns 0 or -errno. */
+int filter_export(const struct confine_plan *plan, uint32_t architecture, int fd);

@@ -1,0 +1,47 @@
+/* Private to confine/: what the stages share. */
+#pragma once
+
+#include "confine.h"
+
+/* What one stage must know of those before it. */
+struct confinement {
+    const struct confine_plan *plan;
+    struct confine_report *report;
+    bool own_mounts; /* in a mount namespace of our own */
+    bool lone_root;  /* uid 0 of a user namespace that has no other id */
+    bool empty_root; /* no file can be named any more */
+};
+
+/* A stage holds wholly if it returns 0 and said nothing. Otherwise it says
+ * which by returning what one of these returns. `failed` is about `call`,
+ * which gave -`error`, and says what can be done about it. */
+typedef int stage_run(struct confinement *confinement, struct confine_stage *stage);
+
+__attribute__((format(printf, 2, 3))) int stage_partly(struct confine_stage *stage,
+                                                       const char *format, ...);
+int stage_failed(struct confine_stage *stage, int error, const char *call, const char *advice);
+
+/* A line about a stage that holds. */
+__attribute__((format(printf, 2, 3))) void stage_detail(struct confine_stage *stage,
+                                                        const char *format, ...);
+
+/* In their order; each says at its definition what holds after it. */
+stage_run descriptors_stage;
+stage_run namespaces_stage;
+stage_run root_stage;
+stage_run capabilities_stage;
+stage_run ids_stage;
+stage_run undumpable_stage;
+stage_run no_new_privs_stage;
+stage_run landlock_stage;
+stage_run mdwe_stage;
+stage_run limits_stage;
+stage_run seccomp_stage;
+
+/* The kernel's Landlock ABI, or -errno where there is none. Landlock and the
+ * empty root can each stand in for the other. */
+int landlock_abi(void);
+
+/* Whether an error of a namespace or mount call (positive) means that kernel,
+ * container or administrator do not let us, rather than that something broke. */
+bool error_is_refusal(int error);
