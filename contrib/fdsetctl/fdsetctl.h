@@ -1,0 +1,59 @@
+/* fdsetctl: the command-line manager of fdset-helper. One run is one request:
+ * it connects, asks, prints and hangs up.
+ *
+ * Standard output has what was asked for, as a table for people or as JSON for
+ * programs; standard error has what went wrong, one sentence. */
+#pragma once
+
+#include <getopt.h>
+#include <stdbool.h>
+
+#include <fdset/manager.h>
+
+/* Exit codes, as the manual page promises them. */
+enum {
+    EXIT_DONE = 0,
+    EXIT_REFUSED = 1, /* the helper or the kernel said no, or nobody listens */
+    EXIT_USAGE = 2,   /* the command line makes no sense; nothing was done */
+};
+
+/* A subcommand. `run` gets the command line from the command's name on (as
+ * "fdsetctl NAME") and the socket that was given before it, or NULL. It
+ * returns an exit code, or ends the program by one of the functions below. */
+struct command {
+    const char *name;
+    const char *summary;
+    int (*run)(int argc, char **argv, const char *socket);
+};
+
+int command_add(int argc, char **argv, const char *socket);
+int command_remove(int argc, char **argv, const char *socket);
+int command_list(int argc, char **argv, const char *socket);
+
+/* Options that every subcommand has. */
+#define COMMON_OPTIONS                                                          \
+    {"socket", required_argument, NULL, 'S'}, {"help", no_argument, NULL, 'h'}, \
+        {"version", no_argument, NULL, 'V'}, {                                  \
+        NULL                                                                    \
+    }
+#define COMMON_SHORT_OPTIONS "S:hV"
+#define COMMON_OPTIONS_TEXT                                                              \
+    "  -S, --socket PATH    the helper's manage socket; default: $FDSET_MANAGE_SOCKET\n" \
+    "  -h, --help           show this and end\n"                                         \
+    "  -V, --version        show the version and end\n"
+
+/* Deals with a common option, or with '?', getopt's sign that it has already
+ * complained. `help` is the subcommand's --help. */
+void common_option(int option, const char *argument, const char **socket, const char *help);
+
+/* Both print "fdsetctl NAME: " and a sentence on standard error and end the
+ * program: usage_error with EXIT_USAGE and a word on --help, refused with
+ * EXIT_REFUSED. `name` is argv[0]. */
+_Noreturn void usage_error(const char *name, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+_Noreturn void refused(const char *name, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+
+/* Connects to the helper at `socket`, or at $FDSET_MANAGE_SOCKET where that is
+ * NULL. Ends the program where it cannot. */
+struct fdset_manager *manager_connect(const char *name, const char *socket);

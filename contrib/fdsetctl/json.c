@@ -1,0 +1,98 @@
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "fdsetctl.h"
+#include "json.h"
+#include "words.h"
+
+json_t *json_text(const char *text) {
+    if (!text)
+        return json_null();
+    json_t *value = json_string(text);
+    if (value)
+        return value;
+
+    char *ascii = malloc(3 * strlen(text) + 1), *end = ascii;
+    if (!ascii)
+        refused("fdsetctl", "out of memory");
+    for (; *text; text++)
+        if (*text & 0x80)
+            end = stpcpy(end, "\xef\xbf\xbd");
+        else
+            *end++ = *text;
+    *end = '\0';
+    value = json_string(ascii);
+    free(ascii);
+    return value;
+}
+
+void json_print(json_t *value) {
+    if (!value)
+        refused("fdsetctl", "out of memory");
+    json_dumpf(value, stdout, JSON_INDENT(2));
+    putchar('\n');
+    json_decref(value);
+}
+
+static json_t *flags_json(int flags) {
+    json_t *array = json_array();
+    const char *word;
+    bool is_set;
+
+    for (size_t i = 0; (word = flag_word(i, flags, &is_set)); i++)
+        if (is_set)
+            json_array_append_new(array, json_string(word));
+    return array;
+}
+
+static json_t *lease_json(const struct fdset_lease_info *lease) {
+    return json_pack("{s:I, s:s, s:o, s:I, s:I, s:i, s:o}", "lease", (json_int_t)lease->lease,
+                     "mode", mode_word(lease->flags), "flags", flags_json(lease->flags), "age_ms",
+                     (json_int_t)lease->age_ms, "connection", (json_int_t)lease->connection, "pid",
+                     (int)lease->pid, "name", json_text(lease->name));
+}
+
+static json_t *member_json(const struct fdset_member_info *member) {
+    json_t *leases = json_array();
+
+    for (size_t i = 0; i < member->lease_count; i++)
+        json_array_append_new(leases, lease_json(&member->leases[i]));
+    return json_pack("{s:I, s:s, s:o, s:s, s:o, s:I, s:I, s:s, s:b, s:b, s:b, s:I, s:o}", "member",
+                     (json_int_t)member->member, "mode", mode_word(member->flags), "flags",
+                     flags_json(member->flags), "state", state_word(member->state), "opaque",
+                     json_text(member->opaque), "device", (json_int_t)member->device, "inode",
+                     (json_int_t)member->inode, "sharing", sharing_word(member->sharing),
+                     "serves_read_only", member->serves_read_only, "keep_content",
+                     member->keep_content, "keep_locks", member->keep_locks, "age_ms",
+                     (json_int_t)member->age_ms, "leases", leases);
+}
+
+static json_t *set_json(const struct fdset_info *set) {
+    json_t *members = json_array();
+    char path[32];
+
+    snprintf(path, sizeof path, "/dev/fdset/%d", set->set);
+    for (size_t i = 0; i < set->member_count; i++)
+        json_array_append_new(members, member_json(&set->members[i]));
+    return json_pack("{s:i, s:s, s:s, s:b, s:o}", "set", set->set, "path", path, "lifetime",
+                     lifetime_word(set->lifetime), "orphaned", set->orphaned, "members", members);
+}
+
+static json_t *totals_json(const struct fdset_totals *totals) {
+    return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "sets",
+                     (json_int_t)totals->sets, "members", (json_int_t)totals->members, "leases",
+                     (json_int_t)totals->leases, "connections", (json_int_t)totals->connections,
+                     "settling", (json_int_t)totals->settling, "waiting",
+                     (json_int_t)totals->waiting, "opens", (json_int_t)totals->opens, "denied",
+                     (json_int_t)totals->denied, "closes", (json_int_t)totals->closes, "hangups",
+                     (json_int_t)totals->hangups, "uptime_ms", (json_int_t)totals->uptime_ms);
+}
+
+json_t *listing_json(const struct fdset_listing *listing) {
+    json_t *sets = json_array();
+
+    for (size_t i = 0; i < listing->count; i++)
+        json_array_append_new(sets, set_json(&listing->sets[i]));
+    return json_pack("{s:o, s:o}", "sets", sets, "totals", totals_json(&listing->totals));
+}

@@ -1,0 +1,20 @@
+/* JSON for programs, by jansson. libsmartcols, which prints the tables, has JSON
+ * too, but only flat: each member would repeat its set, and its leases would
+ * not fit in at all.
+ *
+ * What is absent is null. Numbers are numbers. Keys are only ever added. */
+#pragma once
+
+#include <jansson.h>
+
+#include <fdset/manager.h>
+
+/* A JSON string, null for NULL. Where `text` is not UTF-8, which JSON must be,
+ * every byte that is not ASCII is replaced by U+FFFD. */
+json_t *json_text(const char *text);
+
+/* Sets, in each its members, in each its leases; and the totals. */
+json_t *listing_json(const struct fdset_listing *listing);
+
+/* Prints `value`, which may be NULL after a lack of memory, and frees it. */
+void json_print(json_t *value);

@@ -1,0 +1,127 @@
+/* Finds the subcommand and has what all of them share. */
+#include <fcntl.h>
+#include <locale.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "fdsetctl.h"
+
+static const struct command commands[] = {
+    {"add", "open files and put their descriptors into sets", command_add},
+    {"remove", "take members out of a set", command_remove},
+    {"list", "show sets, members and leases", command_list},
+};
+#define COMMAND_COUNT (sizeof commands / sizeof *commands)
+
+void usage_error(const char *name, const char *format, ...) {
+    va_list arguments;
+    va_start(arguments, format);
+    fprintf(stderr, "%s: ", name);
+    vfprintf(stderr, format, arguments);
+    fprintf(stderr, "\nTry '%s --help'.\n", name);
+    va_end(arguments);
+    exit(EXIT_USAGE);
+}
+
+void refused(const char *name, const char *format, ...) {
+    va_list arguments;
+    va_start(arguments, format);
+    fprintf(stderr, "%s: ", name);
+    vfprintf(stderr, format, arguments);
+    fputc('\n', stderr);
+    va_end(arguments);
+    exit(EXIT_REFUSED);
+}
+
+static void main_help(void) {
+    puts("Usage: fdsetctl [--socket PATH] COMMAND ...\n"
+         "Manage the descriptors that fdset-helper keeps for a virtual machine.\n"
+         "\nCommands:");
+    for (size_t i = 0; i < COMMAND_COUNT; i++)
+        printf("  %-20s %s\n", commands[i].name, commands[i].summary);
+    fputs("\nOptions, before or after the command:\n" COMMON_OPTIONS_TEXT
+          "\n'fdsetctl COMMAND --help' tells a command's own options; fdsetctl(1) tells all.\n",
+          stdout);
+}
+
+void common_option(int option, const char *argument, const char **socket, const char *help) {
+    switch (option) {
+    case 'S':
+        *socket = argument;
+        return;
+    case 'h':
+        if (help)
+            fputs(help, stdout);
+        else
+            main_help();
+        exit(EXIT_DONE);
+    case 'V':
+        puts("fdsetctl " FDSETCTL_VERSION);
+        exit(EXIT_DONE);
+    default:
+        exit(EXIT_USAGE);
+    }
+}
+
+struct fdset_manager *manager_connect(const char *name, const char *socket) {
+    struct fdset_manager *manager;
+
+    if (!socket)
+        socket = getenv("FDSET_MANAGE_SOCKET");
+    if (!socket || !*socket)
+        usage_error(name, "no socket given: use --socket PATH or set FDSET_MANAGE_SOCKET");
+    if (fdset_manager_connect(&manager, socket, "fdsetctl") < 0)
+        refused(name, "%s", fdset_error_text());
+    return manager;
+}
+
+/* A file that is opened while standard output is closed would get its number,
+ * and the table would be written into a disk image. */
+static void standard_descriptors_fill(void) {
+    int fd;
+
+    do
+        fd = open("/dev/null", O_RDWR);
+    while (fd >= 0 && fd <= STDERR_FILENO);
+    if (fd >= 0)
+        close(fd);
+}
+
+static int command_run(int argc, char **argv, const char *socket) {
+    static char name[32];
+
+    for (size_t i = 0; i < COMMAND_COUNT; i++) {
+        if (strcmp(argv[0], commands[i].name))
+            continue;
+        snprintf(name, sizeof name, "fdsetctl %s", argv[0]);
+        argv[0] = name;
+        return commands[i].run(argc, argv, socket);
+    }
+    usage_error("fdsetctl", "there is no command '%s'", argv[0]);
+}
+
+int main(int argc, char **argv) {
+    static const struct option options[] = {COMMON_OPTIONS};
+    static char name[] = "fdsetctl";
+    const char *socket = NULL;
+    int option;
+
+    standard_descriptors_fill();
+    setlocale(LC_ALL, "");
+    argv[0] = name;
+    while ((option = getopt_long(argc, argv, "+" COMMON_SHORT_OPTIONS, options, NULL)) >= 0)
+        common_option(option, optarg, &socket, NULL);
+    if (optind == argc)
+        usage_error(name, "no command given");
+
+    argc -= optind;
+    argv += optind;
+    optind = 0; /* getopt starts anew */
+    int code = command_run(argc, argv, socket);
+    if (fflush(stdout) || ferror(stdout))
+        refused(name, "cannot write to standard output");
+    return code;
+}

@@ -1,0 +1,54 @@
+#include <stdarg.h>
+#include <stdio.h>
+
+#include "fdsetctl.h"
+#include "table.h"
+
+struct libscols_table *table_new(const struct table_column *columns, bool headings) {
+    struct libscols_table *table = scols_new_table();
+
+    if (!table)
+        refused("fdsetctl", "out of memory");
+    scols_table_enable_noheadings(table, !headings);
+    for (; columns->name; columns++)
+        if (!scols_table_new_column(table, columns->name, 0, columns->number ? SCOLS_FL_RIGHT : 0))
+            refused("fdsetctl", "out of memory");
+    return table;
+}
+
+struct libscols_line *table_line(struct libscols_table *table) {
+    struct libscols_line *line = scols_table_new_line(table, NULL);
+
+    if (!line)
+        refused("fdsetctl", "out of memory");
+    return line;
+}
+
+void table_cell(struct libscols_line *line, size_t column, const char *format, ...) {
+    va_list arguments;
+    char *text;
+
+    va_start(arguments, format);
+    if (vasprintf(&text, format, arguments) < 0 || scols_line_refer_data(line, column, text))
+        refused("fdsetctl", "out of memory");
+    va_end(arguments);
+}
+
+void table_cell_age(struct libscols_line *line, size_t column, unsigned long long milliseconds) {
+    unsigned long long seconds = milliseconds / 1000;
+
+    if (seconds < 60)
+        table_cell(line, column, "%llus", seconds);
+    else if (seconds < 3600)
+        table_cell(line, column, "%llum%02llus", seconds / 60, seconds % 60);
+    else if (seconds < 86400)
+        table_cell(line, column, "%lluh%02llum", seconds / 3600, seconds / 60 % 60);
+    else
+        table_cell(line, column, "%llud%02lluh", seconds / 86400, seconds / 3600 % 24);
+}
+
+void table_print(struct libscols_table *table) {
+    if (scols_print_table(table))
+        refused("fdsetctl", "cannot print the table");
+    scols_unref_table(table);
+}

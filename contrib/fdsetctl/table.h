@@ -1,0 +1,25 @@
+/* Aligned tables for people, by libsmartcols. A lack of memory ends the program. */
+#pragma once
+
+#include <libsmartcols.h>
+#include <stdbool.h>
+#include <stddef.h>
+
+struct table_column {
+    const char *name;
+    bool number; /* aligned to the right */
+};
+
+/* `columns` ends with a NULL name. */
+struct libscols_table *table_new(const struct table_column *columns, bool headings);
+struct libscols_line *table_line(struct libscols_table *table);
+
+/* Fills the cell in `column`, counted from 0. What cannot be printed is escaped. */
+void table_cell(struct libscols_line *line, size_t column, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+
+/* Prints and frees the table. Without lines it prints nothing. */
+void table_print(struct libscols_table *table);
+
+/* "5s", "3m20s", "7h05m", "12d03h". */
+void table_cell_age(struct libscols_line *line, size_t column, unsigned long long milliseconds);
