@@ -1,0 +1,80 @@
+#include "real.h"
+
+#include <pthread.h>
+#include <string.h>
+
+/* More disks than a machine has; what does not fit is found by opening. */
+#define MAX_HOLDINGS 256
+
+/* A note is never taken back: it is over when `fd` is not `lease` any more. */
+struct holding {
+    int fd;
+    uint32_t lease; /* 0: an empty slot */
+    struct set_path set;
+};
+
+static struct holding holdings[MAX_HOLDINGS];
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static _Atomic int end;
+
+static bool is_current(struct fdset_vmm *vmm, const struct holding *holding) {
+    return holding->lease && fdset_lease(vmm, holding->fd) == holding->lease;
+}
+
+void holdings_note(struct fdset_vmm *vmm, const struct set_path *set, int fd) {
+    pthread_mutex_lock(&lock);
+    for (size_t i = 0; i < MAX_HOLDINGS; i++) {
+        if (is_current(vmm, &holdings[i]))
+            continue;
+        holdings[i] = (struct holding){.fd = fd, .lease = fdset_lease(vmm, fd), .set = *set};
+        break;
+    }
+    if (fd >= end)
+        end = fd + 1;
+    pthread_mutex_unlock(&lock);
+}
+
+void holdings_note_copy(struct fdset_vmm *vmm, int fd, int copy) {
+    struct set_path set;
+    bool found = false;
+
+    if (fd == copy)
+        return;
+    pthread_mutex_lock(&lock);
+    for (size_t i = 0; i < MAX_HOLDINGS && !found; i++) {
+        found = holdings[i].fd == fd && is_current(vmm, &holdings[i]);
+        if (found)
+            set = holdings[i].set;
+    }
+    pthread_mutex_unlock(&lock);
+    if (found)
+        holdings_note(vmm, &set, copy);
+}
+
+static bool can(int fd, int access) {
+    int mode = REAL(fcntl)(fd, F_GETFL) & O_ACCMODE;
+
+    return (!(access & R_OK) || mode != O_WRONLY) && (!(access & W_OK) || mode != O_RDONLY);
+}
+
+int holdings_find(struct fdset_vmm *vmm, const struct set_path *set, int access) {
+    int fd = -1;
+
+    pthread_mutex_lock(&lock);
+    for (size_t i = 0; i < MAX_HOLDINGS && fd < 0; i++)
+        if (!strcmp(holdings[i].set.text, set->text) && is_current(vmm, &holdings[i]) &&
+            can(holdings[i].fd, access))
+            fd = holdings[i].fd;
+    pthread_mutex_unlock(&lock);
+    return fd;
+}
+
+int holdings_end(void) {
+    return end;
+}
+
+void holdings_forget_all(void) {
+    pthread_mutex_init(&lock, NULL);
+    memset(holdings, 0, sizeof holdings);
+    end = 0;
+}

@@ -1,0 +1,124 @@
+#include "real.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <stdarg.h>
+
+EXPORTED int close(int fd) {
+    /* As if it were not there, for programs that close all they can. */
+    if (fd >= 0 && fd == shim_socket()) {
+        errno = EBADF;
+        return -1;
+    }
+    struct fdset_vmm *vmm = shim_enter();
+    if (!vmm)
+        return REAL(close)(fd);
+    int error = fdset_close(vmm, fd);
+    shim_leave();
+    if (error >= 0)
+        return 0;
+    errno = -error;
+    return -1;
+}
+
+/* libc closes the stream's descriptor by itself, and does not come by here. */
+EXPORTED int fclose(FILE *stream) {
+    struct fdset_vmm *vmm = shim_enter();
+
+    if (vmm) {
+        int fd = fileno(stream);
+        if (fd >= 0 && fdset_lease(vmm, fd)) {
+            fflush(stream);
+            fdset_forget(vmm, fd);
+        }
+        shim_leave();
+    }
+    return REAL(fclose)(stream);
+}
+
+/* Enters `copy`, if it is a descriptor, as what `fd` is: a lease or none. */
+static int copied(int fd, int copy) {
+    struct fdset_vmm *vmm = copy < 0 ? NULL : shim_enter();
+
+    if (vmm) {
+        fdset_duplicated(vmm, fd, copy);
+        holdings_note_copy(vmm, fd, copy);
+        shim_leave();
+    }
+    return copy;
+}
+
+EXPORTED int dup(int fd) {
+    return copied(fd, REAL(dup)(fd));
+}
+
+/* Before `target` is overwritten by a copy of `fd`. */
+static int overwrite_check(int fd, int target) {
+    if (target >= 0 && target == shim_socket()) {
+        errno = EBUSY;
+        return -1;
+    }
+    if (REAL(fcntl)(fd, F_GETFD) < 0)
+        return -1;
+    struct fdset_vmm *vmm = fd == target ? NULL : shim_enter();
+    if (vmm) {
+        fdset_forget(vmm, target);
+        shim_leave();
+    }
+    return 0;
+}
+
+EXPORTED int dup2(int fd, int target) {
+    if (overwrite_check(fd, target) < 0)
+        return -1;
+    return copied(fd, REAL(dup2)(fd, target));
+}
+
+EXPORTED int dup3(int fd, int target, int flags) {
+    if (fd == target || flags & ~O_CLOEXEC)
+        return REAL(dup3)(fd, target, flags); /* which refuses */
+    if (overwrite_check(fd, target) < 0)
+        return -1;
+    return copied(fd, REAL(dup3)(fd, target, flags));
+}
+
+EXPORTED int fcntl(int fd, int command, ...) {
+    va_list arguments;
+
+    /* There may be none; then what is read here is not looked at by the kernel. */
+    va_start(arguments, command);
+    void *argument = va_arg(arguments, void *);
+    va_end(arguments);
+    int result = REAL(fcntl)(fd, command, argument);
+    return command == F_DUPFD || command == F_DUPFD_CLOEXEC ? copied(fd, result) : result;
+}
+EXPORTED_ALIAS(fcntl64, fcntl);
+
+static void leases_forget(unsigned first, unsigned last) {
+    struct fdset_vmm *vmm = shim_enter();
+
+    if (!vmm)
+        return;
+    for (unsigned fd = first; fd <= last && fd < (unsigned)holdings_end(); fd++)
+        fdset_forget(vmm, fd);
+    shim_leave();
+}
+
+/* Closes what is on both sides of the socket. With flags it closes nothing, or
+ * in a table of descriptors that the other threads do not have. */
+EXPORTED int close_range(unsigned first, unsigned last, int flags) {
+    int socket = shim_socket();
+
+    if (flags || first > last)
+        return REAL(close_range)(first, last, flags);
+    leases_forget(first, last);
+    if (socket < 0 || (unsigned)socket < first || (unsigned)socket > last)
+        return REAL(close_range)(first, last, flags);
+    if ((unsigned)socket > first && REAL(close_range)(first, socket - 1, flags) < 0)
+        return -1;
+    return (unsigned)socket < last ? REAL(close_range)(socket + 1, last, flags) : 0;
+}
+
+EXPORTED void closefrom(int first) {
+    close_range(first < 0 ? 0 : first, UINT_MAX, 0);
+}

@@ -1,0 +1,112 @@
+#include "real.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+int set_open(const struct set_path *set, int flags) {
+    if (flags & O_DIRECTORY) {
+        errno = ENOTDIR;
+        return -1;
+    }
+    struct fdset_vmm *vmm = shim_enter_attached();
+    if (!vmm)
+        return -1;
+    bool is_first = holdings_find(vmm, set, F_OK) < 0;
+    int fd = fdset_open(vmm, set->text, flags);
+    if (fd >= 0) {
+        holdings_note(vmm, set, fd);
+        /* Whoever had the member before may have left it at the end of the file. */
+        if (is_first)
+            lseek(fd, 0, SEEK_SET);
+    } else if (getenv("FDSET_PRELOAD_VERBOSE"))
+        shim_complain("%s", fdset_error_text());
+    shim_leave();
+    if (fd >= 0)
+        return fd;
+    errno = -fd;
+    return -1;
+}
+
+/* open(2) has its third parameter only where it may create a file. */
+static mode_t mode_read(int flags, va_list arguments) {
+    return flags & O_CREAT || (flags & O_TMPFILE) == O_TMPFILE ? va_arg(arguments, mode_t) : 0;
+}
+
+EXPORTED int open(const char *path, int flags, ...) {
+    struct set_path set;
+    va_list arguments;
+
+    if (path_is_set(path, &set))
+        return set_open(&set, flags);
+    va_start(arguments, flags);
+    mode_t mode = mode_read(flags, arguments);
+    va_end(arguments);
+    return REAL(open)(path, flags, mode);
+}
+EXPORTED_ALIAS(open64, open);
+
+EXPORTED int openat(int directory, const char *path, int flags, ...) {
+    struct set_path set;
+    va_list arguments;
+
+    if (path_is_set(path, &set))
+        return set_open(&set, flags);
+    va_start(arguments, flags);
+    mode_t mode = mode_read(flags, arguments);
+    va_end(arguments);
+    return REAL(openat)(directory, path, flags, mode);
+}
+EXPORTED_ALIAS(openat64, openat);
+
+/* What open() becomes with _FORTIFY_SOURCE. */
+EXPORTED int __open_2(const char *path, int flags);
+EXPORTED int __open_2(const char *path, int flags) {
+    return open(path, flags);
+}
+EXPORTED_ALIAS(__open64_2, __open_2);
+
+/* The flags of open(2) that fopen(3)'s mode means, or -1. */
+static int mode_to_flags(const char *mode) {
+    bool both = strchr(mode, '+');
+    int flags = both ? O_RDWR : mode[0] == 'r' ? O_RDONLY : O_WRONLY;
+
+    switch (mode[0]) {
+    case 'r':
+        break;
+    case 'w':
+        flags |= O_CREAT | O_TRUNC;
+        break;
+    case 'a':
+        flags |= O_CREAT | O_APPEND;
+        break;
+    default:
+        return -1;
+    }
+    if (strchr(mode, 'x'))
+        flags |= O_EXCL;
+    if (strchr(mode, 'e'))
+        flags |= O_CLOEXEC;
+    return flags;
+}
+
+EXPORTED FILE *fopen(const char *path, const char *mode) {
+    struct set_path set;
+
+    if (!path_is_set(path, &set))
+        return REAL(fopen)(path, mode);
+    int flags = mode_to_flags(mode);
+    if (flags < 0) {
+        errno = EINVAL;
+        return NULL;
+    }
+    int fd = set_open(&set, flags);
+    if (fd < 0)
+        return NULL;
+    FILE *stream = fdopen(fd, mode);
+    if (!stream)
+        close(fd);
+    return stream;
+}
+EXPORTED_ALIAS(fopen64, fopen);

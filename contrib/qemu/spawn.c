@@ -1,0 +1,73 @@
+/* A helper of this program's own, which ends with it. */
+#include "real.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define MAX_INITIAL 64
+
+/* A decimal number 0..INT_MAX after `key`, and nothing else but a comma after it. */
+static bool field_parse(char **text, const char *key, int *number) {
+    size_t length = strlen(key);
+    char *end;
+
+    if (strncmp(*text, key, length) || strspn(*text + length, "0123456789") == 0)
+        return false;
+    long value = strtol(*text + length, &end, 10);
+    if (value > INT_MAX || (*end != '\0' && *end != ','))
+        return false;
+    *number = value;
+    *text = *end ? end + 1 : end;
+    return true;
+}
+
+/* "fd=3,set=1,opaque=text", the label being optional. */
+static bool initial_parse(char *text, struct fdset_initial *initial) {
+    if (!field_parse(&text, "fd=", &initial->fd) || !field_parse(&text, "set=", &initial->set))
+        return false;
+    if (*text == '\0')
+        return true;
+    if (strncmp(text, "opaque=", strlen("opaque=")))
+        return false;
+    initial->opaque = text + strlen("opaque=");
+    return true;
+}
+
+/* Reads $FDSET_ADD_FD: one or more of them with blanks between, so that a label
+ * has none, and no comma in it need be doubled. `copy` is its text and is taken
+ * apart. Returns how many, or -1. */
+static int initial_read(char *copy, struct fdset_initial initial[MAX_INITIAL]) {
+    char *rest = NULL;
+    int count = 0;
+
+    for (char *word = strtok_r(copy, " \n", &rest); word; word = strtok_r(NULL, " \n", &rest)) {
+        if (count == MAX_INITIAL || !initial_parse(word, &initial[count++])) {
+            shim_complain("FDSET_ADD_FD: '%s' is not fd=N,set=M[,opaque=TEXT]", word);
+            return -1;
+        }
+    }
+    return count;
+}
+
+int shim_spawn(struct fdset_vmm **vmm) {
+    struct fdset_initial initial[MAX_INITIAL] = {0};
+    const char *text = getenv("FDSET_ADD_FD");
+    char *copy = strdup(text ? text : "");
+
+    if (!copy)
+        return -ENOMEM;
+    int count = initial_read(copy, initial);
+    struct fdset_spawn_options options = {
+        .manage_path = getenv("FDSET_MANAGE_SOCKET"),
+        .initial = initial,
+        .initial_count = count,
+    };
+    int error = count < 0 ? -EINVAL : fdset_vmm_spawn(vmm, &options);
+    free(copy);
+    /* They are the helper's now; this program is to have nothing but leases. */
+    for (int i = 0; i < count && error >= 0; i++)
+        REAL(close)(initial[i].fd);
+    return error;
+}
