@@ -1,0 +1,72 @@
+#include "description.h"
+
+#include <errno.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include <sys/vfs.h>
+#include <unistd.h>
+
+#include <linux/magic.h>
+
+#include "fdset.h"
+
+const char description_empty_path[1] = "";
+const struct flock description_unlock_all = {.l_type = F_UNLCK, .l_whence = SEEK_SET};
+
+int description_look(int fd, struct description *description) {
+    struct statx status;
+    int flags = fcntl(fd, F_GETFL);
+
+    if (flags < 0)
+        return -errno;
+    if (statx(fd, description_empty_path, AT_EMPTY_PATH | AT_STATX_DONT_SYNC, STATX_BASIC_STATS,
+              &status) < 0)
+        return -errno;
+    *description = (struct description){
+        .flags = flags,
+        .type = status.stx_mode & S_IFMT,
+        .device = makedev(status.stx_dev_major, status.stx_dev_minor),
+        .inode = status.stx_ino,
+        .may_block = status.stx_dev_major == 0,
+    };
+    return 0;
+}
+
+int description_set_status(int fd, int flags) {
+    return fcntl(fd, F_SETFL, flags & STATUS_SETTABLE) < 0 ? -errno : 0;
+}
+
+void description_unlock(int fd) {
+    /* Fails only where the file has no locks, such as a FIFO. */
+    fcntl(fd, F_OFD_SETLK, &description_unlock_all);
+}
+
+bool description_asks_server(int fd) {
+    struct statfs status;
+
+    if (fstatfs(fd, &status) < 0)
+        return true;
+    /* Known to answer by themselves. Overlay is not among them: what lies
+     * below may be anything. */
+    switch ((unsigned long)status.f_type) {
+    case EXT4_SUPER_MAGIC: /* ext2 and ext3 too */
+    case XFS_SUPER_MAGIC:
+    case BTRFS_SUPER_MAGIC:
+    case F2FS_SUPER_MAGIC:
+    case TMPFS_MAGIC:
+    case RAMFS_MAGIC:
+    case HUGETLBFS_MAGIC:
+    case DEVPTS_SUPER_MAGIC:
+    case PROC_SUPER_MAGIC:
+    case SYSFS_MAGIC:
+    case MSDOS_SUPER_MAGIC:
+    case ISOFS_SUPER_MAGIC:
+    case SQUASHFS_MAGIC:
+    case EROFS_SUPER_MAGIC_V1:
+    case PIPEFS_MAGIC:
+    case 0x2fc12fc1: /* ZFS */
+    case 0xca451a4e: /* bcachefs */
+        return false;
+    }
+    return true;
+}

@@ -1,0 +1,39 @@
+/* The system calls on a held descriptor's open file description. All but
+ * description_asks_server() and description_unlock() return at once whatever
+ * the file system does (measured on FUSE with a server that hangs). */
+#pragma once
+
+#include <fcntl.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+/* What a descriptor is of. */
+struct description {
+    int flags;   /* F_GETFL */
+    mode_t type; /* S_IFMT bits */
+    uint64_t device, inode;
+    /* Until description_asks_server() has told: no block device behind it, so
+     * it may be a network or FUSE file system. */
+    bool may_block;
+};
+
+/* Looks at `fd`, which it borrows. Returns 0 or -errno. */
+int description_look(int fd, struct description *description);
+
+/* Sets the settable status flags (STATUS_SETTABLE) to those in `flags`. The
+ * file system may refuse: -EINVAL (no O_DIRECT here), -EPERM (O_NOATIME on
+ * somebody else's file; no O_APPEND on one marked append-only: always set). */
+int description_set_status(int fd, int flags);
+
+/* Clears all OFD locks of the description. May block where a server keeps them. */
+void description_unlock(int fd);
+
+/* Whether closing and unlocking may wait for a server. Asks it, so it may
+ * itself block: for the settle threads only. */
+bool description_asks_server(int fd);
+
+/* The only pointers that statx and F_OFD_SETLK are given; in read-only memory,
+ * so that the sandbox can pin them. */
+extern const char description_empty_path[1];
+extern const struct flock description_unlock_all;

@@ -1,0 +1,213 @@
+/* The model: sets of members, leases of members, who holds them and how long
+ * they stay. Pure data. It makes no system call, knows no socket and no
+ * protobuf, and is told the time; what has to be done to a descriptor it puts
+ * on the queue `unsettled`, which the service works off.
+ *
+ * It owns every descriptor from the moment the service has received it: as a
+ * member that is offered, then listed in a set, or else closed. A descriptor's
+ * number stands in its member and nowhere else.
+ *
+ * Semantics: DESIGN 4.2 to 4.5, which are those of QEMU 9.1 (monitor/fds.c)
+ * where they do not say otherwise. Not thread-safe: the main thread's own. */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "index.h"
+#include "limit.h"
+#include "list.h"
+#include "refusal.h"
+#include "slab.h"
+
+#define OPAQUE_MAX_BYTES 255
+#define NAME_MAX_BYTES   63
+
+/* Status flags that F_SETFL can change, and those it cannot but that matter. */
+#define STATUS_SETTABLE (O_APPEND | O_DIRECT | O_NOATIME | O_NONBLOCK)
+#define STATUS_SYNC     (O_SYNC | O_DSYNC)
+
+/* The values are those of fdset.proto. */
+enum lifetime { LIFETIME_ANY = 0, LIFETIME_CONNECTION = 1, LIFETIME_KEEP = 2 };
+enum sharing { SHARING_WRITER = 0, SHARING_EXCLUSIVE = 1, SHARING_SHARED = 2 };
+enum member_state {
+    MEMBER_OFFERED = 0, /* received, in no set yet */
+    MEMBER_LISTED = 1,
+    MEMBER_REMOVED = 2,
+    MEMBER_SETTLING = 3, /* only to the outside: see member_state() */
+    MEMBER_CLOSING = 4,
+};
+
+/* What has to be done to a member's description or descriptor. */
+enum work {
+    WORK_INSPECT = 1, /* find out whether its file system may block */
+    WORK_RESTORE = 2, /* clear locks, put the manager's status flags back */
+    WORK_CLOSE = 4,   /* close the descriptor; the member is gone after */
+};
+
+struct fdset {
+    struct list by_id;   /* in model.sets, ascending */
+    struct list members; /* oldest first; removed ones stay while leased */
+    uint32_t id;
+    uint32_t member_count;
+    uint32_t manager; /* the connection that made it */
+    enum lifetime lifetime;
+    bool orphaned; /* that connection has ended and the lifetime is CONNECTION */
+};
+
+struct member {
+    struct list in_set;
+    struct list leases; /* oldest first */
+    struct list queue;  /* in model.unsettled or with the settle threads */
+    struct fdset *set;  /* NULL while offered, and for a refused one */
+    char *opaque;       /* NULL where none was given */
+    uint64_t device;    /* st_dev and st_ino: which file */
+    uint64_t inode;
+    uint64_t added_ms;
+    uint32_t id;
+    uint32_t lease_count;
+    int fd;     /* owned */
+    int flags;  /* F_GETFL when it came: what RESTORE puts back */
+    int status; /* STATUS_SETTABLE flags that the description has now */
+    uint8_t state;
+    uint8_t sharing;
+    uint8_t work;        /* enum work, to be done or under way */
+    uint8_t working;     /* that of it which a settle thread is at */
+    bool may_block : 1;  /* close and unlock may wait for a server */
+    bool slow_close : 1; /* close writes back a device's cache */
+    bool serves_read_only : 1;
+    bool keep_content : 1;
+    bool keep_locks : 1;
+};
+
+struct lease {
+    struct list in_member;
+    struct list in_holder;
+    struct member *member;
+    struct holder *holder;
+    uint64_t opened_ms;
+    uint32_t id;
+    int flags; /* of the open */
+};
+
+/* A VMM's connection, as far as the model has to know of it. */
+struct holder {
+    struct list leases;
+    uint32_t lease_count;
+    uint32_t connection; /* its number, for people */
+    pid_t pid;
+    char name[NAME_MAX_BYTES + 1];
+};
+
+struct model {
+    struct limits limits;
+    struct list sets;      /* by ascending id */
+    struct list unsettled; /* members with work that nobody has yet begun */
+    struct slab set_slab, member_slab, lease_slab, short_label_slab, long_label_slab;
+    struct index set_index, member_index, lease_index;
+    uint32_t member_count; /* in sets, or on their way out of one */
+    uint32_t next_set, next_member, next_lease;
+    struct {
+        uint64_t opens, denied, closes, hangups;
+    } totals;
+};
+
+/* Takes all memory that `limits` can need. `spare_members` is how many may be
+ * offered at once beside them. Returns 0 or -ENOMEM. */
+int model_init(struct model *model, const struct limits *limits, uint32_t spare_members);
+
+/* Frees the memory. Descriptors must have been closed. */
+void model_destroy(struct model *model);
+
+/* ------------------------------------------------------------------ adding */
+
+/* A descriptor that has just been received, now owned by the model. NULL where
+ * no member object is left: then the descriptor is still the caller's. */
+struct member *member_offer(struct model *model, int fd);
+
+/* Refused: the descriptor is queued to be closed, and the object with it. */
+void member_discard(struct model *model, struct member *member);
+
+/* Gives an offered member its label, copied; text may be NULL for none. */
+void member_label(struct model *model, struct member *member, const char *text);
+
+/* What goes into one set. */
+struct addition {
+    bool has_set;
+    uint32_t set; /* in: where has_set; out: which it became */
+    enum lifetime lifetime;
+    struct member **members; /* offered ones, inspected and marked */
+    uint32_t member_count;
+};
+
+/* Lists all members of all additions, or, where that is refused, none: then
+ * they are as they were and the caller's to discard. */
+int model_add(struct model *model, struct addition *additions, uint32_t count, uint32_t manager,
+              uint64_t now_ms, struct refusal *refusal);
+
+/* ---------------------------------------------------------------- removing */
+
+/* Takes one member, or all (`member` 0), out of a set. Returns how many. */
+int model_remove(struct model *model, uint32_t set, uint32_t member, struct refusal *refusal);
+
+/* A manager's connection has ended: its sets of lifetime CONNECTION keep their
+ * used members only. */
+void model_manager_gone(struct model *model, uint32_t manager);
+
+/* ----------------------------------------------------------------- opening */
+
+/* What match_member() found. */
+struct match {
+    struct member *member;
+    bool set_flags; /* the description's flags differ and may be set */
+    bool settling;  /* it fits, but is being settled: to be asked for again */
+};
+
+/* Chooses the member that an open with `flags` by `holder` is served from:
+ * DESIGN 4.3 points 2 to 5. Changes nothing. Returns 0 or -errno. */
+int match_member(const struct model *model, const struct holder *holder, uint32_t set, int flags,
+                 struct match *match, struct refusal *refusal);
+
+void holder_init(struct holder *holder, uint32_t connection, pid_t pid);
+
+/* Gives out a lease of a matched member. Returns NULL and a refusal where a
+ * limit is reached. */
+struct lease *lease_open(struct model *model, struct holder *holder, struct member *member,
+                         int flags, uint64_t now_ms, struct refusal *refusal);
+
+/* The holder's lease of this id, or NULL. */
+struct lease *lease_find(const struct model *model, const struct holder *holder, uint32_t id);
+
+/* Ends a lease. As the last of its member ends, the member is queued for
+ * RESTORE, and for CLOSE if it was removed. */
+void lease_end(struct model *model, struct lease *lease);
+
+/* Ends all leases of a holder: it has hung up. */
+void holder_end(struct model *model, struct holder *holder);
+
+/* ---------------------------------------------------------------- settling */
+
+/* Says that the work in `done` has been done. A member that was closed is
+ * freed, and its set if it was the last; `member` must not be used after. */
+void member_settled(struct model *model, struct member *member, unsigned done);
+
+/* Opens of this member must wait. */
+static inline bool member_settling(const struct member *member) {
+    return member->work & (WORK_RESTORE | WORK_CLOSE);
+}
+
+/* What Query calls its state. */
+enum member_state member_state(const struct member *member);
+
+/* ----------------------------------------------------------------- looking */
+
+struct fdset *model_find_set(const struct model *model, uint32_t id);
+struct member *model_find_member(const struct model *model, uint32_t id);
+struct lease *model_find_lease(const struct model *model, uint32_t id);
+
+/* The set with the lowest id above `id`, or NULL. */
+struct fdset *model_next_set(const struct model *model, uint32_t id);
+
+/* Asserts that counts, lists and indexes agree. Slow: for tests and debug builds. */
+void model_check(const struct model *model);

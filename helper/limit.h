@@ -1,0 +1,32 @@
+/* How much the helper holds at most. All memory for it is taken at start.
+ * Reaching a limit is an error for the request that did, never more. */
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+
+struct limits {
+    uint32_t sets;
+    uint32_t members;        /* over all sets, removed ones with leases included */
+    uint32_t leases;         /* over all VMMs */
+    uint32_t leases_per_vmm; /* so that one VMM cannot take them all */
+    uint32_t connections;
+    uint32_t waiting; /* opens that wait for a settling member */
+};
+
+#define LIMITS_DEFAULT                       \
+    ((struct limits){.sets = 1024,           \
+                     .members = 4096,        \
+                     .leases = 16384,        \
+                     .leases_per_vmm = 8192, \
+                     .connections = 64,      \
+                     .waiting = 256})
+
+/* No limit may be larger: ids and table sizes stay well inside 32 bits. */
+#define LIMITS_LARGEST 1000000
+
+/* The limit called `name` ("leases-per-vmm"), or NULL. */
+uint32_t *limits_find(struct limits *limits, const char *name);
+
+/* The name of limit number `index`, or NULL past the last. */
+const char *limits_name(size_t index);

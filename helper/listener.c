@@ -1,0 +1,167 @@
+#include "listener.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "service.h"
+
+#ifndef SO_PASSRIGHTS
+#define SO_PASSRIGHTS 83
+#endif
+
+#define BACKLOG 128
+
+void listener_refuse_descriptors(int socket) {
+    int none = 0;
+    /* Older kernels do not know it: there a VMM's descriptors are dropped as
+     * they arrive. */
+    setsockopt(socket, SOL_SOCKET, SO_PASSRIGHTS, &none, sizeof(none));
+}
+
+static int fill_address(struct sockaddr_un *address, const char *path, struct refusal *refusal) {
+    *address = (struct sockaddr_un){.sun_family = AF_UNIX};
+    if (strlen(path) >= sizeof(address->sun_path))
+        return refuse(refusal, REFUSAL_ARGUMENT, ENAMETOOLONG,
+                      "a socket's path has at most %zu bytes: %s", sizeof(address->sun_path) - 1,
+                      path);
+    strcpy(address->sun_path, path);
+    return 0;
+}
+
+/* A socket that nobody listens on is left over from a helper that was killed. */
+static bool is_dead_socket(const struct sockaddr_un *address) {
+    struct stat status;
+    if (lstat(address->sun_path, &status) < 0 || !S_ISSOCK(status.st_mode))
+        return false;
+    int probe = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+    bool dead = probe >= 0 &&
+                connect(probe, (const struct sockaddr *)address, sizeof(*address)) < 0 &&
+                errno == ECONNREFUSED;
+    if (probe >= 0)
+        close(probe);
+    return dead;
+}
+
+static int bind_private(int socket, const struct sockaddr_un *address) {
+    mode_t before = umask(0177);
+    int result = bind(socket, (const struct sockaddr *)address, sizeof(*address));
+    if (result < 0 && errno == EADDRINUSE && is_dead_socket(address)) {
+        unlink(address->sun_path);
+        result = bind(socket, (const struct sockaddr *)address, sizeof(*address));
+    }
+    int error = result < 0 ? errno : 0;
+    umask(before);
+    return -error;
+}
+
+int listener_make(const char *path, struct refusal *refusal) {
+    struct sockaddr_un address;
+
+    int result = fill_address(&address, path, refusal);
+    if (result < 0)
+        return result;
+    int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (fd < 0)
+        return refuse(refusal, REFUSAL_LIMIT, errno, "socket: %s", strerror(errno));
+    result = bind_private(fd, &address);
+    if (result == 0 && listen(fd, BACKLOG) < 0)
+        result = -errno;
+    if (result == 0)
+        return fd;
+    close(fd);
+    return refuse(
+        refusal, REFUSAL_ARGUMENT, -result, "cannot listen at %s: %s%s", path, strerror(-result),
+        result == -EADDRINUSE ? " (another helper is running there, or it is no socket)" : "");
+}
+
+static bool manager_allowed(const struct listener *listener, uid_t uid) {
+    const struct manager_policy *policy = listener->policy;
+
+    if (policy->has_unmapped && uid == policy->unmapped)
+        return listener->own;
+    for (uint32_t i = 0; i < policy->count; i++)
+        if (policy->uids[i] == uid)
+            return true;
+    return false;
+}
+
+/* Says why and hangs up. The peer's next packet may meet a closed socket, but
+ * this one is there for it to read. */
+static void turn_away(struct service *service, int socket, struct refusal *refusal) {
+    Fdset__V1__Reply reply = FDSET__V1__REPLY__INIT;
+    Fdset__V1__Error error;
+
+    service_error(&error, refusal);
+    reply.body_case = FDSET__V1__REPLY__BODY_ERROR;
+    reply.error = &error;
+    int length = packet_encode(&reply.base, service->reply_bytes);
+    packet_send(socket, service->reply_bytes, (size_t)length, NULL, 0, MSG_DONTWAIT);
+    close(socket);
+}
+
+static void admit(struct listener *listener, int socket) {
+    struct service *service = listener->service;
+    struct ucred peer = {.uid = (uid_t)-1};
+    socklen_t size = sizeof(peer);
+    struct refusal refusal;
+
+    if (service->session_slab.used == service->session_slab.room) {
+        refuse(&refusal, REFUSAL_LIMIT, EMFILE,
+               "all %u connections are taken (--limit connections=N)", service->session_slab.room);
+        turn_away(service, socket, &refusal);
+        return;
+    }
+    getsockopt(socket, SOL_SOCKET, SO_PEERCRED, &peer, &size);
+    if (listener->role == ROLE_MANAGER && !manager_allowed(listener, peer.uid)) {
+        refuse(&refusal, REFUSAL_ROLE, EPERM,
+               "user %d may not manage this helper: start it with --manager-uid", (int)peer.uid);
+        turn_away(service, socket, &refusal);
+        return;
+    }
+    session_begin(service, socket, listener->role);
+}
+
+static void listener_ready(struct watch *watch, uint32_t epoll_events) {
+    struct listener *listener = list_object(watch, struct listener, watch);
+
+    int socket = accept4(watch->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+    if (socket >= 0) {
+        admit(listener, socket);
+        return;
+    }
+    /* Whoever waits in the backlog goes on waiting: that harms nobody else. */
+    if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
+        listener->paused = true;
+        loop_change(&listener->service->loop, watch, 0);
+    }
+}
+
+int listener_begin(struct listener *listener, struct service *service, int socket, enum role role,
+                   bool own, const struct manager_policy *policy) {
+    int flags = fcntl(socket, F_GETFL);
+
+    if (flags < 0 || fcntl(socket, F_SETFL, flags | O_NONBLOCK) < 0)
+        return -errno;
+    if (role != ROLE_MANAGER)
+        listener_refuse_descriptors(socket);
+    *listener = (struct listener){.watch = {socket, listener_ready},
+                                  .service = service,
+                                  .policy = policy,
+                                  .role = role,
+                                  .own = own};
+    return loop_add(&service->loop, &listener->watch, EPOLLIN);
+}
+
+void listener_resume(struct listener *listener) {
+    if (!listener->paused)
+        return;
+    listener->paused = false;
+    loop_change(&listener->service->loop, &listener->watch, EPOLLIN);
+}

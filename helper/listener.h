@@ -1,0 +1,46 @@
+/* Sockets on which connections arrive, and with them their role. */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "loop.h"
+#include "session.h"
+
+/* Who may be a manager, besides root and the user who started the helper. */
+#define MANAGER_UIDS 16
+
+struct manager_policy {
+    uid_t uids[MANAGER_UIDS];
+    uint32_t count;
+
+    /* In a user namespace of its own the kernel shows the helper every other
+     * user, root too, as this one. On a socket that the helper made with mode
+     * 0600 it can only be root. */
+    uid_t unmapped;
+    bool has_unmapped;
+};
+
+struct listener {
+    struct watch watch; /* fd owned */
+    struct service *service;
+    const struct manager_policy *policy;
+    enum role role;
+    bool own;    /* made by the helper, mode 0600 */
+    bool paused; /* out of descriptors: not polled */
+};
+
+/* Makes a listening socket at `path` with mode 0600; a dead one that is in the
+ * way is replaced. Returns the descriptor or -errno with a sentence. */
+int listener_make(const char *path, struct refusal *refusal);
+
+/* Watches a listening socket, which it consumes. Returns 0 or -errno. */
+int listener_begin(struct listener *listener, struct service *service, int socket, enum role role,
+                   bool own, const struct manager_policy *policy);
+
+/* Polls again one that had run out of descriptors. */
+void listener_resume(struct listener *listener);
+
+/* Forbids, where the kernel can (6.16), that descriptors be sent into `socket`. */
+void listener_refuse_descriptors(int socket);

@@ -1,0 +1,29 @@
+/* The event loop: epoll, level-triggered, one thread. Each watch is told once
+ * a turn, so that no peer is served twice before another is served once. */
+#pragma once
+
+#include <stdint.h>
+
+/* Somebody who waits for a descriptor. Lives in its owner. */
+struct watch {
+    int fd; /* borrowed from the owner */
+    void (*ready)(struct watch *watch, uint32_t epoll_events);
+};
+
+#define LOOP_EVENTS 64
+
+struct loop {
+    int epoll; /* owned */
+};
+
+/* Return 0 or -errno. */
+int loop_init(struct loop *loop);
+int loop_add(struct loop *loop, struct watch *watch, uint32_t epoll_events);
+void loop_change(struct loop *loop, struct watch *watch, uint32_t epoll_events);
+
+/* After this the watch may still be told of events of the turn under way: its
+ * owner must outlive the turn. */
+void loop_remove(struct loop *loop, struct watch *watch);
+
+/* Waits up to `timeout_ms` (-1: for ever) and tells those who are ready. */
+int loop_turn(struct loop *loop, int timeout_ms);

@@ -1,0 +1,303 @@
+/* fdset-helper: options -> listen -> confine -> serve. */
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "confine/confine.h"
+#include "description.h"
+#include "log.h"
+#include "notify.h"
+#include "options.h"
+#include "service.h"
+
+/* Beside members and connections: standard streams, epoll, the settle threads'
+ * sockets, readiness, listeners, one packet of descriptors being looked at and
+ * one being closed, a connection to turn away. */
+#define FIXED_DESCRIPTORS (32 + OPTIONS_MAX_ENDPOINTS + SPARE_MEMBERS)
+
+/* How long the end waits for file systems that do not answer. */
+#define LAST_SETTLE_MS 2000
+
+/* How long a listener that found no descriptor free is not asked again. */
+#define ACCEPT_PAUSE_MS 100
+
+static struct options options;
+static struct service service;
+static struct listener listeners[OPTIONS_MAX_ENDPOINTS];
+static size_t listener_count;
+
+/* Started by a VMM that it was connected to from birth. */
+static bool has_birth_vmm, has_birth_manager;
+
+static void die(const char *what, int result) __attribute__((noreturn));
+
+static void die(const char *what, int result) {
+    log_line(LOG_ERROR, "%s: %s", what, strerror(-result));
+    _exit(1);
+}
+
+static void die_refused(const char *what, const struct refusal *refusal) {
+    log_line(LOG_ERROR, "%s: %s", what, refusal->text);
+    _exit(1);
+}
+
+/* ------------------------------------------------------------------ limits */
+
+static size_t descriptors_wanted(void) {
+    return FIXED_DESCRIPTORS + (size_t)options.limits.members + options.limits.connections;
+}
+
+/* The descriptor limit must have room for all that the limits promise. The
+ * defaults give way where the system allows less; what was asked for does not. */
+static void fit_descriptor_limit(void) {
+    struct rlimit limit;
+
+    if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
+        die("getrlimit", -errno);
+    if (limit.rlim_max >= descriptors_wanted())
+        return;
+    struct rlimit more = {descriptors_wanted(), descriptors_wanted()};
+    if (setrlimit(RLIMIT_NOFILE, &more) == 0)
+        return;
+    size_t others = descriptors_wanted() - options.limits.members;
+    if (options.limits_given || limit.rlim_max <= others) {
+        log_line(LOG_ERROR,
+                 "%zu descriptors are needed for these limits and the system allows %llu: lower "
+                 "--limit members or raise 'ulimit -Hn'",
+                 descriptors_wanted(), (unsigned long long)limit.rlim_max);
+        _exit(1);
+    }
+    options.limits.members = (uint32_t)(limit.rlim_max - others);
+}
+
+/* ----------------------------------------------------------------- sockets */
+
+static void check_socket(int fd) {
+    int type = 0;
+    socklen_t size = sizeof(type);
+
+    if (getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &size) == 0 && type == SOCK_SEQPACKET)
+        return;
+    log_line(LOG_ERROR, "descriptor %d is no inherited socket of type SOCK_SEQPACKET", fd);
+    _exit(1);
+}
+
+static bool is_listening(int fd) {
+    int listening = 0;
+    socklen_t size = sizeof(listening);
+    return getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listening, &size) == 0 && listening;
+}
+
+static void begin_listener(int fd, enum role role, bool own) {
+    int result =
+        listener_begin(&listeners[listener_count++], &service, fd, role, own, &options.managers);
+    if (result < 0)
+        die("listen", result);
+}
+
+static void begin_inherited(int fd, enum role role) {
+    check_socket(fd);
+    fcntl(fd, F_SETFD, FD_CLOEXEC);
+    if (is_listening(fd)) {
+        begin_listener(fd, role, false);
+        return;
+    }
+    if (role != ROLE_MANAGER)
+        listener_refuse_descriptors(fd);
+    /* Whoever handed it over vouches for who is at its other end. */
+    struct session *session = session_begin(&service, fd, role);
+    if (!session)
+        die("a connection", -EMFILE);
+    has_birth_vmm |= role == ROLE_VMM;
+    has_birth_manager |= role == ROLE_MANAGER;
+}
+
+static void begin_endpoint(const struct endpoint *endpoint) {
+    struct refusal refusal;
+
+    if (!endpoint->path) {
+        begin_inherited(endpoint->fd, endpoint->role);
+        return;
+    }
+    int fd = listener_make(endpoint->path, &refusal);
+    if (fd < 0)
+        die_refused("cannot start", &refusal);
+    begin_listener(fd, endpoint->role, true);
+}
+
+static void begin_sockets(void) {
+    enum role roles[NOTIFY_MAX_SOCKETS];
+    size_t passed = notify_sockets(roles);
+
+    for (size_t i = 0; i < passed; i++)
+        if (roles[i] && options.endpoint_count < OPTIONS_MAX_ENDPOINTS)
+            options.endpoints[options.endpoint_count++] =
+                (struct endpoint){roles[i], NULL, NOTIFY_FIRST_SOCKET + (int)i};
+    if (options.endpoint_count == 0) {
+        log_line(LOG_ERROR, "nobody could reach this helper: give it --manage and --vmm, or see "
+                            "--help");
+        _exit(2);
+    }
+    for (size_t i = 0; i < options.endpoint_count; i++)
+        begin_endpoint(&options.endpoints[i]);
+}
+
+/* -------------------------------------------------------------------- sets */
+
+static void add_initial(void) {
+    struct refusal refusal;
+
+    for (size_t i = 0; i < options.add_fd_count; i++) {
+        const struct add_fd *add = &options.add_fds[i];
+        /* One descriptor may be in two sets, so each member gets its own. */
+        int fd = fcntl(add->fd, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
+        if (fd < 0)
+            die("--add-fd", -errno);
+        if (service_add_initial(&service, fd, add->set, add->opaque, &refusal) < 0)
+            die_refused("--add-fd", &refusal);
+    }
+}
+
+/* ----------------------------------------------------------------- sandbox */
+
+/* Everything that is open and wanted, beside the standard streams. */
+static size_t wanted_descriptors(int *keep, int notify) {
+    size_t count = 0;
+
+    keep[count++] = service.loop.epoll;
+    for (int i = 0; i < SETTLE_THREADS; i++) {
+        keep[count++] = service.settle.threads[i].watch.fd;
+        keep[count++] = service.settle.threads[i].thread_end;
+    }
+    for (size_t i = 0; i < listener_count; i++)
+        keep[count++] = listeners[i].watch.fd;
+    list_for_each (link, &service.sessions)
+        keep[count++] = list_object(link, struct session, link)->watch.fd;
+    list_for_each (set_link, &service.model.sets)
+        list_for_each (link, &list_object(set_link, struct fdset, by_id)->members)
+            keep[count++] = list_object(link, struct member, in_set)->fd;
+    if (notify >= 0)
+        keep[count++] = notify;
+    return count;
+}
+
+static void confine(int notify, struct confine_report *report) {
+    int keep[FIXED_DESCRIPTORS + OPTIONS_MAX_ADD_FDS];
+    int settle_sockets[SETTLE_THREADS];
+
+    for (int i = 0; i < SETTLE_THREADS; i++)
+        settle_sockets[i] = service.settle.threads[i].thread_end;
+    struct confine_plan plan = {
+        .mode = options.confine,
+        .keep = keep,
+        .keep_count = wanted_descriptors(keep, notify),
+        .descriptor_limit = descriptors_wanted(),
+        .uid = options.uid,
+        .gid = options.gid,
+        .epoll = service.loop.epoll,
+        .settle_sockets = settle_sockets,
+        .settle_socket_count = SETTLE_THREADS,
+        .empty_path = description_empty_path,
+        .unlock_all = &description_unlock_all,
+    };
+    int result = confine_enter(&plan, report);
+    options.managers.has_unmapped = report->other_users_unknown;
+    if (result == 0)
+        result = settle_start(&service.settle, &service.loop);
+    if (result == 0)
+        result = confine_seal(&plan, report);
+    if (result < 0 && report->count > 0) {
+        log_line(LOG_ERROR, "sandbox: %s: %s", report->stages[report->count - 1].name,
+                 report->stages[report->count - 1].detail);
+        _exit(1);
+    }
+    if (result < 0)
+        die("sandbox", result);
+}
+
+static void say_ready(int notify, const struct confine_report *report) {
+    char sandbox[400];
+
+    confine_describe(report, sandbox, sizeof(sandbox));
+    notify_ready(notify, sandbox);
+    if (!options.quiet && (options.verbose || !has_birth_vmm))
+        log_line(LOG_INFO, "ready: %s", sandbox);
+}
+
+/* ------------------------------------------------------------------- serve */
+
+static bool has_session(enum role role) {
+    list_for_each (link, &service.sessions)
+        if (list_object(link, struct session, link)->role == role)
+            return true;
+    return false;
+}
+
+/* A helper that a VMM spawned ends with the last VMM; one that a manager
+ * started over its connection, with the last of all. One that listens for
+ * itself goes on. */
+static bool is_done(void) {
+    bool reachable = listener_count > 0 || !list_empty(&service.sessions);
+
+    if (!reachable)
+        return true;
+    if (options.linger)
+        return false;
+    if (has_birth_vmm)
+        return !has_session(ROLE_VMM);
+    return has_birth_manager && listener_count == 0 && list_empty(&service.sessions);
+}
+
+static void serve(void) {
+    bool paused = false;
+
+    while (!is_done()) {
+        int result = loop_turn(&service.loop, paused ? ACCEPT_PAUSE_MS : -1);
+        if (result < 0)
+            die("epoll", result);
+        service_reap(&service);
+        paused = false;
+        for (size_t i = 0; i < listener_count; i++) {
+            paused |= listeners[i].paused;
+            listener_resume(&listeners[i]);
+        }
+    }
+}
+
+/* Locks are cleared before the end, where the file systems let us: a manager's
+ * own copy of a descriptor would keep them alive. */
+static void settle_last(void) {
+    uint64_t until = service_now() + LAST_SETTLE_MS;
+
+    while (service.settle.count > 0 && service_now() < until)
+        if (loop_turn(&service.loop, 10) < 0)
+            return;
+}
+
+int main(int argc, char **argv) {
+    struct confine_report report = {0};
+    int result;
+
+    log_init();
+    signal(SIGPIPE, SIG_IGN);
+    options_parse(&options, argc, argv);
+    fit_descriptor_limit();
+    result = service_init(&service, &options.limits);
+    if (result < 0)
+        die("cannot take the memory for these limits", result);
+    begin_sockets();
+    add_initial();
+    int notify = notify_prepare();
+    confine(notify, &report);
+    service_settle(&service);
+    say_ready(notify, &report);
+    serve();
+    settle_last();
+    _exit(0);
+}

@@ -1,0 +1,307 @@
+#include "options.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <getopt.h>
+#include <limits.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "version.h"
+
+static const char help[] =
+    "Usage: fdset-helper [OPTION]...\n"
+    "\n"
+    "Holds sets of descriptors for a virtual machine's emulator, so that the\n"
+    "emulator sees no path and needs no right to open one.\n"
+    "\n"
+    "Sockets (each may be given several times):\n"
+    "  --manage PATH      listen for managers at a new socket with mode 0600\n"
+    "  --vmm PATH         listen for emulators\n"
+    "  --observe PATH     listen for those who may only look\n"
+    "  --manage-fd N      the same on an inherited socket, listening or connected\n"
+    "  --vmm-fd N\n"
+    "  --observe-fd N\n"
+    "  --manager-uid UID  a user who may manage, besides root and the one who\n"
+    "                     starts the helper\n"
+    "Sockets passed by systemd are taken by their names: manage, vmm, observe.\n"
+    "\n"
+    "Sets:\n"
+    "  --add-fd fd=N,set=M[,opaque=S]\n"
+    "                     start with inherited descriptor N in set M; a comma in\n"
+    "                     S is written twice (QEMU's -add-fd)\n"
+    "\n"
+    "Running:\n"
+    "  --linger           go on when the emulator that spawned it hangs up\n"
+    "  --user UID[:GID]   who to become if started as root (65534:65534)\n"
+    "  --sandbox MODE     enforce: end if a stage fails (the default);\n"
+    "                     best-effort: go on without it; log: let seccomp only log\n"
+    "  --limit NAME=N     sets (1024), members (4096), leases (16384),\n"
+    "                     leases-per-vmm (8192), connections (64), waiting (256)\n"
+    "  --quiet            no ready line\n"
+    "  --verbose          a ready line also when spawned by an emulator\n"
+    "  --help, --version\n"
+    "\n"
+    "Exit status: 0 when there is nobody left to serve, 1 if it could not start,\n"
+    "2 for a wrong command line.\n";
+
+static void die_usage(const char *format, ...) __attribute__((format(printf, 1, 2), noreturn));
+
+static void die_usage(const char *format, ...) {
+    va_list arguments;
+
+    fputs("fdset-helper: ", stderr);
+    va_start(arguments, format);
+    vfprintf(stderr, format, arguments);
+    va_end(arguments);
+    fputs("\nTry 'fdset-helper --help'.\n", stderr);
+    exit(2);
+}
+
+/* A decimal number of at most `most`, whole. */
+static bool parse_number(const char *text, uint64_t most, uint64_t *value) {
+    char *end;
+
+    if (text[0] < '0' || text[0] > '9')
+        return false;
+    errno = 0;
+    *value = strtoull(text, &end, 10);
+    return errno == 0 && *end == '\0' && *value <= most;
+}
+
+static uint64_t number(const char *option, const char *text, uint64_t most) {
+    uint64_t value;
+    if (!parse_number(text, most, &value))
+        die_usage("%s: not a number from 0 to %llu: '%s'", option, (unsigned long long)most, text);
+    return value;
+}
+
+static void add_endpoint(struct options *options, enum role role, const char *path,
+                         const char *fd) {
+    if (options->endpoint_count == OPTIONS_MAX_ENDPOINTS)
+        die_usage("at most %d sockets", OPTIONS_MAX_ENDPOINTS);
+    struct endpoint *endpoint = &options->endpoints[options->endpoint_count++];
+    *endpoint = (struct endpoint){role, path, -1};
+    if (fd)
+        endpoint->fd = (int)number("an inherited socket", fd, INT_MAX);
+    if (fd && endpoint->fd <= STDERR_FILENO)
+        die_usage("a socket cannot be a standard I/O stream: %s", fd);
+}
+
+/* Cuts the next "key=value" off `*text`, undoubling commas in place. */
+static bool next_pair(char **text, char **key, char **value) {
+    char *from = *text, *to;
+
+    if (!from || !*from)
+        return false;
+    *key = from;
+    *value = NULL;
+    for (to = from; *from && !(from[0] == ',' && from[1] != ','); from++, to++) {
+        if (*from == ',')
+            from++;
+        *to = *from;
+        if (*to == '=' && !*value) {
+            *to = '\0';
+            *value = to + 1;
+        }
+    }
+    *text = *from ? from + 1 : NULL;
+    *to = '\0';
+    return true;
+}
+
+/* QEMU's constraints and, where they are as clear, its words (system/vl.c). */
+static void parse_add_fd(struct options *options, char *text) {
+    struct add_fd add = {.fd = -1};
+    uint64_t fd = UINT64_MAX, set = UINT64_MAX;
+    char *key, *value;
+
+    while (next_pair(&text, &key, &value)) {
+        if (!value)
+            die_usage("--add-fd: '%s' has no value: expected fd=N,set=M[,opaque=S]", key);
+        if (strcmp(key, "opaque") == 0)
+            add.opaque = value;
+        else if (strcmp(key, "fd") != 0 && strcmp(key, "set") != 0)
+            die_usage("--add-fd: invalid parameter '%s': expected fd, set or opaque", key);
+        else if (value[0] != '-' && !parse_number(value, INT64_MAX, key[0] == 'f' ? &fd : &set))
+            die_usage("--add-fd: parameter '%s' expects a number", key);
+    }
+    if (fd > INT_MAX)
+        die_usage("--add-fd: fd option is required and must be non-negative");
+    if (fd <= STDERR_FILENO)
+        die_usage("--add-fd: fd cannot be a standard I/O stream");
+    if (set > INT_MAX)
+        die_usage("--add-fd: set option is required and must be from 0 to %d", INT_MAX);
+    if (add.opaque && strlen(add.opaque) > OPAQUE_MAX_BYTES)
+        die_usage("--add-fd: opaque has at most %d bytes", OPAQUE_MAX_BYTES);
+    /* Close-on-exec would have closed what we were meant to get: this is
+     * something of our own. */
+    int flags = fcntl((int)fd, F_GETFD);
+    if (flags < 0 || flags & FD_CLOEXEC)
+        die_usage("--add-fd: fd %d is not valid or already in use", (int)fd);
+    if (options->add_fd_count == OPTIONS_MAX_ADD_FDS)
+        die_usage("--add-fd: at most %d", OPTIONS_MAX_ADD_FDS);
+    add.fd = (int)fd;
+    add.set = (uint32_t)set;
+    options->add_fds[options->add_fd_count++] = add;
+}
+
+static void parse_limit(struct options *options, char *text) {
+    char *equals = strchr(text, '=');
+
+    if (!equals)
+        die_usage("--limit: expected NAME=N: '%s'", text);
+    *equals = '\0';
+    uint32_t *limit = limits_find(&options->limits, text);
+    if (!limit)
+        die_usage("--limit: there is no limit called '%s'", text);
+    uint64_t value = number("--limit", equals + 1, LIMITS_LARGEST);
+    if (value == 0)
+        die_usage("--limit: %s must be 1 or more", text);
+    *limit = (uint32_t)value;
+    options->limits_given |=
+        limit == &options->limits.members || limit == &options->limits.connections;
+}
+
+static void parse_user(struct options *options, char *text) {
+    char *colon = strchr(text, ':');
+    if (colon)
+        *colon = '\0';
+    options->uid = (uid_t)number("--user", text, UINT32_MAX - 1);
+    options->gid = colon ? (gid_t)number("--user", colon + 1, UINT32_MAX - 1) : options->uid;
+    if (options->uid == 0)
+        die_usage("--user: 0 would keep root's power over its own files");
+}
+
+static void parse_sandbox(struct options *options, const char *text) {
+    static const char *const modes[] = {"enforce", "best-effort", "log"};
+
+    for (size_t i = 0; i < sizeof(modes) / sizeof(modes[0]); i++)
+        if (strcmp(text, modes[i]) == 0) {
+            options->confine = (enum confine_mode)i;
+            return;
+        }
+    die_usage("--sandbox: enforce, best-effort or log, not '%s'", text);
+}
+
+enum choice {
+    MANAGE = 256,
+    VMM,
+    OBSERVE,
+    MANAGE_FD,
+    VMM_FD,
+    OBSERVE_FD,
+    MANAGER_UID,
+    ADD_FD,
+    LINGER,
+    USER,
+    SANDBOX,
+    LIMIT,
+    QUIET,
+    VERBOSE,
+    HELP,
+    VERSION
+};
+
+static const struct option choices[] = {
+    {"manage", required_argument, NULL, MANAGE},
+    {"vmm", required_argument, NULL, VMM},
+    {"observe", required_argument, NULL, OBSERVE},
+    {"manage-fd", required_argument, NULL, MANAGE_FD},
+    {"vmm-fd", required_argument, NULL, VMM_FD},
+    {"observe-fd", required_argument, NULL, OBSERVE_FD},
+    {"manager-uid", required_argument, NULL, MANAGER_UID},
+    {"add-fd", required_argument, NULL, ADD_FD},
+    {"linger", no_argument, NULL, LINGER},
+    {"user", required_argument, NULL, USER},
+    {"sandbox", required_argument, NULL, SANDBOX},
+    {"limit", required_argument, NULL, LIMIT},
+    {"quiet", no_argument, NULL, QUIET},
+    {"verbose", no_argument, NULL, VERBOSE},
+    {"help", no_argument, NULL, HELP},
+    {"version", no_argument, NULL, VERSION},
+    {0},
+};
+
+static void finish(const char *text) {
+    bool written = fputs(text, stdout) >= 0 && fflush(stdout) == 0;
+    exit(written ? 0 : 1);
+}
+
+static void apply(struct options *options, int choice, char *value) {
+    switch (choice) {
+    case MANAGE:
+    case MANAGE_FD:
+        add_endpoint(options, ROLE_MANAGER, choice == MANAGE ? value : NULL,
+                     choice == MANAGE ? NULL : value);
+        break;
+    case VMM:
+    case VMM_FD:
+        add_endpoint(options, ROLE_VMM, choice == VMM ? value : NULL, choice == VMM ? NULL : value);
+        break;
+    case OBSERVE:
+    case OBSERVE_FD:
+        add_endpoint(options, ROLE_OBSERVER, choice == OBSERVE ? value : NULL,
+                     choice == OBSERVE ? NULL : value);
+        break;
+    case MANAGER_UID:
+        if (options->managers.count == MANAGER_UIDS)
+            die_usage("--manager-uid: too many");
+        options->managers.uids[options->managers.count++] =
+            (uid_t)number("--manager-uid", value, UINT32_MAX - 1);
+        break;
+    case ADD_FD:
+        parse_add_fd(options, value);
+        break;
+    case LINGER:
+        options->linger = true;
+        break;
+    case USER:
+        parse_user(options, value);
+        break;
+    case SANDBOX:
+        parse_sandbox(options, value);
+        break;
+    case LIMIT:
+        parse_limit(options, value);
+        break;
+    case QUIET:
+        options->quiet = true;
+        break;
+    case VERBOSE:
+        options->verbose = true;
+        break;
+    case HELP:
+        finish(help);
+        break;
+    case VERSION:
+        finish("fdset-helper " HELPER_VERSION "\n");
+        break;
+    default:
+        fputs("Try 'fdset-helper --help'.\n", stderr); /* getopt has said what is wrong */
+        exit(2);
+    }
+}
+
+void options_parse(struct options *options, int argc, char **argv) {
+    int choice;
+
+    *options = (struct options){
+        .limits = LIMITS_DEFAULT,
+        .uid = 65534,
+        .gid = 65534,
+    };
+    options->managers.unmapped = 65534;
+    /* Root, and whoever starts the helper. */
+    options->managers.uids[options->managers.count++] = 0;
+    if (geteuid() != 0)
+        options->managers.uids[options->managers.count++] = geteuid();
+
+    while ((choice = getopt_long(argc, argv, "", choices, NULL)) != -1)
+        apply(options, choice, optarg);
+    if (optind < argc)
+        die_usage("unexpected argument '%s'", argv[optind]);
+}

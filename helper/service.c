@@ -1,0 +1,322 @@
+#include "service.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "description.h"
+#include "version.h"
+
+static_assert((int)REFUSAL_PROTOCOL == FDSET__V1__CODE__CODE_PROTOCOL &&
+                  (int)REFUSAL_LIMIT == FDSET__V1__CODE__CODE_LIMIT &&
+                  (int)REFUSAL_PATH == FDSET__V1__CODE__CODE_PATH &&
+                  (int)REFUSAL_FLAGS == FDSET__V1__CODE__CODE_FLAGS &&
+                  (int)REFUSAL_BAD_FD == FDSET__V1__CODE__CODE_BAD_FD &&
+                  (int)REFUSAL_LIFETIME == FDSET__V1__CODE__CODE_LIFETIME &&
+                  (int)REFUSAL_NO_MEMBER == FDSET__V1__CODE__CODE_NO_MEMBER,
+              "refusal.h and fdset.proto have the same codes");
+static_assert((int)ROLE_VMM == FDSET__V1__ROLE__ROLE_VMM &&
+                  (int)ROLE_MANAGER == FDSET__V1__ROLE__ROLE_MANAGER &&
+                  (int)ROLE_OBSERVER == FDSET__V1__ROLE__ROLE_OBSERVER,
+              "session.h and fdset.proto have the same roles");
+
+#define VERSION 1
+
+uint64_t service_now(void) {
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
+    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+}
+
+/* ----------------------------------------------------------------- settling */
+
+static void settled(struct settle *settle, struct member *member, unsigned work, bool may_block) {
+    struct service *service = list_object(settle, struct service, settle);
+
+    if (work & WORK_INSPECT && member->set)
+        list_for_each (link, &member->set->members)
+            list_object(link, struct member, in_set)->may_block = may_block;
+    member_settled(&service->model, member, work);
+    service_settle(service);
+    waiting_retry(service);
+    list_for_each (link, &service->sessions)
+        session_resume(list_object(link, struct session, link));
+}
+
+/* What is to be done to the member that no thread is at. */
+static void begin_work(struct service *service, struct member *member) {
+    unsigned work = member->work & ~member->working;
+    bool slow = member->may_block || (member->slow_close && work & WORK_CLOSE);
+
+    if (member->working && (slow || work & (WORK_CLOSE | WORK_INSPECT)))
+        return; /* comes back through settled() */
+    if (slow || work & WORK_INSPECT) {
+        settle_submit(&service->settle, member);
+        return;
+    }
+    if (work & WORK_RESTORE) {
+        if (!member->keep_locks)
+            description_unlock(member->fd);
+        description_set_status(member->fd, member->flags);
+    }
+    if (work & WORK_CLOSE)
+        close(member->fd);
+    member_settled(&service->model, member, work);
+}
+
+void service_settle(struct service *service) {
+    while (!list_empty(&service->model.unsettled)) {
+        struct list *link = service->model.unsettled.next;
+        list_remove(link);
+        begin_work(service, list_object(link, struct member, queue));
+    }
+#ifdef CHECK_MODEL
+    model_check(&service->model);
+#endif
+}
+
+/* ------------------------------------------------------------------ replies */
+
+void service_error(Fdset__V1__Error *error, struct refusal *refusal) {
+    fdset__v1__error__init(error);
+    error->code = (Fdset__V1__Code)refusal->code;
+    error->error_number = refusal->error;
+    error->text = refusal->text;
+}
+
+void service_reply_error(struct service *service, struct session *session, uint32_t serial,
+                         struct refusal *refusal) {
+    Fdset__V1__Reply reply = FDSET__V1__REPLY__INIT;
+    Fdset__V1__Error error;
+
+    service_error(&error, refusal);
+    reply.serial = serial;
+    reply.body_case = FDSET__V1__REPLY__BODY_ERROR;
+    reply.error = &error;
+    service_reply(service, session, &reply, NULL, 0);
+}
+
+void service_reply(struct service *service, struct session *session, Fdset__V1__Reply *reply,
+                   const uint32_t *leases, uint32_t lease_count) {
+    struct refusal refusal;
+
+    reply->descriptors = lease_count;
+    int length = packet_encode(&reply->base, service->reply_bytes);
+    assert(length > 0); /* every handler keeps within a packet */
+    if (session_send(session, service->reply_bytes, (uint32_t)length, leases, lease_count) == 0)
+        return;
+
+    for (uint32_t i = 0; i < lease_count; i++)
+        lease_end(&service->model, lease_find(&service->model, &session->holder, leases[i]));
+    refuse(&refusal, REFUSAL_LIMIT, ETOOMANYREFS,
+           "too many descriptors are on their way to this user: read the replies first");
+    service_reply_error(service, session, reply->serial, &refusal);
+}
+
+/* -------------------------------------------------------------------- hello */
+
+/* A name for people: cut off rather than refused, and nothing that would upset
+ * a terminal. */
+static void copy_name(char *to, const char *from) {
+    size_t length = strnlen(from, NAME_MAX_BYTES);
+
+    while (length < strlen(from) && length > 0 && ((unsigned char)from[length] & 0xc0) == 0x80)
+        length--; /* not in the middle of a character */
+    for (size_t i = 0; i < length; i++)
+        to[i] = (unsigned char)from[i] < 0x20 || from[i] == 0x7f ? '?' : from[i];
+    to[length] = '\0';
+}
+
+static int serve_hello(struct service *service, struct session *session,
+                       const Fdset__V1__Request *request, struct refusal *refusal) {
+    Fdset__V1__Reply reply = FDSET__V1__REPLY__INIT;
+    Fdset__V1__HelloReply hello = FDSET__V1__HELLO_REPLY__INIT;
+    Fdset__V1__Limits limits = FDSET__V1__LIMITS__INIT;
+    const struct limits *ours = &service->model.limits;
+
+    if (request->hello->version == 0) {
+        session->closing = true;
+        return refuse(refusal, REFUSAL_PROTOCOL, EPROTO,
+                      "protocol version 0 does not exist: this helper speaks 1 to %d", VERSION);
+    }
+    copy_name(session->holder.name, request->hello->name);
+    session->greeted = true;
+
+    limits.sets = ours->sets;
+    limits.members = ours->members;
+    limits.leases = ours->leases;
+    limits.leases_per_vmm = ours->leases_per_vmm;
+    limits.connections = ours->connections;
+    limits.waiting = ours->waiting;
+    limits.packet_bytes = PACKET_MAX_BYTES;
+    limits.packet_descriptors = PACKET_MAX_DESCRIPTORS;
+    hello.version = VERSION;
+    hello.role = (Fdset__V1__Role)session->role;
+    hello.helper = (char *)HELPER_VERSION;
+    hello.limits = &limits;
+    reply.serial = request->serial;
+    reply.body_case = FDSET__V1__REPLY__BODY_HELLO;
+    reply.hello = &hello;
+    service_reply(service, session, &reply, NULL, 0);
+    return 0;
+}
+
+/* ----------------------------------------------------------------- requests */
+
+#define VMM      (1u << ROLE_VMM)
+#define MANAGER  (1u << ROLE_MANAGER)
+#define OBSERVER (1u << ROLE_OBSERVER)
+
+/* The table of the roles in fdset.proto. */
+static const struct handler {
+    const char *name;
+    unsigned roles;
+    bool carries; /* may bring descriptors */
+    serve_function serve;
+} handlers[] = {
+    [FDSET__V1__REQUEST__BODY_HELLO] = {"Hello", VMM | MANAGER | OBSERVER, false, serve_hello},
+    [FDSET__V1__REQUEST__BODY_OPEN] = {"Open", VMM, false, serve_open},
+    [FDSET__V1__REQUEST__BODY_OPEN_MANY] = {"OpenMany", VMM, false, serve_open_many},
+    [FDSET__V1__REQUEST__BODY_CLOSE] = {"Close", VMM, false, serve_close},
+    [FDSET__V1__REQUEST__BODY_ADD_FDS] = {"AddFds", MANAGER, true, serve_add_fds},
+    [FDSET__V1__REQUEST__BODY_REMOVE_FD] = {"RemoveFd", MANAGER, false, serve_remove_fd},
+    [FDSET__V1__REQUEST__BODY_QUERY] = {"Query", MANAGER | OBSERVER, false, serve_query},
+};
+
+static const struct handler *find_handler(const Fdset__V1__Request *request) {
+    size_t body = (size_t)request->body_case;
+    if (body >= sizeof(handlers) / sizeof(handlers[0]) || !handlers[body].serve)
+        return NULL;
+    return &handlers[body];
+}
+
+static int check_request(const struct service *service, struct session *session,
+                         const Fdset__V1__Request *request, bool truncated,
+                         struct refusal *refusal) {
+    static const char *const roles[] = {"?", "VMM", "manager", "observer"};
+    const struct handler *handler = request ? find_handler(request) : NULL;
+    bool is_hello = request && request->body_case == FDSET__V1__REQUEST__BODY_HELLO;
+    bool is_close = request && request->body_case == FDSET__V1__REQUEST__BODY_CLOSE;
+
+    if (request || !truncated) {
+        session->closing = true;
+        if (!handler)
+            return refuse(refusal, REFUSAL_PROTOCOL, EPROTO,
+                          "the packet is no request that protocol version %d knows", VERSION);
+        if (is_hello == session->greeted)
+            return refuse(refusal, REFUSAL_PROTOCOL, EPROTO,
+                          is_hello ? "Hello was said already" : "the first packet must be a Hello");
+        if (request->serial == 0 && !is_close)
+            return refuse(refusal, REFUSAL_PROTOCOL, EPROTO, "a serial must not be 0");
+        session->closing = false;
+    }
+    if (truncated && session->role != ROLE_MANAGER)
+        return refuse(refusal, REFUSAL_DESCRIPTORS, EPROTO,
+                      "a %s may not send descriptors, nor packets of more than %d bytes",
+                      roles[session->role], PACKET_MAX_BYTES);
+    if (truncated)
+        return refuse(refusal, REFUSAL_DESCRIPTORS, EPROTO,
+                      "the packet was cut off: more than %d bytes, or descriptors that the "
+                      "helper's limits or a security module kept out",
+                      PACKET_MAX_BYTES);
+    if (!(handler->roles & 1u << session->role))
+        return refuse(refusal, REFUSAL_ROLE, EPERM, "%s is not for a %s: use another socket",
+                      handler->name, roles[session->role]);
+    if (request->descriptors != service->offer.count)
+        return refuse(refusal, REFUSAL_DESCRIPTORS, EPROTO,
+                      "%u descriptors were announced and %u came", request->descriptors,
+                      service->offer.count);
+    if (service->offer.count > 0 && !handler->carries)
+        return refuse(refusal, REFUSAL_DESCRIPTORS, EPROTO, "%s carries no descriptors",
+                      handler->name);
+    return 0;
+}
+
+bool service_can_receive(const struct service *service) {
+    const struct slab *slab = &service->model.member_slab;
+    return slab->room - slab->used >= PACKET_MAX_DESCRIPTORS;
+}
+
+/* From here on the model owns what was received. */
+static void take_descriptors(struct service *service, struct packet_descriptors *descriptors) {
+    service->offer.count = descriptors ? (uint32_t)descriptors->count : 0;
+    for (uint32_t i = 0; i < service->offer.count; i++) {
+        service->offer.members[i] =
+            member_offer(&service->model, packet_descriptors_take(descriptors, i));
+        assert(service->offer.members[i]); /* service_can_receive() */
+    }
+}
+
+static void discard_offers(struct service *service) {
+    for (uint32_t i = 0; i < service->offer.count; i++) {
+        struct member *member = service->offer.members[i];
+        if (!member)
+            continue;
+        struct description description;
+        member->may_block = description_look(member->fd, &description) < 0 || description.may_block;
+        member->device = description.device;
+        member_discard(&service->model, member);
+    }
+    service->offer.count = 0;
+}
+
+void service_packet(struct service *service, struct session *session, size_t length,
+                    struct packet_descriptors *descriptors, bool truncated) {
+    struct refusal refusal;
+
+    take_descriptors(service, descriptors);
+    Fdset__V1__Request *request = (Fdset__V1__Request *)packet_decode(
+        &fdset__v1__request__descriptor, service->request_bytes, length, &service->arena);
+    int result = check_request(service, session, request, truncated, &refusal);
+    if (result == 0)
+        result = find_handler(request)->serve(service, session, request, &refusal);
+    if (result < 0)
+        service_reply_error(service, session, request ? request->serial : 0, &refusal);
+    if (session->closing)
+        session_close(session);
+    discard_offers(service);
+    service_settle(service);
+}
+
+/* ----------------------------------------------------------------- sessions */
+
+void service_session_ended(struct service *service, struct session *session) {
+    holder_end(&service->model, &session->holder);
+    if (session->role == ROLE_MANAGER)
+        model_manager_gone(&service->model, session->number);
+    waiting_drop(service, session);
+    service_settle(service);
+}
+
+void service_reap(struct service *service) {
+    list_for_each_safe (link, &service->sessions) {
+        struct session *session = list_object(link, struct session, link);
+        if (session->broken)
+            session_end(session);
+        if (session->ended)
+            session_free(session);
+    }
+}
+
+int service_init(struct service *service, const struct limits *limits) {
+    memset(service, 0, offsetof(struct service, arena));
+    packet_arena_init(&service->arena);
+    list_init(&service->sessions);
+    list_init(&service->waiting);
+    service->started_ms = service_now();
+    int result = model_init(&service->model, limits, SPARE_MEMBERS);
+    if (result == 0)
+        result = slab_init(&service->session_slab, sizeof(struct session), limits->connections);
+    if (result == 0)
+        result = slab_init(&service->pending_slab, sizeof(struct pending), limits->connections);
+    if (result == 0)
+        result = slab_init(&service->waiting_slab, sizeof(struct waiting), limits->waiting);
+    if (result == 0)
+        result = loop_init(&service->loop);
+    if (result == 0)
+        result = settle_init(&service->settle);
+    service->settle.done = settled;
+    return result;
+}

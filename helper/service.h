@@ -1,0 +1,118 @@
+/* Requests in, replies out: decodes what a session received, checks that its
+ * role may ask it, lets the model decide, and answers. Knows the protocol and
+ * the model; knows no epoll and nothing of the sandbox. */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <time.h>
+
+#include "fdset.h"
+#include "fdset.pb-c.h"
+#include "loop.h"
+#include "packet.h"
+#include "refusal.h"
+#include "session.h"
+#include "settle.h"
+
+/* Members that may be offered at once beside those in sets: one packet being
+ * looked at, and one refused that is still being closed. */
+#define SPARE_MEMBERS (2 * PACKET_MAX_DESCRIPTORS)
+
+/* Descriptors offered with the packet at hand; NULL where one has been listed. */
+struct offer {
+    struct member *members[PACKET_MAX_DESCRIPTORS];
+    uint32_t count;
+};
+
+/* An open that waits for its member to be settled. By number, not by pointer:
+ * the session may end before. */
+struct waiting {
+    struct list link;
+    uint32_t connection;
+    uint32_t serial;
+    uint32_t set;
+    int flags;
+};
+
+struct service {
+    struct loop loop;
+    struct model model;
+    struct settle settle;
+    struct slab session_slab, pending_slab, waiting_slab;
+    struct list sessions;
+    struct list waiting;  /* opens that wait for a settling member, oldest first */
+    uint32_t connections; /* ever */
+    uint64_t started_ms;
+
+    /* One packet at a time is looked at, so one of each is enough. */
+    struct packet_arena arena;
+    struct packet_descriptors received;
+    struct offer offer;
+    uint8_t request_bytes[PACKET_MAX_BYTES];
+    uint8_t reply_bytes[PACKET_MAX_BYTES];
+};
+
+/* Takes all memory. Returns 0 or -errno. */
+int service_init(struct service *service, const struct limits *limits);
+
+/* Adds a descriptor from the command line: lifetime KEEP, no connection behind
+ * it. Consumes `fd` where it succeeds. */
+int service_add_initial(struct service *service, int fd, uint32_t set, const char *opaque,
+                        struct refusal *refusal);
+
+/* A packet of `length` bytes is in request_bytes. Takes the descriptors. */
+void service_packet(struct service *service, struct session *session, size_t length,
+                    struct packet_descriptors *descriptors, bool truncated);
+
+/* There are objects for the descriptors of another packet. */
+bool service_can_receive(const struct service *service);
+
+/* The session has hung up: its leases, sets and waiting opens are dealt with. */
+void service_session_ended(struct service *service, struct session *session);
+
+/* Ends the sessions whose peer was found gone in this turn of the loop, and
+ * frees those that have ended. */
+void service_reap(struct service *service);
+
+/* Begins with the work that the model has queued: in place where the file
+ * system answers by itself, else on the settle threads. */
+void service_settle(struct service *service);
+
+/* Milliseconds since the system's start, to a clock tick. By vDSO, always: the
+ * coarse clock needs no system call, whatever the machine's clock source. */
+uint64_t service_now(void);
+
+/* ------------------------------------------- between the service's own files */
+
+/* Handlers: return 0 when the reply is sent (or none is due), or -errno and a
+ * refusal, which the caller sends. */
+typedef int (*serve_function)(struct service *service, struct session *session,
+                              const Fdset__V1__Request *request, struct refusal *refusal);
+
+int serve_open(struct service *, struct session *, const Fdset__V1__Request *, struct refusal *);
+int serve_open_many(struct service *, struct session *, const Fdset__V1__Request *,
+                    struct refusal *);
+int serve_close(struct service *, struct session *, const Fdset__V1__Request *, struct refusal *);
+int serve_add_fds(struct service *, struct session *, const Fdset__V1__Request *, struct refusal *);
+int serve_remove_fd(struct service *, struct session *, const Fdset__V1__Request *,
+                    struct refusal *);
+int serve_query(struct service *, struct session *, const Fdset__V1__Request *, struct refusal *);
+
+/* Sends a reply with the descriptors of `leases`. Where the kernel has too many
+ * in flight, the leases are ended and an error is sent in its place. */
+void service_reply(struct service *service, struct session *session, Fdset__V1__Reply *reply,
+                   const uint32_t *leases, uint32_t lease_count);
+void service_reply_error(struct service *service, struct session *session, uint32_t serial,
+                         struct refusal *refusal);
+
+/* Fills in the protocol's Error; the text is borrowed from the refusal. */
+void service_error(Fdset__V1__Error *error, struct refusal *refusal);
+
+/* Looks at an offered member's descriptor and notes what it is. */
+int service_inspect(struct member *member, struct refusal *refusal);
+
+/* Opens that wait for a settling member: all are tried again, in their order,
+ * when one has settled or a session can take replies again. */
+void waiting_retry(struct service *service);
+void waiting_drop(struct service *service, const struct session *session);

@@ -1,0 +1,68 @@
+/* A connection: its socket, its role, and the reply that it has not yet taken.
+ *
+ * A session is read only while it has no reply pending, so what a peer that
+ * never reads can hold up is bounded: what its socket's buffer takes, and one
+ * reply of its own. */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "fdset.h"
+#include "loop.h"
+#include "packet.h"
+
+struct service;
+
+/* The values are those of fdset.proto. */
+enum role { ROLE_VMM = 1, ROLE_MANAGER = 2, ROLE_OBSERVER = 3 };
+
+struct session {
+    struct watch watch; /* fd owned */
+    struct list link;   /* in service.sessions */
+    struct service *service;
+    struct holder holder; /* its leases, and who it is */
+    uint32_t number;      /* never used twice in this helper's life */
+    enum role role;
+    bool inherited; /* came with the helper's birth, connected */
+    bool greeted;   /* Hello has been exchanged */
+    bool closing;   /* ends when the pending reply is out */
+    bool broken;    /* a send found the peer gone; ended at the end of the turn */
+    bool ended;     /* hung up; freed at the end of the turn */
+
+    bool stalled; /* not read until the settle threads have room */
+
+    struct pending *pending; /* a reply that the socket was too full for, or NULL */
+};
+
+/* Descriptors are kept as lease ids: a lease keeps its member, so that the
+ * number is right at the time it is sent. */
+struct pending {
+    uint32_t length;
+    uint32_t lease_count;
+    uint32_t leases[PACKET_MAX_DESCRIPTORS];
+    uint8_t bytes[PACKET_MAX_BYTES];
+};
+
+/* Begins a session on a connected socket, which it consumes, also on failure.
+ * Returns NULL where the limit of connections is reached or it cannot be watched. */
+struct session *session_begin(struct service *service, int socket, enum role role);
+
+/* Sends `length` bytes with the descriptors of `leases`, or keeps them until
+ * the socket has room. Only without a reply pending. Returns 0, or
+ * -ETOOMANYREFS where the kernel has too many descriptors in flight: then
+ * nothing was sent. A peer that has gone is no error: the session ends with
+ * this turn of the loop, so that callers need not fear for it. */
+int session_send(struct session *session, const uint8_t *bytes, uint32_t length,
+                 const uint32_t *leases, uint32_t lease_count);
+
+/* Reads again what was stalled. */
+void session_resume(struct session *session);
+
+/* No more is read; ends as soon as its pending reply is out. */
+void session_close(struct session *session);
+
+/* Ends all leases, hangs up. The object lives until session_free(). */
+void session_end(struct session *session);
+void session_free(struct session *session);

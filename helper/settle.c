@@ -1,0 +1,161 @@
+#include "settle.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "description.h"
+
+/* What a thread works with: two calls deep, no buffers. */
+#define STACK_BYTES (256 * 1024)
+
+/* What travels to a thread, and back with `may_block` filled in. */
+struct job {
+    int fd; /* borrowed, or with WORK_CLOSE consumed */
+    int flags;
+    unsigned work;
+    bool keep_locks;
+    bool may_block;
+};
+
+static int job_send(int socket, struct job *job) {
+    struct iovec vector = {job, sizeof(*job)};
+    struct msghdr header = {.msg_iov = &vector, .msg_iovlen = 1};
+    return sendmsg(socket, &header, MSG_DONTWAIT | MSG_NOSIGNAL) == sizeof(*job) ? 0 : -errno;
+}
+
+/* The thread's end waits; the main thread passes MSG_DONTWAIT. */
+static int job_receive(int socket, struct job *job, int flags) {
+    struct iovec vector = {job, sizeof(*job)};
+    struct msghdr header = {.msg_iov = &vector, .msg_iovlen = 1};
+    ssize_t length;
+
+    do {
+        length = recvmsg(socket, &header, flags | MSG_CMSG_CLOEXEC);
+    } while (length < 0 && errno == EINTR);
+    return length == sizeof(*job) ? 0 : -EIO;
+}
+
+static void job_do(struct job *job) {
+    if (job->work & WORK_INSPECT)
+        job->may_block = description_asks_server(job->fd);
+    if (job->work & WORK_RESTORE) {
+        if (!job->keep_locks)
+            description_unlock(job->fd);
+        description_set_status(job->fd, job->flags);
+    }
+    if (job->work & WORK_CLOSE)
+        close(job->fd);
+}
+
+static void *thread_main(void *argument) {
+    int socket = ((struct settle_thread *)argument)->thread_end;
+    struct job job = {0};
+
+    /* Says that libc's own calls of a thread's beginning are done: see settle_start(). */
+    job_send(socket, &job);
+    while (job_receive(socket, &job, 0) == 0) {
+        job_do(&job);
+        job_send(socket, &job);
+    }
+    return NULL;
+}
+
+/* Only one thread a file system: see the header. */
+static bool device_busy(const struct settle *settle, uint64_t device) {
+    for (int i = 0; i < SETTLE_THREADS; i++)
+        if (settle->threads[i].member && settle->threads[i].member->device == device)
+            return true;
+    return false;
+}
+
+static struct member *next_member(struct settle *settle) {
+    list_for_each (link, &settle->queue) {
+        struct member *member = list_object(link, struct member, queue);
+        if (!device_busy(settle, member->device))
+            return member;
+    }
+    return NULL;
+}
+
+static void dispatch(struct settle *settle) {
+    for (int i = 0; i < SETTLE_THREADS; i++) {
+        struct settle_thread *thread = &settle->threads[i];
+        struct member *member = thread->member ? NULL : next_member(settle);
+        if (!member)
+            continue;
+        struct job job = {member->fd, member->flags, member->work, member->keep_locks, false};
+        list_remove(&member->queue);
+        member->working = member->work;
+        thread->member = member;
+        int result = job_send(thread->watch.fd, &job);
+        /* The thread is waiting for just this, and its socket is empty. */
+        assert(result == 0);
+        (void)result;
+    }
+}
+
+static void thread_ready(struct watch *watch, uint32_t epoll_events) {
+    struct settle_thread *thread = list_object(watch, struct settle_thread, watch);
+    struct settle *settle = thread->settle;
+    struct member *member = thread->member;
+    struct job job;
+
+    int result = job_receive(watch->fd, &job, MSG_DONTWAIT);
+    assert(result == 0 && member);
+    (void)result;
+    thread->member = NULL;
+    settle->count--;
+    settle->done(settle, member, job.work, job.may_block);
+    dispatch(settle);
+}
+
+int settle_init(struct settle *settle) {
+    list_init(&settle->queue);
+    settle->count = 0;
+    for (int i = 0; i < SETTLE_THREADS; i++) {
+        int pair[2];
+        if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
+            return -errno;
+        settle->threads[i] = (struct settle_thread){
+            .watch = {pair[0], thread_ready}, .thread_end = pair[1], .settle = settle};
+    }
+    return 0;
+}
+
+int settle_start(struct settle *settle, struct loop *loop) {
+    pthread_attr_t attributes;
+    sigset_t all, before;
+    struct job hello;
+    pthread_t id;
+    int result = 0;
+
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    pthread_attr_init(&attributes);
+    pthread_attr_setstacksize(&attributes, STACK_BYTES);
+    pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
+    for (int i = 0; i < SETTLE_THREADS && result == 0; i++) {
+        result = -pthread_create(&id, &attributes, thread_main, &settle->threads[i]);
+        /* libc makes system calls as a thread begins that the sandbox forbids,
+         * so wait until it is through with them. */
+        if (result == 0)
+            result = job_receive(settle->threads[i].watch.fd, &hello, 0);
+        if (result == 0)
+            result = loop_add(loop, &settle->threads[i].watch, EPOLLIN);
+    }
+    pthread_attr_destroy(&attributes);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    return result;
+}
+
+void settle_submit(struct settle *settle, struct member *member) {
+    assert(member->work && !member->working && list_empty(&member->queue));
+    list_append(&settle->queue, &member->queue);
+    settle->count++;
+    dispatch(settle);
+}

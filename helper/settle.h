@@ -1,0 +1,42 @@
+/* The settle threads: they do to members what may block (asking a file system
+ * what it is, unlocking, restoring flags, closing), so that nobody else waits.
+ *
+ * One file system has at most one thread at a time, hence one that never
+ * answers holds up its own members and nobody else's, until SETTLE_THREADS
+ * different ones have stopped answering.
+ *
+ * The main thread owns the members throughout; a thread gets a copy of what it
+ * needs and never looks at the model. Each has a socket pair of its own, over
+ * which at most one job travels at a time: the queue is in the members. */
+#pragma once
+
+#include <stdint.h>
+
+#include "fdset.h"
+#include "loop.h"
+
+#define SETTLE_THREADS 4
+
+struct settle {
+    struct settle_thread {
+        struct watch watch;    /* the main thread's end */
+        int thread_end;        /* owned by the thread once it runs */
+        struct member *member; /* what it works on, NULL if idle */
+        struct settle *settle;
+    } threads[SETTLE_THREADS];
+    struct list queue; /* members that wait for a thread */
+    uint32_t count;    /* members queued or being worked on */
+
+    /* Told on the main thread that the `work` on `member` is done; of INSPECT,
+     * what it found. */
+    void (*done)(struct settle *settle, struct member *member, unsigned work, bool may_block);
+};
+
+/* Makes the socket pairs. Returns 0 or -errno. */
+int settle_init(struct settle *settle);
+
+/* Starts the threads and watches them. Returns 0 or -errno. */
+int settle_start(struct settle *settle, struct loop *loop);
+
+/* Takes on the member's work. The member must be in no queue. */
+void settle_submit(struct settle *settle, struct member *member);
