@@ -128,8 +128,10 @@ static void break_off(struct connection *connection, int error) {
 static void drop_reply(struct connection *connection) {
     const Fdset__V1__Reply *reply = connection->reply;
     packet_descriptors_close(&connection->descriptors);
-    if (reply->serial == 0 && reply->body_case == FDSET__V1__REPLY__BODY_ERROR)
-        snprintf(connection->farewell, sizeof(connection->farewell), ": %s", reply->error->text);
+    if (reply->serial == 0 && reply->body_case == FDSET__V1__REPLY__BODY_ERROR) {
+        connection->farewell_error = reply->error->error_number;
+        snprintf(connection->farewell, sizeof(connection->farewell), "%s", reply->error->text);
+    }
     connection->buffers_taken = false;
 }
 
@@ -159,7 +161,8 @@ static int broken_error(const struct connection *connection) {
     case 0:
         return 0;
     case ECONNRESET:
-        return fail(ECONNRESET, "fdset-helper has hung up or died%s", connection->farewell);
+        return fail(ECONNRESET, "fdset-helper has hung up or died%s%s",
+                    connection->farewell_error ? ": " : "", connection->farewell);
     case EPROTO:
         return fail(EPROTO, "what fdset-helper sent is no reply");
     default:

@@ -36,7 +36,8 @@ struct connection {
     struct waiter *waiters; /* those without a reply yet */
     bool buffers_taken;
     int broken;         /* why it is over, a positive errno, or 0 */
-    char farewell[256]; /* and what the helper said last, if anything */
+    int farewell_error; /* what the helper said before it hung up, 0 if nothing, */
+    char farewell[256]; /* and in words */
 
     /* Belong to the thread that took the buffers. */
     const Fdset__V1__Reply *reply;

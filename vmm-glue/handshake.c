@@ -79,6 +79,8 @@ static int shake_hands(struct connection *connection, Fdset__V1__Role role, cons
     hello.version = PROTOCOL_VERSION;
     hello.name = (char *)(name ? name : program_invocation_short_name);
     int error = connection_call(connection, &request, NULL, 0, FDSET__V1__REPLY__BODY_HELLO);
+    if (error && connection->farewell_error) /* turned away before Hello was read */
+        return fail(connection->farewell_error, "%s", connection->farewell);
     if (error)
         return error;
     error = hello_check(connection->reply->hello, role);
@@ -96,6 +98,7 @@ int connection_open(struct connection *connection, int socket, Fdset__V1__Role r
     connection->waiters = NULL;
     connection->buffers_taken = false;
     connection->broken = 0;
+    connection->farewell_error = 0;
     connection->farewell[0] = '\0';
     connection->descriptors.count = 0;
     packet_arena_init(&connection->arena);

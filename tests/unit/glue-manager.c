@@ -1,0 +1,404 @@
+/* libfdset for management: what goes over the wire, what comes back, and how the
+ * pages of a listing become one. */
+#include "fake-helper.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+/* --------------------------------------------------------------------- add */
+
+/* Answers an AddFds: sets and members get numbers in order, from these on. */
+static void answer_add(const Request *request, int set, uint32_t member) {
+    static Fdset__V1__AddedSet sets[253], *pointers[253];
+    static uint32_t members[253];
+    Fdset__V1__Added added = FDSET__V1__ADDED__INIT;
+    Reply reply = FDSET__V1__REPLY__INIT;
+    uint32_t given = 0;
+    added.n_sets = request->add_fds->n_sets;
+    added.sets = pointers;
+    for (size_t i = 0; i < added.n_sets; i++) {
+        const Fdset__V1__NewMembers *new = request->add_fds->sets[i];
+        fdset__v1__added_set__init(&sets[i]);
+        pointers[i] = &sets[i];
+        sets[i].set = new->which_case ? new->set : set++;
+        sets[i].n_members = new->n_members;
+        sets[i].members = &members[given];
+        for (size_t j = 0; j < new->n_members; j++)
+            members[given++] = member++;
+    }
+    reply.serial = request->serial;
+    reply.body_case = REPLY_IS(ADDED);
+    reply.added = &added;
+    fake_reply(&reply, NULL, 0);
+}
+
+static void test_add(void **state) {
+    struct call call;
+    int one = null_open(O_RDONLY), two = null_open(O_RDWR);
+    struct fdset_member first[] = {
+        {.fd = one, .opaque = "label", .serves_read_only = true, .sharing = FDSET_SHARED},
+        {.fd = two, .opaque = "", .keep_content = true},
+    };
+    struct fdset_member second = {.fd = two, .keep_locks = true, .sharing = FDSET_EXCLUSIVE};
+    struct fdset_add adds[] = {
+        {.set = 3, .lifetime = FDSET_KEEP, .members = first, .member_count = 2},
+        {.set = FDSET_NEW_SET, .members = &second, .member_count = 1},
+    };
+    fake_begin_manager();
+    call_add(&call, adds, 2);
+    Request *request = fake_receive(REQUEST_IS(ADD_FDS));
+    struct packet_descriptors *descriptors = fake_descriptors();
+    assert_int_equal(descriptors->count, 3);
+    assert_int_equal(fcntl(descriptors->fd[0], F_GETFL) & O_ACCMODE, O_RDONLY);
+    assert_int_equal(fcntl(descriptors->fd[1], F_GETFL) & O_ACCMODE, O_RDWR);
+    assert_int_equal(fcntl(descriptors->fd[2], F_GETFL) & O_ACCMODE, O_RDWR);
+    packet_descriptors_close(descriptors);
+
+    Fdset__V1__NewMembers **sets = request->add_fds->sets;
+    assert_int_equal(request->add_fds->n_sets, 2);
+    assert_int_equal(sets[0]->which_case, FDSET__V1__NEW_MEMBERS__WHICH_SET);
+    assert_int_equal(sets[0]->set, 3);
+    assert_int_equal(sets[0]->lifetime, FDSET__V1__LIFETIME__LIFETIME_KEEP);
+    assert_int_equal(sets[0]->n_members, 2);
+    assert_string_equal(sets[0]->members[0]->opaque, "label");
+    assert_true(sets[0]->members[0]->serves_read_only);
+    assert_int_equal(sets[0]->members[0]->sharing, FDSET__V1__SHARING__SHARING_SHARED);
+    assert_int_equal(sets[0]->members[1]->label_case, FDSET__V1__NEW_MEMBER__LABEL_OPAQUE);
+    assert_string_equal(sets[0]->members[1]->opaque, "");
+    assert_true(sets[0]->members[1]->keep_content);
+    assert_int_equal(sets[1]->which_case, FDSET__V1__NEW_MEMBERS__WHICH__NOT_SET);
+    assert_int_equal(sets[1]->lifetime, FDSET__V1__LIFETIME__LIFETIME_UNSPECIFIED);
+    assert_int_equal(sets[1]->members[0]->label_case, FDSET__V1__NEW_MEMBER__LABEL__NOT_SET);
+    assert_int_equal(sets[1]->members[0]->sharing, FDSET__V1__SHARING__SHARING_EXCLUSIVE);
+    assert_true(sets[1]->members[0]->keep_locks);
+
+    answer_add(request, 70, 900);
+    assert_int_equal(call_end(&call), 0);
+    assert_int_equal(adds[0].set, 3);
+    assert_int_equal(adds[1].set, 70);
+    assert_int_equal(first[0].id, 900);
+    assert_int_equal(first[1].id, 901);
+    assert_int_equal(second.id, 902);
+    close(one);
+    close(two);
+    fake_end();
+}
+
+static void test_add_as_many_as_can_be(void **state) {
+    static struct fdset_member members[254];
+    struct fdset_add add = {.set = 1, .members = members, .member_count = 253};
+    struct call call;
+    int null = null_open(O_RDWR);
+    for (size_t i = 0; i < 254; i++)
+        members[i] = (struct fdset_member){.fd = null, .opaque = "a label of some length"};
+    fake_begin_manager();
+    call_add(&call, &add, 1);
+    Request *request = fake_receive(REQUEST_IS(ADD_FDS));
+    assert_int_equal(fake_descriptors()->count, 253);
+    packet_descriptors_close(fake_descriptors());
+    answer_add(request, 0, 1);
+    assert_int_equal(call_end(&call), 0);
+    assert_int_equal(members[252].id, 253);
+
+    add.member_count = 254;
+    assert_int_equal(fdset_add(fake.manager, &add, 1), -E2BIG);
+    close(null);
+    fake_end();
+}
+
+/* None of these reaches the helper. */
+static void test_add_what_cannot_be_sent(void **state) {
+    static char label[300];
+    static struct fdset_member members[100];
+    struct fdset_member bad = {.fd = 999};
+    struct fdset_add add = {.set = 1, .members = &bad, .member_count = 1};
+    int null = null_open(O_RDWR);
+    fake_begin_manager();
+    assert_int_equal(fdset_add(fake.manager, &add, 1), -EBADF);
+    assert_string_equal(fdset_error_text(), "descriptor 999 cannot be added: Bad file descriptor");
+
+    memset(label, 'x', 256);
+    bad = (struct fdset_member){.fd = null, .opaque = label};
+    assert_int_equal(fdset_add(fake.manager, &add, 1), -EINVAL);
+    label[255] = '\0';
+    for (size_t i = 0; i < 100; i++)
+        members[i] = bad;
+    struct fdset_add large = {.set = 1, .members = members, .member_count = 100};
+    assert_int_equal(fdset_add(fake.manager, &large, 1), -E2BIG);
+
+    add.set = -5;
+    assert_int_equal(fdset_add(fake.manager, &add, 1), -EINVAL);
+    add.set = 1;
+    add.member_count = 0;
+    assert_int_equal(fdset_add(fake.manager, &add, 1), -EINVAL);
+    assert_int_equal(fdset_add(fake.manager, NULL, 0), -EINVAL);
+    close(null);
+    fake_end();
+}
+
+/* Nothing is written into what the caller gave where the answer is not good. */
+static void test_add_answered_with_another_shape(void **state) {
+    struct call call;
+    Fdset__V1__Added added = FDSET__V1__ADDED__INIT;
+    Reply reply = FDSET__V1__REPLY__INIT;
+    int null = null_open(O_RDWR);
+    struct fdset_member member = {.fd = null, .id = 17};
+    struct fdset_add add = {.set = 1, .members = &member, .member_count = 1};
+    Fdset__V1__AddedSet set = FDSET__V1__ADDED_SET__INIT, *pointer = &set;
+    fake_begin_manager();
+    for (size_t sets = 0; sets < 2; sets++) {
+        call_add(&call, &add, 1);
+        reply.serial = fake_receive(REQUEST_IS(ADD_FDS))->serial;
+        packet_descriptors_close(fake_descriptors());
+        reply.body_case = REPLY_IS(ADDED);
+        reply.added = &added;
+        added.n_sets = sets;
+        added.sets = &pointer;
+        fake_reply(&reply, NULL, 0);
+        assert_int_equal(call_end(&call), -EPROTO);
+        assert_int_equal(member.id, 17);
+    }
+    close(null);
+    fake_end();
+}
+
+static void test_add_refused(void **state) {
+    struct call call;
+    int null = null_open(O_RDWR);
+    struct fdset_member member = {.fd = null};
+    struct fdset_add add = {.set = 1, .members = &member, .member_count = 1};
+    fake_begin_manager();
+    call_add(&call, &add, 1);
+    uint32_t serial = fake_receive(REQUEST_IS(ADD_FDS))->serial;
+    packet_descriptors_close(fake_descriptors());
+    fake_error(serial, EXDEV, "another file");
+    assert_int_equal(call_end(&call), -EXDEV);
+    assert_string_equal(call.text, "another file");
+    close(null);
+    fake_end();
+}
+
+/* ------------------------------------------------------------------ remove */
+
+static void test_remove(void **state) {
+    Fdset__V1__Removed removed = FDSET__V1__REMOVED__INIT;
+    Reply reply = FDSET__V1__REPLY__INIT;
+    struct call call;
+    fake_begin_manager();
+    for (uint32_t member = 0; member < 2; member++) {
+        call_remove(&call, 4, member);
+        Request *request = fake_receive(REQUEST_IS(REMOVE_FD));
+        assert_int_equal(request->remove_fd->set, 4);
+        assert_int_equal(request->remove_fd->which_case, member ? 2 : 0);
+        assert_int_equal(request->remove_fd->member, member);
+        reply.serial = request->serial;
+        reply.body_case = REPLY_IS(REMOVED);
+        reply.removed = &removed;
+        removed.members = 6 + member;
+        fake_reply(&reply, NULL, 0);
+        assert_int_equal(call_end(&call), 6 + member);
+    }
+    fake_end();
+}
+
+/* ------------------------------------------------------------------- query */
+
+/* One page of at most one set with one member. */
+struct page {
+    int set;
+    uint32_t member;
+    uint32_t leases[4]; /* ended by 0 */
+    Fdset__V1__Cursor next;
+    bool more;
+};
+
+#define CURSOR(set, member, lease) \
+    { PROTOBUF_C_MESSAGE_INIT(&fdset__v1__cursor__descriptor), set, member, lease }
+
+static void answer_page(uint32_t serial, struct page *page) {
+    Fdset__V1__LeaseInfo leases[4], *lease_pointers[4];
+    Fdset__V1__MemberInfo member = FDSET__V1__MEMBER_INFO__INIT, *member_pointer = &member;
+    Fdset__V1__SetInfo set = FDSET__V1__SET_INFO__INIT, *set_pointer = &set;
+    Fdset__V1__Totals totals = FDSET__V1__TOTALS__INIT;
+    Fdset__V1__QueryReply query = FDSET__V1__QUERY_REPLY__INIT;
+    Reply reply = FDSET__V1__REPLY__INIT;
+    for (member.n_leases = 0; page->leases[member.n_leases]; member.n_leases++) {
+        Fdset__V1__LeaseInfo *lease = &leases[member.n_leases];
+        fdset__v1__lease_info__init(lease);
+        lease->lease = page->leases[member.n_leases];
+        lease->flags = O_RDWR | O_DIRECT;
+        lease->age_ms = 12;
+        lease->connection = 3;
+        lease->pid = 4321;
+        lease->name = (char *)"qemu";
+        lease_pointers[member.n_leases] = lease;
+    }
+    member.leases = lease_pointers;
+    member.member = page->member;
+    member.state = FDSET__V1__MEMBER_STATE__MEMBER_LISTED;
+    member.flags = O_RDWR;
+    member.device = 0x1234567890;
+    member.inode = 77;
+    member.label_case = FDSET__V1__MEMBER_INFO__LABEL_OPAQUE;
+    member.opaque = (char *)"label";
+    set.set = page->set;
+    set.lifetime = FDSET__V1__LIFETIME__LIFETIME_KEEP;
+    set.n_members = page->member != 0;
+    set.members = &member_pointer;
+    query.n_sets = 1;
+    query.sets = &set_pointer;
+    query.next = page->more ? &page->next : NULL;
+    query.totals = &totals;
+    totals.opens = 5;
+    reply.serial = serial;
+    reply.body_case = REPLY_IS(QUERY);
+    reply.query = &query;
+    fake_reply(&reply, NULL, 0);
+}
+
+static void test_query_joins_pages(void **state) {
+    struct page pages[] = {
+        {1, 10, {100, 101}, CURSOR(1, 10, 101), true}, /* goes on in this member, */
+        {1, 10, {102}, CURSOR(1, 10, 102), true},      /* then in this set, */
+        {1, 11, {103}, CURSOR(1, 11, 103), true},      /* then in another, which has */
+        {2, 0, {0}, CURSOR(2, 0, 0), true},            /* its first member on the next */
+        {2, 12, {0}, CURSOR(0, 0, 0), false},
+    };
+    struct call call;
+    fake_begin_manager();
+    call_query(&call, FDSET_ALL_SETS);
+    for (size_t i = 0; i < 5; i++) {
+        Request *request = fake_receive(REQUEST_IS(QUERY));
+        const Fdset__V1__Cursor *after = request->query->after;
+        assert_int_equal(request->query->which_case, 0);
+        assert_int_equal(after != NULL, i > 0);
+        if (after) {
+            assert_int_equal(after->set, pages[i - 1].next.set);
+            assert_int_equal(after->member, pages[i - 1].next.member);
+            assert_int_equal(after->lease, pages[i - 1].next.lease);
+        }
+        answer_page(request->serial, &pages[i]);
+    }
+    assert_int_equal(call_end(&call), 0);
+
+    const struct fdset_info *sets = call.listing->sets;
+    assert_int_equal(call.listing->count, 2);
+    assert_int_equal(sets[0].set, 1);
+    assert_int_equal(sets[0].lifetime, FDSET_KEEP);
+    assert_int_equal(sets[0].member_count, 2);
+    assert_int_equal(sets[0].members[0].member, 10);
+    assert_int_equal(sets[0].members[0].lease_count, 3);
+    for (uint32_t i = 0; i < 3; i++)
+        assert_int_equal(sets[0].members[0].leases[i].lease, 100 + i);
+    assert_int_equal(sets[0].members[1].lease_count, 1);
+    assert_int_equal(sets[1].member_count, 1);
+    assert_int_equal(sets[1].members[0].member, 12);
+    assert_int_equal(sets[1].members[0].lease_count, 0);
+    fdset_listing_free(call.listing);
+    fake_end();
+}
+
+static void test_query_copies_everything(void **state) {
+    struct page page = {6, 10, {100}};
+    struct call call;
+    fake_begin_manager();
+    call_query(&call, 6);
+    Request *request = fake_receive(REQUEST_IS(QUERY));
+    assert_int_equal(request->query->which_case, FDSET__V1__QUERY__WHICH_SET);
+    assert_int_equal(request->query->set, 6);
+    answer_page(request->serial, &page);
+    assert_int_equal(call_end(&call), 0);
+
+    const struct fdset_member_info *member = &call.listing->sets[0].members[0];
+    assert_int_equal(member->state, FDSET_MEMBER_LISTED);
+    assert_int_equal(member->flags, O_RDWR);
+    assert_int_equal(member->device, 0x1234567890);
+    assert_int_equal(member->inode, 77);
+    assert_string_equal(member->opaque, "label");
+    assert_int_equal(member->leases[0].flags, O_RDWR | O_DIRECT);
+    assert_int_equal(member->leases[0].age_ms, 12);
+    assert_int_equal(member->leases[0].connection, 3);
+    assert_int_equal(member->leases[0].pid, 4321);
+    assert_string_equal(member->leases[0].name, "qemu");
+    assert_int_equal(call.listing->totals.opens, 5);
+    fdset_listing_free(call.listing);
+    fake_end();
+}
+
+static void test_query_of_no_such_set(void **state) {
+    struct call call;
+    fake_begin_manager();
+    call_query(&call, 6);
+    fake_error(fake_receive(REQUEST_IS(QUERY))->serial, ENOENT, "no set 6");
+    assert_int_equal(call_end(&call), -ENOENT);
+    assert_null(call.listing);
+    fake_end();
+}
+
+/* Removed between two pages: what was read before is the answer. */
+static void test_query_of_a_set_that_goes_meanwhile(void **state) {
+    struct page page = {6, 10, {100}, CURSOR(6, 10, 100), true};
+    struct call call;
+    fake_begin_manager();
+    call_query(&call, 6);
+    answer_page(fake_receive(REQUEST_IS(QUERY))->serial, &page);
+    fake_error(fake_receive(REQUEST_IS(QUERY))->serial, ENOENT, "no set 6");
+    assert_int_equal(call_end(&call), 0);
+    assert_int_equal(call.listing->count, 1);
+    fdset_listing_free(call.listing);
+    fake_end();
+}
+
+static void test_query_that_runs_in_a_circle(void **state) {
+    struct page page = {6, 10, {100}, CURSOR(6, 10, 100), true};
+    struct call call;
+    fake_begin_manager();
+    call_query(&call, 6);
+    answer_page(fake_receive(REQUEST_IS(QUERY))->serial, &page);
+    answer_page(fake_receive(REQUEST_IS(QUERY))->serial, &page);
+    assert_int_equal(call_end(&call), -EPROTO);
+    assert_null(call.listing);
+    fake_end();
+}
+
+/* -------------------------------------------------------------------- fork */
+
+static void test_child_does_not_speak_for_its_parent(void **state) {
+    int status;
+    struct fdset_listing *listing;
+    fake_begin_manager();
+    pid_t child = fork();
+    if (child == 0) {
+        int wrong = fdset_remove(fake.manager, 1, 0) != -ESTALE ||
+                    fdset_query(fake.manager, FDSET_ALL_SETS, &listing) != -ESTALE;
+        fdset_manager_free(fake.manager);
+        closefrom(3);
+        _exit(wrong);
+    }
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_int_equal(status, 0);
+    fake_end();
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        oracle_test(test_add),
+        oracle_test(test_add_as_many_as_can_be),
+        oracle_test(test_add_what_cannot_be_sent),
+        oracle_test(test_add_answered_with_another_shape),
+        oracle_test(test_add_refused),
+        oracle_test(test_remove),
+        oracle_test(test_query_joins_pages),
+        oracle_test(test_query_copies_everything),
+        oracle_test(test_query_of_no_such_set),
+        oracle_test(test_query_of_a_set_that_goes_meanwhile),
+        oracle_test(test_query_that_runs_in_a_circle),
+        oracle_test(test_child_does_not_speak_for_its_parent),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
