@@ -98,11 +98,11 @@ int leases_share(struct leases *leases, int fd, int copy, uint32_t *stale) {
     *stale = 0;
     pthread_mutex_lock(&leases->lock);
     struct lease *lease = slot_get(leases, fd);
-    if (fd != copy && lease && copy >= 0) {
+    if (lease && copy >= 0) {
         error = table_reach(leases, copy);
         if (!error)
             slot_set(leases, copy, lease, stale);
-    } else if (fd != copy) {
+    } else {
         struct lease *old = slot_clear(leases, copy);
         *stale = old ? copy_end(leases, old) : 0;
     }

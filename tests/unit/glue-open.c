@@ -207,6 +207,22 @@ static void test_own_limit_reached(void **state) {
     fake_end();
 }
 
+/* As many arrive as were announced, but the kernel says that it dropped some. */
+static void test_own_limit_reached_by_more_than_announced(void **state) {
+    int null = null_open(O_RDWR), three[3] = {null, null, null};
+    struct call call;
+    fake_begin_vmm();
+    leave_room_for(1);
+    call_open(&call, "/dev/fdset/1", O_RDWR);
+    opened_with(fake_receive(REQUEST_IS(OPEN))->serial, 1, three, 3);
+    int result = call_end(&call);
+    make_room();
+    assert_int_equal(result, -EMFILE);
+    expect_close(5);
+    close(null);
+    fake_end();
+}
+
 /* ------------------------------------------------------------------ open_many */
 
 #define MANY 600
@@ -435,6 +451,7 @@ int main(void) {
         oracle_test(test_fewer_descriptors_than_announced),
         oracle_test(test_wrong_number_of_descriptors),
         oracle_test(test_own_limit_reached),
+        oracle_test(test_own_limit_reached_by_more_than_announced),
         oracle_test(test_open_many_mixed),
         oracle_test(test_open_many_with_bad_paths),
         oracle_test(test_open_many_of_none),
