@@ -13,6 +13,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+/* As long as a name can be, so that not many leases fit into a page. */
+#define VMM_NAME "vm7-45678901234567890123456789012345678901234567890123456789012"
+
 static struct fdset_vmm *vmm;
 static struct fdset_manager *manager;
 
@@ -25,7 +28,7 @@ static int works(int result) {
 
 static struct helper *begin(void) {
     struct helper *helper = helper_start(NULL);
-    works(fdset_vmm_attach_path(&vmm, helper_socket_path(ROLE(VMM)), "vm7"));
+    works(fdset_vmm_attach_path(&vmm, helper_socket_path(ROLE(VMM)), VMM_NAME));
     works(fdset_manager_connect(&manager, helper_socket_path(ROLE(MANAGER)), "tool"));
     return helper;
 }
@@ -87,7 +90,7 @@ static void test_from_add_to_remove(void **state) {
     assert_int_equal(info->inode, status.st_ino);
     assert_int_equal(info->lease_count, 1);
     assert_int_equal(info->leases[0].lease, fdset_lease(vmm, fd));
-    assert_string_equal(info->leases[0].name, "vm7");
+    assert_string_equal(info->leases[0].name, VMM_NAME);
     fdset_listing_free(listing);
 
     works(fdset_close(vmm, fd));
@@ -177,43 +180,46 @@ static void test_open_many(void **state) {
     end();
 }
 
-/* So much that the listing comes in many pages. */
+/* So much that the listing comes in many pages: they end in sets, and with 400
+ * leases of one member, in members. */
 static void test_query_of_many(void **state) {
     static struct fdset_member members[500];
-    struct fdset_open_request requests[40];
+    static struct fdset_open_request requests[400];
     struct fdset_listing *listing;
     char label[101];
-    size_t found = 0, leases = 0;
+    size_t found = 0;
     int file = file_open("disk", O_RDWR);
     begin();
     memset(label, 'l', 100);
     label[100] = '\0';
     for (int set = 0; set < 5; set++) {
         for (int i = 0; i < 100; i++)
-            members[set * 100 + i] =
-                (struct fdset_member){.fd = file, .opaque = label, .sharing = FDSET_SHARED};
+            members[set * 100 + i] = (struct fdset_member){.fd = file, .opaque = label};
         struct fdset_add request = {
             .set = set, .members = &members[set * 100], .member_count = 100};
         works(fdset_add(manager, &request, 1));
     }
-    for (int i = 0; i < 40; i++)
-        requests[i] = (struct fdset_open_request){"/dev/fdset/3", O_RDWR | O_CLOEXEC, 0};
-    assert_int_equal(works(fdset_open_many(vmm, requests, 40)), 40);
+    add(5, file);
+    for (int i = 0; i < 400; i++)
+        requests[i] = (struct fdset_open_request){"/dev/fdset/5", O_RDWR | O_CLOEXEC, 0};
+    assert_int_equal(works(fdset_open_many(vmm, requests, 400)), 400);
 
     works(fdset_query(manager, FDSET_ALL_SETS, &listing));
-    assert_int_equal(listing->count, 5);
-    for (size_t i = 0; i < listing->count; i++) {
+    assert_int_equal(listing->count, 6);
+    for (size_t i = 0; i < 5; i++) {
         assert_int_equal(listing->sets[i].set, i);
         assert_int_equal(listing->sets[i].member_count, 100);
-        for (size_t j = 0; j < 100; j++) {
+        for (size_t j = 0; j < 100; j++)
             assert_int_equal(listing->sets[i].members[j].member, members[found++].id);
-            leases += listing->sets[i].members[j].lease_count;
-        }
     }
-    assert_int_equal(leases, 40);
-    fdset_listing_free(listing);
-    for (int i = 0; i < 40; i++)
+    const struct fdset_info *last = &listing->sets[5];
+    assert_int_equal(last->member_count, 1);
+    assert_int_equal(last->members[0].lease_count, 400);
+    for (size_t i = 0; i < 400; i++) {
+        assert_int_equal(last->members[0].leases[i].lease, fdset_lease(vmm, requests[i].fd));
         works(fdset_close(vmm, requests[i].fd));
+    }
+    fdset_listing_free(listing);
     end();
 }
 

@@ -115,6 +115,36 @@ static void test_initial_descriptors(void **state) {
     fdset_vmm_free(vmm);
 }
 
+static bool is_file(int fd, int file) {
+    struct stat one, other;
+    return fstat(fd, &one) == 0 && fstat(file, &other) == 0 && one.st_ino == other.st_ino;
+}
+
+/* As a daemon may: then what is to be passed on gets numbers below 3. */
+static void test_vmm_without_standard_streams(void **state) {
+    struct fdset_initial initial[3];
+    struct fdset_spawn_options options = {
+        .helper = getenv("FDSET_TEST_HELPER"), .initial = initial, .initial_count = 3};
+    int status;
+    for (int i = 0; i < 3; i++)
+        initial[i] = (struct fdset_initial){file_open((char[]){'a' + i, 0}, O_RDWR), i, NULL};
+    pid_t child = fork();
+    if (child == 0) {
+        close(STDIN_FILENO);
+        close(STDOUT_FILENO);
+        close(STDERR_FILENO);
+        bool right = fdset_vmm_spawn(&vmm, &options) == 0 &&
+                     is_file(fdset_open(vmm, "/dev/fdset/0", O_RDWR), initial[0].fd) &&
+                     is_file(fdset_open(vmm, "/dev/fdset/1", O_RDWR), initial[1].fd) &&
+                     is_file(fdset_open(vmm, "/dev/fdset/2", O_RDWR), initial[2].fd);
+        if (right)
+            fdset_vmm_free(vmm);
+        _exit(!right);
+    }
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_int_equal(status, 0);
+}
+
 static void test_labels(void **state) {
     static char longest[256];
     const char *labels[] = {NULL,   "", ",", "a,b,,c", "opaque=x,fd=0", "caf\xc3\xa9 \"quoted\"",
@@ -198,9 +228,8 @@ static void test_command_line_and_environment(void **state) {
     char commands[512];
     int file = file_open("disk", O_RDWR), leaked = fcntl(file, F_DUPFD, 50); /* stays over exec */
     struct fdset_initial initial = {.fd = file, .set = 5, .opaque = "a,b"};
-    snprintf(commands, sizeof(commands), "exec >%s; echo \"$@\"; ls /proc/$$/fd | grep -vw 10; env",
+    snprintf(commands, sizeof(commands), "exec >%s; echo \"$@\"; ls /proc/self/fd; echo end; env",
              file_path("out"));
-    /* 10 is the shell's own: the script. */
     struct fdset_spawn_options options = {.helper = script(commands),
                                           .manage_path = "/run/m",
                                           .manage_fd = file,
@@ -216,7 +245,7 @@ static void test_command_line_and_environment(void **state) {
     read_file("out", content, sizeof(content));
     const char *expected = "--vmm-fd 3 --manage /run/m --manage-fd 4 "
                            "--add-fd fd=5,set=5,opaque=a,,b --quiet --limit sets=7\n"
-                           "0\n1\n2\n3\n4\n5\n";
+                           "0\n1\n2\n3\n4\n5\n6\nend\n"; /* 6 is what ls reads */
     content[strlen(expected)] = '\0';
     assert_string_equal(content, expected);
     read_file("out", content, sizeof(content));
@@ -274,6 +303,7 @@ int main(void) {
         helper_test(test_child_leaves_its_parents_helper_alone),
         helper_test(test_helper_that_lingers_is_not_waited_for),
         helper_test(test_initial_descriptors),
+        helper_test(test_vmm_without_standard_streams),
         helper_test(test_labels),
         helper_test(test_signals_are_not_inherited),
         helper_test(test_command_line_and_environment),
