@@ -1,7 +1,8 @@
 /* The model: sets of members, leases of members, who holds them and how long
  * they stay. Pure data. It makes no system call, knows no socket and no
- * protobuf, and is told the time; what has to be done to a descriptor it puts
- * on the queue `unsettled`, which the service works off.
+ * protobuf, and is told the time (model.now_ms); what has to be done to a
+ * descriptor it puts on the queue `unsettled`, which the service works off, and
+ * what happens it says to `tell`.
  *
  * It owns every descriptor from the moment the service has received it: as a
  * member that is offered, then listed in a set, or else closed. A descriptor's
@@ -11,10 +12,13 @@
  * where they do not say otherwise. Not thread-safe: the main thread's own. */
 #pragma once
 
+#include <fcntl.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "deadline.h"
+#include "event.h"
 #include "index.h"
 #include "limit.h"
 #include "list.h"
@@ -22,14 +26,22 @@
 #include "slab.h"
 
 #define OPAQUE_MAX_BYTES 255
-#define NAME_MAX_BYTES   63
+
+/* What a set's name is made of; it begins with a letter. */
+#define NAME_LETTERS "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-"
 
 /* Status flags that F_SETFL can change, and those it cannot but that matter. */
 #define STATUS_SETTABLE (O_APPEND | O_DIRECT | O_NOATIME | O_NONBLOCK)
 #define STATUS_SYNC     (O_SYNC | O_DSYNC)
 
 /* The values are those of fdset.proto. */
-enum lifetime { LIFETIME_ANY = 0, LIFETIME_CONNECTION = 1, LIFETIME_KEEP = 2 };
+enum lifetime {
+    LIFETIME_ANY = 0,
+    LIFETIME_CONNECTION = 1,
+    LIFETIME_KEEP = 2,
+    LIFETIME_ONCE = 3,
+    LIFETIME_IDLE = 4,
+};
 enum sharing { SHARING_WRITER = 0, SHARING_EXCLUSIVE = 1, SHARING_SHARED = 2 };
 enum member_state {
     MEMBER_OFFERED = 0, /* received, in no set yet */
@@ -49,11 +61,23 @@ enum work {
 struct fdset {
     struct list by_id;   /* in model.sets, ascending */
     struct list members; /* oldest first; removed ones stay while leased */
+    struct list holds;
+    struct fdset *same_hash;  /* another set whose name has the same hash */
+    char *name;               /* NULL for none */
+    char *owner;              /* the manager's label, NULL for none */
+    struct deadline deadline; /* end of its grace or idle time */
     uint32_t id;
     uint32_t member_count;
-    uint32_t manager; /* the connection that made it */
-    enum lifetime lifetime;
-    bool orphaned; /* that connection has ended and the lifetime is CONNECTION */
+    uint32_t lease_count;
+    uint32_t hold_count;
+    uint32_t manager; /* the connection that made it; 0: none, or it has ended */
+    uid_t owner_uid;
+    uint32_t grace_ms;
+    uint32_t idle_ms;
+    uint8_t lifetime;
+    bool orphaned; /* its manager has gone for good: unused members go */
+    bool spent;    /* LIFETIME_ONCE, and an open has succeeded */
+    bool mixed;    /* members may be of different files */
 };
 
 struct member {
@@ -91,9 +115,18 @@ struct lease {
     int flags; /* of the open */
 };
 
-/* A VMM's connection, as far as the model has to know of it. */
+/* A set that a VMM keeps without having it open. */
+struct hold {
+    struct list in_set;
+    struct list in_holder;
+    struct fdset *set;
+    struct holder *holder;
+};
+
+/* A connection, as far as the model has to know of it. */
 struct holder {
     struct list leases;
+    struct list holds;
     uint32_t lease_count;
     uint32_t connection; /* its number, for people */
     pid_t pid;
@@ -102,14 +135,21 @@ struct holder {
 
 struct model {
     struct limits limits;
+    uint64_t now_ms;       /* set by the service before it asks for anything */
     struct list sets;      /* by ascending id */
     struct list unsettled; /* members with work that nobody has yet begun */
-    struct slab set_slab, member_slab, lease_slab, short_label_slab, long_label_slab;
-    struct index set_index, member_index, lease_index;
-    uint32_t member_count; /* in sets, or on their way out of one */
+    struct slab set_slab, member_slab, lease_slab, hold_slab, short_label_slab, long_label_slab;
+    struct index set_index, name_index, member_index, lease_index;
+    struct deadlines deadlines; /* of sets */
+    uint32_t member_count;      /* in sets, or on their way out of one */
     uint32_t next_set, next_member, next_lease;
+
+    /* Hears of each event as it happens; may be NULL. Must not change the model. */
+    void (*tell)(struct model *model, struct event *event);
+
+    /* Over the helper's life. */
     struct {
-        uint64_t opens, denied, closes, hangups;
+        uint64_t added, removed, opens, denied, closes, hangups;
     } totals;
 };
 
@@ -132,28 +172,50 @@ void member_discard(struct model *model, struct member *member);
 /* Gives an offered member its label, copied; text may be NULL for none. */
 void member_label(struct model *model, struct member *member, const char *text);
 
-/* What goes into one set. */
+/* What goes into one set. Strings are borrowed, NULL for none. */
 struct addition {
     bool has_set;
     uint32_t set; /* in: where has_set; out: which it became */
+    const char *name;
     enum lifetime lifetime;
+    uint32_t grace_ms, idle_ms;
+    bool replace, mixed;
     struct member **members; /* offered ones, inspected and marked */
     uint32_t member_count;
+    struct fdset *target; /* the set that exists; filled in by model_add() */
+};
+
+/* Whose sets they become. */
+struct owner {
+    uint32_t manager;  /* the connection, 0 for none */
+    const char *label; /* borrowed, NULL for none */
+    uid_t uid;
 };
 
 /* Lists all members of all additions, or, where that is refused, none: then
  * they are as they were and the caller's to discard. */
-int model_add(struct model *model, struct addition *additions, uint32_t count, uint32_t manager,
-              uint64_t now_ms, struct refusal *refusal);
+int model_add(struct model *model, struct addition *additions, uint32_t count,
+              const struct owner *owner, struct refusal *refusal);
 
-/* ---------------------------------------------------------------- removing */
+/* ------------------------------------------------- removing, and lifetimes */
 
 /* Takes one member, or all (`member` 0), out of a set. Returns how many. */
 int model_remove(struct model *model, uint32_t set, uint32_t member, struct refusal *refusal);
 
-/* A manager's connection has ended: its sets of lifetime CONNECTION keep their
- * used members only. */
+/* A manager's connection has ended: the grace of its sets begins, or is over. */
 void model_manager_gone(struct model *model, uint32_t manager);
+
+/* A manager has come with a label: sets of that label and user whose grace is
+ * running are its own. Returns how many. */
+uint32_t model_adopt(struct model *model, const struct owner *owner);
+
+/* The lifetime ends with the manager's connection, at once or after a grace. */
+static inline bool ends_with_manager(const struct fdset *set) {
+    return set->lifetime == LIFETIME_CONNECTION || set->lifetime == LIFETIME_ONCE;
+}
+
+/* Ends what is due by now_ms. */
+void model_expire(struct model *model);
 
 /* ----------------------------------------------------------------- opening */
 
@@ -166,15 +228,28 @@ struct match {
 
 /* Chooses the member that an open with `flags` by `holder` is served from:
  * DESIGN 4.3 points 2 to 5. Changes nothing. Returns 0 or -errno. */
-int match_member(const struct model *model, const struct holder *holder, uint32_t set, int flags,
+int match_member(const struct fdset *set, const struct holder *holder, int flags,
                  struct match *match, struct refusal *refusal);
 
 void holder_init(struct holder *holder, uint32_t connection, pid_t pid);
 
 /* Gives out a lease of a matched member. Returns NULL and a refusal where a
- * limit is reached. */
+ * limit is reached. To be followed by lease_confirm() or lease_cancel(). */
 struct lease *lease_open(struct model *model, struct holder *holder, struct member *member,
-                         int flags, uint64_t now_ms, struct refusal *refusal);
+                         int flags, struct refusal *refusal);
+
+/* The open has succeeded: a set of LIFETIME_ONCE is spent, though its members
+ * are there until the descriptor is sent (lease_sent). */
+void lease_confirm(struct model *model, struct lease *lease);
+
+/* The descriptor is on its way: what was spent is removed. */
+void lease_sent(struct model *model, struct lease *lease);
+
+/* It could not be sent: the lease ends, and nothing is spent. */
+void lease_unsent(struct model *model, struct lease *lease);
+
+/* The open has failed before it was confirmed: it is as if it had not been. */
+void lease_cancel(struct model *model, struct lease *lease);
 
 /* The holder's lease of this id, or NULL. */
 struct lease *lease_find(const struct model *model, const struct holder *holder, uint32_t id);
@@ -183,7 +258,14 @@ struct lease *lease_find(const struct model *model, const struct holder *holder,
  * RESTORE, and for CLOSE if it was removed. */
 void lease_end(struct model *model, struct lease *lease);
 
-/* Ends all leases of a holder: it has hung up. */
+/* Holds a set; again is nothing. Returns 0 or -errno where a limit is reached. */
+int hold_begin(struct model *model, struct holder *holder, struct fdset *set,
+               struct refusal *refusal);
+
+/* Ends the holder's hold of the set, if there is one. */
+void hold_end(struct model *model, struct holder *holder, struct fdset *set);
+
+/* Ends all leases and holds: it has hung up. */
 void holder_end(struct model *model, struct holder *holder);
 
 /* ---------------------------------------------------------------- settling */
@@ -203,6 +285,8 @@ enum member_state member_state(const struct member *member);
 /* ----------------------------------------------------------------- looking */
 
 struct fdset *model_find_set(const struct model *model, uint32_t id);
+bool name_is_valid(const char *name);
+struct fdset *model_find_name(const struct model *model, const char *name);
 struct member *model_find_member(const struct model *model, uint32_t id);
 struct lease *model_find_lease(const struct model *model, uint32_t id);
 

@@ -12,6 +12,8 @@ static const struct {
     {"leases-per-vmm", offsetof(struct limits, leases_per_vmm)},
     {"connections", offsetof(struct limits, connections)},
     {"waiting", offsetof(struct limits, waiting)},
+    {"holds", offsetof(struct limits, holds)},
+    {"events", offsetof(struct limits, events)},
 };
 
 #define COUNT (sizeof(names) / sizeof(names[0]))

@@ -11,7 +11,9 @@ struct limits {
     uint32_t leases;         /* over all VMMs */
     uint32_t leases_per_vmm; /* so that one VMM cannot take them all */
     uint32_t connections;
-    uint32_t waiting; /* opens that wait for a settling member */
+    uint32_t waiting; /* opens that wait */
+    uint32_t holds;   /* over all VMMs */
+    uint32_t events;  /* kept for a subscriber that does not read */
 };
 
 #define LIMITS_DEFAULT                       \
@@ -20,7 +22,9 @@ struct limits {
                      .leases = 16384,        \
                      .leases_per_vmm = 8192, \
                      .connections = 64,      \
-                     .waiting = 256})
+                     .waiting = 256,         \
+                     .holds = 1024,          \
+                     .events = 256})
 
 /* No limit may be larger: ids and table sizes stay well inside 32 bits. */
 #define LIMITS_LARGEST 1000000

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "confine/confine.h"
@@ -45,6 +46,18 @@ static void die(const char *what, int result) {
 static void die_refused(const char *what, const struct refusal *refusal) {
     log_line(LOG_ERROR, "%s: %s", what, refusal->text);
     _exit(1);
+}
+
+/* A descriptor that came to stand in for a closed standard stream would get the
+ * log lines. */
+static void open_standard_streams(void) {
+    int fd;
+
+    do {
+        fd = open("/dev/null", O_RDWR);
+    } while (fd >= 0 && fd <= STDERR_FILENO);
+    if (fd > STDERR_FILENO)
+        close(fd);
 }
 
 /* ------------------------------------------------------------------ limits */
@@ -221,6 +234,18 @@ static void confine(int notify, struct confine_report *report) {
         die("sandbox", result);
 }
 
+/* For those who ask by Query. */
+static void keep_report(const struct confine_report *report) {
+    static struct sandbox_stage stages[CONFINE_MAX_STAGES];
+
+    for (size_t i = 0; i < report->count; i++)
+        stages[i] = (struct sandbox_stage){.name = report->stages[i].name,
+                                           .whole = report->stages[i].outcome == CONFINE_DONE,
+                                           .detail = report->stages[i].detail};
+    service.sandbox = stages;
+    service.sandbox_count = report->count;
+}
+
 static void say_ready(int notify, const struct confine_report *report) {
     char sandbox[400];
 
@@ -258,10 +283,14 @@ static void serve(void) {
     bool paused = false;
 
     while (!is_done()) {
-        int result = loop_turn(&service.loop, paused ? ACCEPT_PAUSE_MS : -1);
+        int timeout = service_timeout(&service);
+        if (paused && (timeout < 0 || timeout > ACCEPT_PAUSE_MS))
+            timeout = ACCEPT_PAUSE_MS;
+        int result = loop_turn(&service.loop, timeout);
         if (result < 0)
             die("epoll", result);
         service_reap(&service);
+        service_tick(&service);
         paused = false;
         for (size_t i = 0; i < listener_count; i++) {
             paused |= listeners[i].paused;
@@ -281,9 +310,10 @@ static void settle_last(void) {
 }
 
 int main(int argc, char **argv) {
-    struct confine_report report = {0};
+    static struct confine_report report;
     int result;
 
+    open_standard_streams();
     log_init();
     signal(SIGPIPE, SIG_IGN);
     options_parse(&options, argc, argv);
@@ -295,9 +325,13 @@ int main(int argc, char **argv) {
     add_initial();
     int notify = notify_prepare();
     confine(notify, &report);
-    service_settle(&service);
+    keep_report(&report);
+    service_tick(&service);
     say_ready(notify, &report);
     serve();
     settle_last();
-    _exit(0);
+    /* Not by exit(), whose handlers know nothing of the sandbox, nor by _exit():
+     * before what never returns, the address sanitizer makes calls of its own. */
+    syscall(SYS_exit_group, 0);
+    return 0;
 }

@@ -135,15 +135,15 @@ static int explain(const struct fdset *set, enum fitness nearest, const struct l
     }
 }
 
-int match_member(const struct model *model, const struct holder *holder, uint32_t id, int flags,
+int match_member(const struct fdset *set, const struct holder *holder, int flags,
                  struct match *match, struct refusal *refusal) {
-    struct fdset *set = model_find_set(model, id);
     struct member *best = NULL;
     enum fitness nearest = FIT_REMOVED;
     const struct lease *obstacle = NULL;
 
-    if (!set)
-        return refuse(refusal, REFUSAL_NO_SET, ENOENT, "there is no set %u", id);
+    if (set->spent)
+        return refuse(refusal, REFUSAL_EMPTY_SET, EACCES, "set %u was for one open, which has been",
+                      set->id);
     list_for_each (link, &set->members) {
         struct member *member = list_object(link, struct member, in_set);
         const struct lease *in_the_way;

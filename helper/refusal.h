@@ -20,6 +20,7 @@ enum refusal_code {
     REFUSAL_FILE_TYPE = 21,
     REFUSAL_OTHER_FILE = 22,
     REFUSAL_LIFETIME = 23,
+    REFUSAL_NAME = 24,
     REFUSAL_NO_MEMBER = 30,
 };
 

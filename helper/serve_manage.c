@@ -11,8 +11,6 @@
 
 static const char *type_name(mode_t type) {
     switch (type) {
-    case S_IFSOCK:
-        return "a socket";
     case S_IFDIR:
         return "a directory";
     case S_IFLNK:
@@ -21,7 +19,7 @@ static const char *type_name(mode_t type) {
     return "no file (an epoll, event or similar descriptor)";
 }
 
-int service_inspect(struct member *member, struct refusal *refusal) {
+int service_inspect(struct member *member, bool allow_socket, struct refusal *refusal) {
     struct description description;
 
     int result = description_look(member->fd, &description);
@@ -32,8 +30,11 @@ int service_inspect(struct member *member, struct refusal *refusal) {
         return refuse(refusal, REFUSAL_BAD_FD, EBADF,
                       "a descriptor was opened with O_PATH or for nothing: open it for reading or "
                       "writing");
-    if (!S_ISREG(description.type) && !S_ISBLK(description.type) && !S_ISCHR(description.type) &&
-        !S_ISFIFO(description.type))
+    if (S_ISSOCK(description.type) && !allow_socket)
+        return refuse(refusal, REFUSAL_FILE_TYPE, EINVAL,
+                      "a descriptor is a socket: say allow_socket if that is meant");
+    if (!S_ISSOCK(description.type) && !S_ISREG(description.type) && !S_ISBLK(description.type) &&
+        !S_ISCHR(description.type) && !S_ISFIFO(description.type))
         return refuse(refusal, REFUSAL_FILE_TYPE, EINVAL,
                       "a descriptor is of %s: a set takes regular files, devices and FIFOs",
                       type_name(description.type));
@@ -62,7 +63,7 @@ static int mark_member(struct service *service, struct member *member,
     member->keep_content = wanted->keep_content;
     member->keep_locks = wanted->keep_locks;
     member_label(&service->model, member, labelled ? wanted->opaque : NULL);
-    return service_inspect(member, refusal);
+    return service_inspect(member, wanted->allow_socket, refusal);
 }
 
 /* The largest AddFds has one descriptor for each set. */
@@ -75,13 +76,18 @@ static int read_additions(struct service *service, const Fdset__V1__AddFds *want
 
     for (size_t i = 0; i < wanted->n_sets; i++) {
         const Fdset__V1__NewMembers *set = wanted->sets[i];
-        if (set->lifetime > FDSET__V1__LIFETIME__LIFETIME_KEEP)
+        if (set->lifetime > FDSET__V1__LIFETIME__LIFETIME_IDLE)
             return refuse(refusal, REFUSAL_ARGUMENT, EINVAL, "lifetime %d is not known",
                           (int)set->lifetime);
         additions[i] = (struct addition){
             .has_set = set->which_case == FDSET__V1__NEW_MEMBERS__WHICH_SET,
             .set = (uint32_t)set->set,
+            .name = *set->name ? set->name : NULL,
             .lifetime = (enum lifetime)set->lifetime,
+            .grace_ms = set->grace_ms,
+            .idle_ms = set->idle_ms,
+            .replace = set->replace,
+            .mixed = set->mixed,
             .members = service->offer.members + used,
             .member_count = (uint32_t)set->n_members,
         };
@@ -135,11 +141,13 @@ int serve_add_fds(struct service *service, struct session *session,
                       "%zu members are described and %u descriptors came", members,
                       service->offer.count);
     int result = read_additions(service, wanted, refusal);
+    struct owner owner = {session->number, *session->owner ? session->owner : NULL, session->uid};
     if (result == 0)
-        result = model_add(&service->model, additions, (uint32_t)wanted->n_sets, session->number,
-                           service_now(), refusal);
+        result = model_add(&service->model, additions, (uint32_t)wanted->n_sets, &owner, refusal);
     if (result < 0)
         return result;
+    service->retry_waiting = true;
+    service_settle(service);
     reply_added(service, session, request->serial, (uint32_t)wanted->n_sets);
     service->offer.count = 0; /* all are listed */
     return 0;
@@ -165,6 +173,7 @@ int serve_remove_fd(struct service *service, struct session *session,
     reply.removed = &removed;
     /* What can be closed at once is closed before the manager hears of it. */
     service_settle(service);
+    service->retry_waiting = true;
     service_reply(service, session, &reply, NULL, 0);
     return 0;
 }
@@ -181,8 +190,8 @@ int service_add_initial(struct service *service, int fd, uint32_t set, const cha
                                 .member_count = 1};
 
     member_label(&service->model, member, opaque);
-    int result = service_inspect(member, refusal);
+    int result = service_inspect(member, false, refusal);
     if (result == 0)
-        result = model_add(&service->model, &addition, 1, 0, service_now(), refusal);
+        result = model_add(&service->model, &addition, 1, &(struct owner){0}, refusal);
     return result;
 }

@@ -1,4 +1,4 @@
-/* What a VMM asks: Open, OpenMany, Close. */
+/* What a VMM asks: Open, OpenMany, Close, Hold, Unhold. */
 #include "service.h"
 
 #include <assert.h>
@@ -17,54 +17,83 @@
 /* All error texts of one OpenMany together; later ones go without. */
 #define MANY_TEXT_BYTES 8192
 
+#define WAIT_MAX_MS 3600000
+
 /* The one spelling of each id, so that no two paths are the same set. */
-static int parse_path(const char *path, uint32_t *set, struct refusal *refusal) {
-    const char *digits = path + strlen(PREFIX);
+static int parse_id(const char *digits, uint32_t *id, struct refusal *refusal) {
     uint64_t value = 0;
 
-    if (strncmp(path, PREFIX, strlen(PREFIX)) != 0)
-        return refuse(refusal, REFUSAL_PATH, EINVAL, "not a path of the form " PREFIX "N: %.64s",
-                      path);
     for (const char *digit = digits; *digit; digit++) {
         if (*digit < '0' || *digit > '9' || value > INT_MAX)
-            return refuse(refusal, REFUSAL_PATH, EINVAL, "not a set's number after %s: %.64s",
-                          PREFIX, digits);
+            return refuse(refusal, REFUSAL_PATH, EINVAL,
+                          "not a set's number or name after %s: %.64s", PREFIX, digits);
         value = value * 10 + (uint64_t)(*digit - '0');
     }
     if (!*digits || (digits[0] == '0' && digits[1]) || value > INT_MAX)
         return refuse(refusal, REFUSAL_PATH, EINVAL,
                       "not a set's number 0 to %d without leading zeros: %.64s", INT_MAX, digits);
-    *set = (uint32_t)value;
+    *id = (uint32_t)value;
     return 0;
 }
 
-/* Gives out one lease. 0, or -errno with a refusal; -EAGAIN where the member is
- * being settled (nothing else gives that). */
-static int open_member(struct service *service, struct session *session, uint32_t set, int flags,
-                       Fdset__V1__Opened *opened, struct refusal *refusal) {
+struct fdset *find_path(const struct model *model, const char *path, struct refusal *refusal) {
+    const char *rest = path + strlen(PREFIX);
+    struct fdset *set;
+    uint32_t id = 0;
+
+    if (strncmp(path, PREFIX, strlen(PREFIX)) != 0) {
+        refuse(refusal, REFUSAL_PATH, EINVAL, "not a path of the form " PREFIX "N: %.80s", path);
+        return NULL;
+    }
+    if (name_is_valid(rest))
+        set = model_find_name(model, rest);
+    else if (parse_id(rest, &id, refusal) == 0)
+        set = model_find_set(model, id);
+    else
+        return NULL;
+    if (!set)
+        refuse(refusal, REFUSAL_NO_SET, ENOENT, "there is no set %s", rest);
+    return set;
+}
+
+/* Where the description's flags are not the wanted ones, sets them: it shares
+ * them with no other VMM. */
+static int set_status(struct member *member, int flags, struct refusal *refusal) {
+    int result = description_set_status(member->fd, flags);
+
+    if (result < 0)
+        return refuse(refusal, REFUSAL_FLAGS, -result,
+                      "the file system of set %u refuses the wanted flags (%s): %s",
+                      member->set->id, flags & O_DIRECT ? "O_DIRECT" : "status flags",
+                      strerrordesc_np(-result));
+    member->status = flags & STATUS_SETTABLE;
+    return 0;
+}
+
+int open_path(struct service *service, struct session *session, const char *path, int flags,
+              Fdset__V1__Opened *opened, struct refusal *refusal) {
+    struct fdset *set = find_path(&service->model, path, refusal);
     struct match match;
 
-    int result = match_member(&service->model, &session->holder, set, flags, &match, refusal);
+    if (!set)
+        return -refusal->error;
+    int result = match_member(set, &session->holder, flags, &match, refusal);
     if (result < 0)
         return result;
     struct member *member = match.member;
     if (match.settling)
-        return refuse(refusal, REFUSAL_BUSY, EAGAIN, "set %u is being settled: ask again", set);
-    struct lease *lease =
-        lease_open(&service->model, &session->holder, member, flags, service_now(), refusal);
+        return refuse(refusal, REFUSAL_BUSY, EAGAIN, "set %u is being settled: ask again", set->id);
+    struct lease *lease = lease_open(&service->model, &session->holder, member, flags, refusal);
     if (!lease)
         return -refusal->error;
-    if (match.set_flags) {
-        result = description_set_status(member->fd, flags);
-        if (result < 0) {
-            lease_end(&service->model, lease);
-            service_settle(service);
-            return refuse(refusal, REFUSAL_FLAGS, -result,
-                          "the file system of set %u refuses the wanted flags (%s): %s", set,
-                          flags & O_DIRECT ? "O_DIRECT" : "status flags", strerrordesc_np(-result));
-        }
-        member->status = flags & STATUS_SETTABLE;
+    result = match.set_flags ? set_status(member, flags, refusal) : 0;
+    if (result < 0) {
+        lease_cancel(&service->model, lease);
+        service_settle(service);
+        return result;
     }
+    lease_confirm(&service->model, lease);
+
     bool truncates = flags & O_TRUNC || (flags & (O_CREAT | O_EXCL)) == (O_CREAT | O_EXCL);
     opened->lease = lease->id;
     opened->member = member->id;
@@ -72,15 +101,27 @@ static int open_member(struct service *service, struct session *session, uint32_
     return 0;
 }
 
-static void count_open(struct service *service, int result) {
+void open_counted(struct service *service, struct session *session, const char *path, int flags,
+                  int result, const struct refusal *refusal) {
     if (result == 0)
-        service->model.totals.opens++;
-    else
-        service->model.totals.denied++;
+        return; /* lease_confirm() has */
+    service->model.totals.denied++;
+    if (!service->model.tell)
+        return;
+    struct event event = {
+        .kind = EVENT_DENIED,
+        .flags = flags,
+        .code = refusal->code,
+        .connection = session->number,
+        .pid = session->holder.pid,
+    };
+    strcpy(event.name, session->holder.name);
+    strncpy(event.path, path, sizeof(event.path) - 1);
+    service_tell(service, &event);
 }
 
-static void reply_opened(struct service *service, struct session *session, uint32_t serial,
-                         Fdset__V1__Opened *opened) {
+void reply_opened(struct service *service, struct session *session, uint32_t serial,
+                  Fdset__V1__Opened *opened) {
     Fdset__V1__Reply reply = FDSET__V1__REPLY__INIT;
 
     reply.serial = serial;
@@ -89,82 +130,24 @@ static void reply_opened(struct service *service, struct session *session, uint3
     service_reply(service, session, &reply, &opened->lease, 1);
 }
 
-/* ----------------------------------------------------------- waiting opens */
-
-static int wait_for_member(struct service *service, struct session *session, uint32_t serial,
-                           uint32_t set, int flags, struct refusal *refusal) {
-    struct waiting *waiting = slab_take(&service->waiting_slab);
-    if (!waiting)
-        return refuse(refusal, REFUSAL_LIMIT, ENFILE,
-                      "set %u is being settled, and %u opens wait already (--limit waiting=N)", set,
-                      service->model.limits.waiting);
-    *waiting = (struct waiting){
-        .connection = session->number, .serial = serial, .set = set, .flags = flags};
-    list_append(&service->waiting, &waiting->link);
-    return 0;
-}
-
-static void waiting_free(struct service *service, struct waiting *waiting) {
-    list_remove(&waiting->link);
-    slab_give(&service->waiting_slab, waiting);
-}
-
-static struct session *find_session(struct service *service, uint32_t number) {
-    list_for_each (link, &service->sessions) {
-        struct session *session = list_object(link, struct session, link);
-        if (session->number == number)
-            return session;
-    }
-    return NULL;
-}
-
-void waiting_retry(struct service *service) {
-    list_for_each_safe (link, &service->waiting) {
-        struct waiting *waiting = list_object(link, struct waiting, link);
-        struct session *session = find_session(service, waiting->connection);
-        Fdset__V1__Opened opened = FDSET__V1__OPENED__INIT;
-        struct refusal refusal;
-
-        if (session->pending || session->broken)
-            continue;
-        int result = open_member(service, session, waiting->set, waiting->flags, &opened, &refusal);
-        if (result == -EAGAIN)
-            continue;
-        uint32_t serial = waiting->serial;
-        waiting_free(service, waiting);
-        count_open(service, result);
-        if (result == 0)
-            reply_opened(service, session, serial, &opened);
-        else
-            service_reply_error(service, session, serial, &refusal);
-    }
-}
-
-void waiting_drop(struct service *service, const struct session *session) {
-    list_for_each_safe (link, &service->waiting) {
-        struct waiting *waiting = list_object(link, struct waiting, link);
-        if (waiting->connection == session->number)
-            waiting_free(service, waiting);
-    }
-}
-
-/* ---------------------------------------------------------------- requests */
-
 int serve_open(struct service *service, struct session *session, const Fdset__V1__Request *request,
                struct refusal *refusal) {
     Fdset__V1__Opened opened = FDSET__V1__OPENED__INIT;
-    int flags = (int)request->open->flags;
-    uint32_t set;
+    const Fdset__V1__Open *open = request->open;
+    int flags = (int)open->flags;
 
-    int result = parse_path(request->open->path, &set, refusal);
-    if (result == 0)
-        result = open_member(service, session, set, flags, &opened, refusal);
-    if (result == -EAGAIN) {
-        result = wait_for_member(service, session, request->serial, set, flags, refusal);
+    if (open->wait_ms > WAIT_MAX_MS)
+        return refuse(refusal, REFUSAL_ARGUMENT, EINVAL, "an open waits at most %d ms",
+                      WAIT_MAX_MS);
+    int result = open_path(service, session, open->path, flags, &opened, refusal);
+    if (result == -EAGAIN || (result < 0 && open->wait_ms > 0 && waiting_helps(refusal->code))) {
+        struct refusal why = *refusal;
+        result = waiting_begin(service, session, request->serial, open->path, flags, open->wait_ms,
+                               &why, refusal);
         if (result == 0)
             return 0;
     }
-    count_open(service, result);
+    open_counted(service, session, open->path, flags, result, refusal);
     if (result == 0)
         reply_opened(service, session, request->serial, &opened);
     return result;
@@ -212,16 +195,16 @@ int serve_open_many(struct service *service, struct session *session,
         return refuse(refusal, REFUSAL_ARGUMENT, EINVAL, "%zu opens in one request: 1 to %d",
                       wanted->n_opens, MANY_OPENS);
     for (size_t i = 0; i < wanted->n_opens; i++) {
-        uint32_t set;
+        const Fdset__V1__Open *open = wanted->opens[i];
         fdset__v1__opened__init(&many.opened[i]);
-        int result = parse_path(wanted->opens[i]->path, &set, refusal);
-        if (result == 0)
-            result = open_member(service, session, set, (int)wanted->opens[i]->flags,
-                                 &many.opened[i], refusal);
+        int result = open->wait_ms == 0 ? open_path(service, session, open->path, (int)open->flags,
+                                                    &many.opened[i], refusal)
+                                        : refuse(refusal, REFUSAL_ARGUMENT, EINVAL,
+                                                 "an open among many does not wait");
         if (result == 0)
             many.leases[lease_count++] = many.opened[i].lease;
         if (result != -EAGAIN)
-            count_open(service, result);
+            open_counted(service, session, open->path, (int)open->flags, result, refusal);
         many_result(i, result, refusal, &text_used);
     }
     answer.n_results = wanted->n_opens;
@@ -242,6 +225,30 @@ int serve_close(struct service *service, struct session *session, const Fdset__V
             continue;
         lease_end(&service->model, lease);
         service->model.totals.closes++;
+        service->retry_waiting = true;
     }
+    return 0;
+}
+
+int serve_hold(struct service *service, struct session *session, const Fdset__V1__Request *request,
+               struct refusal *refusal) {
+    struct fdset *set = find_path(&service->model, request->hold->path, refusal);
+    int result =
+        set ? hold_begin(&service->model, &session->holder, set, refusal) : -refusal->error;
+    if (result == 0)
+        service_reply_done(service, session, request->serial);
+    return result;
+}
+
+int serve_unhold(struct service *service, struct session *session,
+                 const Fdset__V1__Request *request, struct refusal *refusal) {
+    struct fdset *set = find_path(&service->model, request->unhold->path, refusal);
+
+    /* No set, no hold: that is what was asked for. */
+    if (!set && refusal->code != REFUSAL_NO_SET)
+        return -refusal->error;
+    if (set)
+        hold_end(&service->model, &session->holder, set);
+    service_reply_done(service, session, request->serial);
     return 0;
 }

@@ -2,11 +2,13 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <limits.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "description.h"
+#include "subscription.h"
 #include "version.h"
 
 static_assert((int)REFUSAL_PROTOCOL == FDSET__V1__CODE__CODE_PROTOCOL &&
@@ -14,7 +16,7 @@ static_assert((int)REFUSAL_PROTOCOL == FDSET__V1__CODE__CODE_PROTOCOL &&
                   (int)REFUSAL_PATH == FDSET__V1__CODE__CODE_PATH &&
                   (int)REFUSAL_FLAGS == FDSET__V1__CODE__CODE_FLAGS &&
                   (int)REFUSAL_BAD_FD == FDSET__V1__CODE__CODE_BAD_FD &&
-                  (int)REFUSAL_LIFETIME == FDSET__V1__CODE__CODE_LIFETIME &&
+                  (int)REFUSAL_NAME == FDSET__V1__CODE__CODE_NAME &&
                   (int)REFUSAL_NO_MEMBER == FDSET__V1__CODE__CODE_NO_MEMBER,
               "refusal.h and fdset.proto have the same codes");
 static_assert((int)ROLE_VMM == FDSET__V1__ROLE__ROLE_VMM &&
@@ -22,7 +24,14 @@ static_assert((int)ROLE_VMM == FDSET__V1__ROLE__ROLE_VMM &&
                   (int)ROLE_OBSERVER == FDSET__V1__ROLE__ROLE_OBSERVER,
               "session.h and fdset.proto have the same roles");
 
+static_assert((int)EVENT_ADDED == FDSET__V1__EVENT_KIND__EVENT_ADDED &&
+                  (int)EVENT_SETTLE_STUCK == FDSET__V1__EVENT_KIND__EVENT_SETTLE_STUCK,
+              "event.h and fdset.proto have the same kinds");
+
 #define VERSION 1
+
+/* A file system that takes longer is worth telling of. */
+#define STUCK_MS 5000
 
 uint64_t service_now(void) {
     struct timespec now;
@@ -32,17 +41,74 @@ uint64_t service_now(void) {
 
 /* ----------------------------------------------------------------- settling */
 
+/* What there is to do after anything has been done, in the order in which one
+ * thing leads to the next. */
+static void follow_up(struct service *service) {
+    service_settle(service);
+    waiting_retry(service);
+    service_settle(service);
+    subscriptions_flush(service);
+}
+
 static void settled(struct settle *settle, struct member *member, unsigned work, bool may_block) {
     struct service *service = list_object(settle, struct service, settle);
 
+    service->model.now_ms = service_now();
     if (work & WORK_INSPECT && member->set)
-        list_for_each (link, &member->set->members)
-            list_object(link, struct member, in_set)->may_block = may_block;
+        list_for_each (link, &member->set->members) {
+            struct member *sibling = list_object(link, struct member, in_set);
+            if (sibling->device == member->device)
+                sibling->may_block = may_block;
+        }
     member_settled(&service->model, member, work);
-    service_settle(service);
-    waiting_retry(service);
+    service->retry_waiting = true;
+    follow_up(service);
     list_for_each (link, &service->sessions)
         session_resume(list_object(link, struct session, link));
+}
+
+static void stuck(struct settle *settle, struct member *member) {
+    struct service *service = list_object(settle, struct service, settle);
+    struct event event = {.kind = EVENT_SETTLE_STUCK, .member = member->id};
+
+    event.has_set = member->set;
+    event.set = member->set ? member->set->id : 0;
+    service_tell(service, &event);
+}
+
+void service_flushed(struct service *service) {
+    service->retry_waiting = true;
+    service->events_queued = true;
+    follow_up(service);
+}
+
+/* -------------------------------------------------------------------- time */
+
+static int64_t earlier(int64_t due, const struct deadline *deadline) {
+    return deadline && (due < 0 || (int64_t)deadline->due_ms < due) ? (int64_t)deadline->due_ms
+                                                                    : due;
+}
+
+int service_timeout(const struct service *service) {
+    int64_t due = -1, now = (int64_t)service_now();
+
+    due = earlier(due, deadlines_first(&service->model.deadlines));
+    due = earlier(due, deadlines_first(&service->waiting_deadlines));
+    /* Where a settle thread is busy, somebody may have to hear of it. */
+    if (service->settle.count > 0 && (due < 0 || due > now + STUCK_MS / 2))
+        due = now + STUCK_MS / 2;
+    if (due < 0)
+        return -1;
+    return due > now ? (int)(due - now < INT_MAX ? due - now : INT_MAX) : 0;
+}
+
+void service_tick(struct service *service) {
+    service->model.now_ms = service_now();
+    model_expire(&service->model);
+    waiting_expire(service);
+    if (service->settle.count > 0)
+        settle_watch(&service->settle, service->model.now_ms, STUCK_MS);
+    follow_up(service);
 }
 
 /* What is to be done to the member that no thread is at. */
@@ -105,17 +171,37 @@ void service_reply(struct service *service, struct session *session, Fdset__V1__
     reply->descriptors = lease_count;
     int length = packet_encode(&reply->base, service->reply_bytes);
     assert(length > 0); /* every handler keeps within a packet */
-    if (session_send(session, service->reply_bytes, (uint32_t)length, leases, lease_count) == 0)
+    if (session_send(session, service->reply_bytes, (uint32_t)length, leases, lease_count) == 0) {
+        for (uint32_t i = 0; i < lease_count; i++)
+            lease_sent(&service->model, lease_find(&service->model, &session->holder, leases[i]));
         return;
-
+    }
     for (uint32_t i = 0; i < lease_count; i++)
-        lease_end(&service->model, lease_find(&service->model, &session->holder, leases[i]));
+        lease_unsent(&service->model, lease_find(&service->model, &session->holder, leases[i]));
     refuse(&refusal, REFUSAL_LIMIT, ETOOMANYREFS,
            "too many descriptors are on their way to this user: read the replies first");
     service_reply_error(service, session, reply->serial, &refusal);
 }
 
+void service_reply_done(struct service *service, struct session *session, uint32_t serial) {
+    Fdset__V1__Reply reply = FDSET__V1__REPLY__INIT;
+    Fdset__V1__Done done = FDSET__V1__DONE__INIT;
+
+    reply.serial = serial;
+    reply.body_case = FDSET__V1__REPLY__BODY_DONE;
+    reply.done = &done;
+    service_reply(service, session, &reply, NULL, 0);
+}
+
 /* -------------------------------------------------------------------- hello */
+
+static void tell_session(struct service *service, enum event_kind kind,
+                         const struct session *session) {
+    struct event event = {.kind = kind, .connection = session->number, .pid = session->holder.pid};
+
+    strcpy(event.name, session->holder.name);
+    service_tell(service, &event);
+}
 
 /* A name for people: cut off rather than refused, and nothing that would upset
  * a terminal. */
@@ -127,6 +213,17 @@ static void copy_name(char *to, const char *from) {
     for (size_t i = 0; i < length; i++)
         to[i] = (unsigned char)from[i] < 0x20 || from[i] == 0x7f ? '?' : from[i];
     to[length] = '\0';
+}
+
+/* What is due now that the peer is known. */
+static void greet(struct service *service, struct session *session, const char *label) {
+    if (session->role == ROLE_MANAGER && *label) {
+        struct owner owner = {session->number, session->owner, session->uid};
+        strcpy(session->owner, label);
+        model_adopt(&service->model, &owner);
+    }
+    if (session->role == ROLE_VMM)
+        tell_session(service, EVENT_VMM_CONNECTED, session);
 }
 
 static int serve_hello(struct service *service, struct session *session,
@@ -141,8 +238,12 @@ static int serve_hello(struct service *service, struct session *session,
         return refuse(refusal, REFUSAL_PROTOCOL, EPROTO,
                       "protocol version 0 does not exist: this helper speaks 1 to %d", VERSION);
     }
+    if (strlen(request->hello->owner) > NAME_MAX_BYTES)
+        return refuse(refusal, REFUSAL_ARGUMENT, EINVAL, "an owner's label has at most %d bytes",
+                      NAME_MAX_BYTES);
     copy_name(session->holder.name, request->hello->name);
     session->greeted = true;
+    greet(service, session, request->hello->owner);
 
     limits.sets = ours->sets;
     limits.members = ours->members;
@@ -152,6 +253,8 @@ static int serve_hello(struct service *service, struct session *session,
     limits.waiting = ours->waiting;
     limits.packet_bytes = PACKET_MAX_BYTES;
     limits.packet_descriptors = PACKET_MAX_DESCRIPTORS;
+    limits.holds = ours->holds;
+    limits.event_queue = ours->events;
     hello.version = VERSION;
     hello.role = (Fdset__V1__Role)session->role;
     hello.helper = (char *)HELPER_VERSION;
@@ -183,6 +286,10 @@ static const struct handler {
     [FDSET__V1__REQUEST__BODY_ADD_FDS] = {"AddFds", MANAGER, true, serve_add_fds},
     [FDSET__V1__REQUEST__BODY_REMOVE_FD] = {"RemoveFd", MANAGER, false, serve_remove_fd},
     [FDSET__V1__REQUEST__BODY_QUERY] = {"Query", MANAGER | OBSERVER, false, serve_query},
+    [FDSET__V1__REQUEST__BODY_HOLD] = {"Hold", VMM, false, serve_hold},
+    [FDSET__V1__REQUEST__BODY_UNHOLD] = {"Unhold", VMM, false, serve_unhold},
+    [FDSET__V1__REQUEST__BODY_SUBSCRIBE] = {"Subscribe", MANAGER | OBSERVER, false,
+                                            serve_subscribe},
 };
 
 static const struct handler *find_handler(const Fdset__V1__Request *request) {
@@ -266,6 +373,7 @@ void service_packet(struct service *service, struct session *session, size_t len
                     struct packet_descriptors *descriptors, bool truncated) {
     struct refusal refusal;
 
+    service->model.now_ms = service_now();
     take_descriptors(service, descriptors);
     Fdset__V1__Request *request = (Fdset__V1__Request *)packet_decode(
         &fdset__v1__request__descriptor, service->request_bytes, length, &service->arena);
@@ -274,19 +382,26 @@ void service_packet(struct service *service, struct session *session, size_t len
         result = find_handler(request)->serve(service, session, request, &refusal);
     if (result < 0)
         service_reply_error(service, session, request ? request->serial : 0, &refusal);
-    if (session->closing)
+    if (session->closing) {
+        service->malformed++;
         session_close(session);
+    }
     discard_offers(service);
-    service_settle(service);
+    follow_up(service);
 }
 
 /* ----------------------------------------------------------------- sessions */
 
 void service_session_ended(struct service *service, struct session *session) {
+    service->model.now_ms = service_now();
+    unsubscribe(session);
+    waiting_drop(service, session);
     holder_end(&service->model, &session->holder);
     if (session->role == ROLE_MANAGER)
         model_manager_gone(&service->model, session->number);
-    waiting_drop(service, session);
+    if (session->role == ROLE_VMM && session->greeted)
+        tell_session(service, EVENT_VMM_GONE, session);
+    service->retry_waiting = true;
     service_settle(service);
 }
 
@@ -314,9 +429,15 @@ int service_init(struct service *service, const struct limits *limits) {
     if (result == 0)
         result = slab_init(&service->waiting_slab, sizeof(struct waiting), limits->waiting);
     if (result == 0)
+        result = deadlines_init(&service->waiting_deadlines, limits->waiting);
+    if (result == 0)
+        result = slab_init(&service->subscription_slab, subscription_bytes(limits->events),
+                           limits->connections);
+    if (result == 0)
         result = loop_init(&service->loop);
     if (result == 0)
         result = settle_init(&service->settle);
     service->settle.done = settled;
+    service->settle.stuck = stuck;
     return result;
 }

@@ -25,25 +25,42 @@ struct offer {
     uint32_t count;
 };
 
-/* An open that waits for its member to be settled. By number, not by pointer:
- * the session may end before. */
+/* An open that waits: for its member to be settled, or for one to come. By
+ * number, not by pointer: the session may end before. */
 struct waiting {
     struct list link;
+    struct deadline deadline; /* not running where it only waits for settling */
+    uint64_t began_ms;
+    uint32_t number; /* for Query; never 0 */
     uint32_t connection;
     uint32_t serial;
-    uint32_t set;
     int flags;
+    char path[PATH_MAX_BYTES];
+};
+
+/* A stage of the sandbox, in words; main() knows them from confine/. */
+struct sandbox_stage {
+    const char *name;
+    bool whole;
+    const char *detail;
 };
 
 struct service {
     struct loop loop;
     struct model model;
     struct settle settle;
-    struct slab session_slab, pending_slab, waiting_slab;
+    struct slab session_slab, pending_slab, waiting_slab, subscription_slab;
     struct list sessions;
-    struct list waiting;  /* opens that wait for a settling member, oldest first */
-    uint32_t connections; /* ever */
+    struct list waiting;                /* oldest first */
+    struct deadlines waiting_deadlines; /* their times */
+    uint32_t next_waiting;
+    bool retry_waiting; /* something has changed that they may wait for */
+    bool events_queued;
+    uint64_t event_sequence;
     uint64_t started_ms;
+    const struct sandbox_stage *sandbox; /* what was reached, for Query */
+    size_t sandbox_count;
+    uint64_t accepted, malformed, waited, expired, events_lost; /* ever */
 
     /* One packet at a time is looked at, so one of each is enough. */
     struct packet_arena arena;
@@ -79,6 +96,15 @@ void service_reap(struct service *service);
  * system answers by itself, else on the settle threads. */
 void service_settle(struct service *service);
 
+/* The session has taken a pending reply: others may be waiting to be sent. */
+void service_flushed(struct service *service);
+
+/* To be called once a turn of the loop: does what is due in time. */
+void service_tick(struct service *service);
+
+/* Milliseconds until service_tick() must be called again, or -1. */
+int service_timeout(const struct service *service);
+
 /* Milliseconds since the system's start, to a clock tick. By vDSO, always: the
  * coarse clock needs no system call, whatever the machine's clock source. */
 uint64_t service_now(void);
@@ -98,6 +124,10 @@ int serve_add_fds(struct service *, struct session *, const Fdset__V1__Request *
 int serve_remove_fd(struct service *, struct session *, const Fdset__V1__Request *,
                     struct refusal *);
 int serve_query(struct service *, struct session *, const Fdset__V1__Request *, struct refusal *);
+int serve_hold(struct service *, struct session *, const Fdset__V1__Request *, struct refusal *);
+int serve_unhold(struct service *, struct session *, const Fdset__V1__Request *, struct refusal *);
+int serve_subscribe(struct service *, struct session *, const Fdset__V1__Request *,
+                    struct refusal *);
 
 /* Sends a reply with the descriptors of `leases`. Where the kernel has too many
  * in flight, the leases are ended and an error is sent in its place. */
@@ -109,10 +139,41 @@ void service_reply_error(struct service *service, struct session *session, uint3
 /* Fills in the protocol's Error; the text is borrowed from the refusal. */
 void service_error(Fdset__V1__Error *error, struct refusal *refusal);
 
-/* Looks at an offered member's descriptor and notes what it is. */
-int service_inspect(struct member *member, struct refusal *refusal);
+/* The answer to what needs none: done. */
+void service_reply_done(struct service *service, struct session *session, uint32_t serial);
 
-/* Opens that wait for a settling member: all are tried again, in their order,
- * when one has settled or a session can take replies again. */
+/* Looks at an offered member's descriptor and notes what it is. */
+int service_inspect(struct member *member, bool allow_socket, struct refusal *refusal);
+
+/* The set of a path /dev/fdset/ID or /dev/fdset/NAME, or NULL and a refusal. */
+struct fdset *find_path(const struct model *model, const char *path, struct refusal *refusal);
+
+/* One open: gives out a lease. 0, or -errno with a refusal; -EAGAIN where the
+ * member is being settled (nothing else gives that). */
+int open_path(struct service *service, struct session *session, const char *path, int flags,
+              Fdset__V1__Opened *opened, struct refusal *refusal);
+
+/* Counts an open's outcome, and tells of it if it failed. */
+void open_counted(struct service *service, struct session *session, const char *path, int flags,
+                  int result, const struct refusal *refusal);
+void reply_opened(struct service *service, struct session *session, uint32_t serial,
+                  Fdset__V1__Opened *opened);
+
+/* Lets an open wait, up to `wait_ms` (0: for a settling member, however long). */
+int waiting_begin(struct service *service, struct session *session, uint32_t serial,
+                  const char *path, int flags, uint32_t wait_ms, const struct refusal *why,
+                  struct refusal *refusal);
+
+/* What can be waited for. */
+bool waiting_helps(enum refusal_code code);
+
+/* Tries all again, in their order, if something has changed. */
 void waiting_retry(struct service *service);
+
+/* Those whose time is over fail. */
+void waiting_expire(struct service *service);
 void waiting_drop(struct service *service, const struct session *session);
+
+/* Says to subscribers what happened; the model's events come by the second. */
+void service_tell(struct service *service, struct event *event);
+void service_tell_model(struct model *model, struct event *event);

@@ -103,7 +103,7 @@ static void flush(struct session *session) {
         return;
     }
     loop_change(&session->service->loop, &session->watch, EPOLLIN);
-    waiting_retry(session->service);
+    service_flushed(session->service);
 }
 
 static void session_ready(struct watch *watch, uint32_t epoll_events) {
@@ -138,8 +138,9 @@ struct session *session_begin(struct service *service, int socket, enum role rol
     getsockopt(socket, SOL_SOCKET, SO_PEERCRED, &peer, &size);
     session->watch = (struct watch){socket, session_ready};
     session->service = service;
-    session->number = ++service->connections;
+    session->number = (uint32_t)++service->accepted;
     session->role = role;
+    session->uid = peer.uid;
     holder_init(&session->holder, session->number, peer.pid);
     list_append(&service->sessions, &session->link);
     if (loop_add(&service->loop, &session->watch, EPOLLIN) < 0) {
@@ -180,4 +181,14 @@ void session_free(struct session *session) {
     assert(session->ended);
     list_remove(&session->link);
     slab_give(&session->service->session_slab, session);
+}
+
+struct session *session_find(struct service *service, uint32_t number) {
+    list_for_each (link, &service->sessions) {
+        struct session *session = list_object(link, struct session, link);
+        if (session->number == number)
+            return session;
+    }
+    assert(!"a session that has ended leaves nothing behind");
+    return NULL;
 }

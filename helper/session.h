@@ -14,6 +14,7 @@
 #include "packet.h"
 
 struct service;
+struct subscription;
 
 /* The values are those of fdset.proto. */
 enum role { ROLE_VMM = 1, ROLE_MANAGER = 2, ROLE_OBSERVER = 3 };
@@ -25,11 +26,13 @@ struct session {
     struct holder holder; /* its leases, and who it is */
     uint32_t number;      /* never used twice in this helper's life */
     enum role role;
-    bool inherited; /* came with the helper's birth, connected */
-    bool greeted;   /* Hello has been exchanged */
-    bool closing;   /* ends when the pending reply is out */
-    bool broken;    /* a send found the peer gone; ended at the end of the turn */
-    bool ended;     /* hung up; freed at the end of the turn */
+    uid_t uid;                         /* SO_PEERCRED */
+    char owner[NAME_MAX_BYTES + 1];    /* a manager's label, "" for none */
+    struct subscription *subscription; /* NULL for none */
+    bool greeted;                      /* Hello has been exchanged */
+    bool closing;                      /* ends when the pending reply is out */
+    bool broken; /* a send found the peer gone; ended at the end of the turn */
+    bool ended;  /* hung up; freed at the end of the turn */
 
     bool stalled; /* not read until the settle threads have room */
 
@@ -66,3 +69,6 @@ void session_close(struct session *session);
 /* Ends all leases, hangs up. The object lives until session_free(). */
 void session_end(struct session *session);
 void session_free(struct session *session);
+
+/* The session of this number, which there must be. */
+struct session *session_find(struct service *service, uint32_t number);

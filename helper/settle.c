@@ -92,6 +92,8 @@ static void dispatch(struct settle *settle) {
         list_remove(&member->queue);
         member->working = member->work;
         thread->member = member;
+        thread->since_ms = 0;
+        thread->told = false;
         int result = job_send(thread->watch.fd, &job);
         /* The thread is waiting for just this, and its socket is empty. */
         assert(result == 0);
@@ -158,4 +160,18 @@ void settle_submit(struct settle *settle, struct member *member) {
     list_append(&settle->queue, &member->queue);
     settle->count++;
     dispatch(settle);
+}
+
+void settle_watch(struct settle *settle, uint64_t now_ms, uint64_t limit_ms) {
+    for (int i = 0; i < SETTLE_THREADS; i++) {
+        struct settle_thread *thread = &settle->threads[i];
+        if (!thread->member || thread->told)
+            continue;
+        if (!thread->since_ms)
+            thread->since_ms = now_ms;
+        if (now_ms - thread->since_ms < limit_ms)
+            continue;
+        thread->told = true;
+        settle->stuck(settle, thread->member);
+    }
 }

@@ -22,6 +22,8 @@ struct settle {
         struct watch watch;    /* the main thread's end */
         int thread_end;        /* owned by the thread once it runs */
         struct member *member; /* what it works on, NULL if idle */
+        uint64_t since_ms;     /* when settle_watch() first saw it so; 0: not yet */
+        bool told;             /* stuck() has been called for it */
         struct settle *settle;
     } threads[SETTLE_THREADS];
     struct list queue; /* members that wait for a thread */
@@ -30,7 +32,13 @@ struct settle {
     /* Told on the main thread that the `work` on `member` is done; of INSPECT,
      * what it found. */
     void (*done)(struct settle *settle, struct member *member, unsigned work, bool may_block);
+
+    /* Told that its file system does not answer. */
+    void (*stuck)(struct settle *settle, struct member *member);
 };
+
+/* Calls stuck() for each member that a thread has been at for `limit_ms`, once. */
+void settle_watch(struct settle *settle, uint64_t now_ms, uint64_t limit_ms);
 
 /* Makes the socket pairs. Returns 0 or -errno. */
 int settle_init(struct settle *settle);

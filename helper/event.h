@@ -1,0 +1,42 @@
+/* What happens in the model and the service, for those who subscribed. The
+ * kinds and fields are those of fdset.proto, message Event. */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#define NAME_MAX_BYTES 63
+
+/* "/dev/fdset/" and an id or a name. */
+#define PATH_MAX_BYTES 80
+
+enum event_kind {
+    EVENT_ADDED = 1,
+    EVENT_REMOVED,
+    EVENT_OPENED,
+    EVENT_CLOSED,
+    EVENT_DENIED,
+    EVENT_WANTED,
+    EVENT_SET_GONE,
+    EVENT_VMM_CONNECTED,
+    EVENT_VMM_GONE,
+    EVENT_SETTLE_STUCK,
+    EVENT_KINDS,
+};
+
+struct event {
+    enum event_kind kind;
+    bool has_set;
+    uint32_t set;
+    uint32_t member;
+    uint32_t lease;
+    int flags;
+    int code; /* enum refusal_code */
+    uint32_t wait_ms;
+    uint64_t sequence;
+    uint32_t connection;
+    pid_t pid;
+    char name[NAME_MAX_BYTES + 1];
+    char path[PATH_MAX_BYTES];
+};
