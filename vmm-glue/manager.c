@@ -185,11 +185,20 @@ int fdset_remove(struct fdset_manager *manager, int set, uint32_t member) {
 /* Is `next` further on than `place`? Pages of a faulty helper must not go on
  * for ever. */
 static bool cursor_advances(const Fdset__V1__Cursor *place, const Fdset__V1__Cursor *next) {
+    if (next->waiting != place->waiting) /* waiting opens come after all sets */
+        return next->waiting > place->waiting;
     if (next->set != place->set)
         return next->set > place->set;
     if (next->member != place->member)
         return next->member > place->member;
     return next->lease > place->lease;
+}
+
+/* Without the fields of `next` that we do not know: they are in the buffers. */
+static void cursor_copy(Fdset__V1__Cursor *place, const Fdset__V1__Cursor *next) {
+    ProtobufCMessage base = place->base;
+    *place = *next;
+    place->base = base;
 }
 
 /* Fetches the page after `place` and moves `place` on. Returns 1 if there is
@@ -208,7 +217,7 @@ static int page_fetch(struct connection *connection, Fdset__V1__Query *query,
     else if (next && query->after && !cursor_advances(place, next))
         result = fail(EPROTO, "fdset-helper's listing runs in a circle");
     else if (next)
-        *place = (Fdset__V1__Cursor){place->base, next->set, next->member, next->lease};
+        cursor_copy(place, next);
     query->after = place;
     connection_release(connection);
     return result;

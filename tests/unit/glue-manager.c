@@ -208,7 +208,8 @@ static void test_remove(void **state) {
 
 /* ------------------------------------------------------------------- query */
 
-/* One page of at most one set with one member. */
+/* One page of at most one set with at most one member. */
+#define NO_SET (-1)
 struct page {
     int set;
     uint32_t member;
@@ -217,8 +218,8 @@ struct page {
     bool more;
 };
 
-#define CURSOR(set, member, lease) \
-    { PROTOBUF_C_MESSAGE_INIT(&fdset__v1__cursor__descriptor), set, member, lease }
+#define CURSOR(set, member, lease, waiting) \
+    { PROTOBUF_C_MESSAGE_INIT(&fdset__v1__cursor__descriptor), set, member, lease, waiting }
 
 static void answer_page(uint32_t serial, struct page *page) {
     Fdset__V1__LeaseInfo leases[4], *lease_pointers[4];
@@ -250,7 +251,7 @@ static void answer_page(uint32_t serial, struct page *page) {
     set.lifetime = FDSET__V1__LIFETIME__LIFETIME_KEEP;
     set.n_members = page->member != 0;
     set.members = &member_pointer;
-    query.n_sets = 1;
+    query.n_sets = page->set != NO_SET;
     query.sets = &set_pointer;
     query.next = page->more ? &page->next : NULL;
     query.totals = &totals;
@@ -263,16 +264,18 @@ static void answer_page(uint32_t serial, struct page *page) {
 
 static void test_query_joins_pages(void **state) {
     struct page pages[] = {
-        {1, 10, {100, 101}, CURSOR(1, 10, 101), true}, /* goes on in this member, */
-        {1, 10, {102}, CURSOR(1, 10, 102), true},      /* then in this set, */
-        {1, 11, {103}, CURSOR(1, 11, 103), true},      /* then in another, which has */
-        {2, 0, {0}, CURSOR(2, 0, 0), true},            /* its first member on the next */
-        {2, 12, {0}, CURSOR(0, 0, 0), false},
+        {1, 10, {100, 101}, CURSOR(1, 10, 101, 0), true}, /* goes on in this member, */
+        {1, 10, {102}, CURSOR(1, 10, 102, 0), true},      /* then in this set, */
+        {1, 11, {103}, CURSOR(1, 11, 103, 0), true},      /* then in another, which has */
+        {2, 0, {0}, CURSOR(2, 0, 0, 0), true},            /* its first member on the next */
+        {2, 12, {0}, CURSOR(0, 0, 0, 5), true},           /* and last the opens that wait, */
+        {NO_SET, 0, {0}, CURSOR(0, 0, 0, 9), true},
+        {NO_SET, 0, {0}, CURSOR(0, 0, 0, 0), false},
     };
     struct call call;
     fake_begin_manager();
     call_query(&call, FDSET_ALL_SETS);
-    for (size_t i = 0; i < 5; i++) {
+    for (size_t i = 0; i < 7; i++) {
         Request *request = fake_receive(REQUEST_IS(QUERY));
         const Fdset__V1__Cursor *after = request->query->after;
         assert_int_equal(request->query->which_case, 0);
@@ -281,6 +284,7 @@ static void test_query_joins_pages(void **state) {
             assert_int_equal(after->set, pages[i - 1].next.set);
             assert_int_equal(after->member, pages[i - 1].next.member);
             assert_int_equal(after->lease, pages[i - 1].next.lease);
+            assert_int_equal(after->waiting, pages[i - 1].next.waiting);
         }
         answer_page(request->serial, &pages[i]);
     }
@@ -342,7 +346,7 @@ static void test_query_of_no_such_set(void **state) {
 
 /* Removed between two pages: what was read before is the answer. */
 static void test_query_of_a_set_that_goes_meanwhile(void **state) {
-    struct page page = {6, 10, {100}, CURSOR(6, 10, 100), true};
+    struct page page = {6, 10, {100}, CURSOR(6, 10, 100, 0), true};
     struct call call;
     fake_begin_manager();
     call_query(&call, 6);
@@ -355,7 +359,7 @@ static void test_query_of_a_set_that_goes_meanwhile(void **state) {
 }
 
 static void test_query_that_runs_in_a_circle(void **state) {
-    struct page page = {6, 10, {100}, CURSOR(6, 10, 100), true};
+    struct page page = {6, 10, {100}, CURSOR(6, 10, 100, 0), true};
     struct call call;
     fake_begin_manager();
     call_query(&call, 6);
