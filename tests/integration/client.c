@@ -119,9 +119,12 @@ Reply *client_hello(struct client *client, const char *name) {
     return reply;
 }
 
+char client_last_refusal[256];
+
 static struct opened opened_refused(const Fdset__V1__Error *error) {
     struct opened opened = {.fd = -1, .code = (int)error->code, .error = error->error_number};
     snprintf(opened.text, sizeof(opened.text), "%s", error->text);
+    strcpy(client_last_refusal, opened.text);
     assert_true(opened.code != 0);
     assert_true(opened.error > 0);
     return opened;

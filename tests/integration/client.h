@@ -78,6 +78,9 @@ struct opened {
     char text[256];
 };
 
+/* Why the last open that was refused was refused, for messages. */
+extern char client_last_refusal[256];
+
 struct opened client_open(struct client *client, const char *path, int flags);
 struct opened client_open_set(struct client *client, int set, int flags);
 

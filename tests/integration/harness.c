@@ -64,6 +64,8 @@ bool same_description(int one, int other) {
 
 void assert_serves(int fd, int original, int flags) {
     struct stat got, added;
+    if (fd < 0)
+        fail_msg("not opened: %s", client_last_refusal);
     assert_int_equal(fstat(fd, &got), 0);
     assert_int_equal(fstat(original, &added), 0);
     assert_int_equal(got.st_dev, added.st_dev);
@@ -133,17 +135,21 @@ struct helper *helper_start(const char *const *options) {
 
 struct helper *helper_start_with(const char *const *options, const int *inherited) {
     int vmm[2], manage[2], stay_open[MAX_ARGUMENTS], count = 0;
-    char vmm_fd[16], manage_fd[16], paths[3][128], *argv[MAX_ARGUMENTS + 1];
+    char user[16], vmm_fd[16], manage_fd[16], paths[3][128], *argv[MAX_ARGUMENTS + 1];
     assert_int_equal(the_helper.pid, 0);
     assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, vmm), 0);
     assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, manage), 0);
+    /* Descriptors on their way are counted for a user as a whole: a user of its
+     * own keeps other tests, which run at the same time, out of this one. */
+    snprintf(user, sizeof(user), "%d", 1000000 + getpid());
     snprintf(vmm_fd, sizeof(vmm_fd), "%d", vmm[1]);
     snprintf(manage_fd, sizeof(manage_fd), "%d", manage[1]);
     for (int role = ROLE(VMM); role <= ROLE(OBSERVER); role++)
         snprintf(paths[role - 1], sizeof(paths[0]), "%s", helper_socket_path(role));
 
-    const char *sockets[] = {"--vmm-fd", vmm_fd,   "--manage-fd", manage_fd, "--vmm", paths[0],
-                             "--manage", paths[1], "--observe",   paths[2],  NULL};
+    const char *sockets[] = {"--user",    user,     "--vmm-fd", vmm_fd,     "--manage-fd",
+                             manage_fd,   "--vmm",  paths[0],   "--manage", paths[1],
+                             "--observe", paths[2], NULL};
     command_line(argv, sockets, options);
     for (; inherited && inherited[count] >= 0; count++)
         stay_open[count] = inherited[count];
