@@ -78,8 +78,9 @@ const char *state_word(enum fdset_member_state state) {
         return "settling";
     case FDSET_MEMBER_CLOSING:
         return "closing";
+    default:
+        return "unknown";
     }
-    return "unknown";
 }
 
 const char *sharing_word(enum fdset_sharing sharing) {

@@ -1,0 +1,177 @@
+#!/usr/bin/env bash
+# fdsetctl, against a helper. QEMU has no part in it.
+# shellcheck disable=SC2317,SC2119,SC2094,SC2016
+# shellcheck source-path=SCRIPTDIR source=common.sh
+. "$(dirname "$0")/common.sh"
+
+# status WANTED COMMAND...: its exit status.
+status() {
+    local wanted=$1 found
+    shift
+    "$@" >output 2>&1
+    found=$?
+    equal "$wanted" "$found" "status of '$*', which says '$(cat output)'"
+}
+
+images_make() {
+    truncate -s 64k a.img b.img c.img
+}
+
+test_wrong_command_lines_do_nothing() {
+    helper_start
+    images_make
+    status 2 fdsetctl
+    status 2 fdsetctl --bogus
+    status 2 fdsetctl frobnicate
+    status 2 fdsetctl add
+    status 2 fdsetctl add --bogus a.img
+    status 2 fdsetctl add --set -1 a.img
+    status 2 fdsetctl add --set 2147483648 a.img
+    status 2 fdsetctl add --set 1x a.img
+    status 2 fdsetctl add --set 1 a.img b.img
+    status 2 fdsetctl add --fd 0 a.img
+    status 2 fdsetctl add --fd 0 --read-write
+    status 2 fdsetctl add --fd 0 --direct
+    status 2 fdsetctl add --fd x
+    status 2 fdsetctl add --sharing some a.img
+    status 2 fdsetctl add --path --json a.img
+    status 2 fdsetctl add --serves-read-only a.img
+    status 2 fdsetctl add --opaque "$(printf '%256s' x)" a.img
+    status 2 fdsetctl remove
+    status 2 fdsetctl remove /dev/fdset/
+    status 2 fdsetctl remove 1 0
+    status 2 fdsetctl remove 1 2 3
+    status 2 fdsetctl list x
+    status 2 fdsetctl list 1 2
+    equal '' "$(fdsetctl list)" "sets"
+}
+
+test_help_and_version_need_no_helper() {
+    local command
+    for command in '' add remove list; do
+        # shellcheck disable=SC2086 # none where it is empty
+        [[ $(fdsetctl $command --help) == Usage:* ]] || fail "no help of '$command'"
+    done
+    [[ $(fdsetctl --version) == 'fdsetctl '[0-9]* ]] || fail "no version"
+    [[ $(fdsetctl list -V) == 'fdsetctl '[0-9]* ]] || fail "no version of a command"
+}
+
+test_the_socket_is_found() {
+    helper_start
+    images_make
+    unset FDSET_MANAGE_SOCKET
+    status 2 fdsetctl list
+    refused 'use --socket PATH or set FDSET_MANAGE_SOCKET' fdsetctl list
+    status 0 fdsetctl --socket manage list
+    status 0 fdsetctl list --socket manage
+    status 0 fdsetctl list -S observe
+    status 1 fdsetctl -S observe add a.img
+    status 1 fdsetctl -S nowhere list
+    FDSET_MANAGE_SOCKET=nowhere status 0 fdsetctl -S manage list
+}
+
+test_one_set_for_each_file() {
+    helper_start
+    images_make
+    equal '/dev/fdset/0 /dev/fdset/1' "$(fdsetctl add --path a.img b.img | xargs)" "paths"
+    equal '/dev/fdset/7' "$(fdsetctl add --path --set 7 -rw c.img)" "path"
+    equal '0 read-only 1 read-only 7 read-only 7 read-write' \
+        "$(fdsetctl list -n | awk '{ print $1, $3 }' | xargs)" "members"
+}
+
+test_all_or_nothing() {
+    helper_start
+    images_make
+    status 1 fdsetctl add a.img b.img no.img
+    status 1 fdsetctl add a.img .
+    fdsetctl add --set 5 a.img >output
+    status 1 fdsetctl add --set 5 b.img
+    equal 1 "$(fdsetctl list -n | wc -l)" "members"
+}
+
+test_inherited_descriptors_are_one_set() {
+    helper_start
+    images_make
+    exec {one}<a.img {two}<>a.img
+    succeeds fdsetctl add --set 3 --fd "$one" --fd "$two" >output
+    equal 'read-only read-write' "$(fdsetctl list -n 3 | awk '{ print $3 }' | xargs)" "modes"
+    succeeds fdsetctl add --fd 0 <b.img >output
+    refused 'not open' fdsetctl add --fd 99
+}
+
+test_how_files_are_opened() {
+    helper_start
+    images_make
+    succeeds fdsetctl add --set 1 --write-only --append --sync a.img >output
+    equal 'write-only append,sync' "$(fdsetctl list -n 1 | awk '{ print $3, $4 }')" "flags"
+    succeeds fdsetctl add --set 2 -rw --serves-read-only --keep-content --keep-locks \
+        --sharing shared --opaque 'a label' b.img >output
+    equal 'read-only shared,keep-content,keep-locks' \
+        "$(fdsetctl list -n 2 | awk 'NR == 1 { print $3, $4 }')" "rules"
+    equal 'read-write shared,serves-read-only,keep-content,keep-locks' \
+        "$(fdsetctl list -n 2 | awk 'NR == 2 { print $3, $4 }')" "rules"
+    [[ $(fdsetctl list -n 2) == *'a label' ]] || fail "no label"
+}
+
+test_remove() {
+    helper_start
+    images_make
+    fdsetctl add --set 1 -rw a.img >output
+    equal '/dev/fdset/1: 1 member removed' "$(fdsetctl remove 1 2)" "output"
+    equal read-only "$(fdsetctl list -n 1 | awk '{ print $3 }')" "the member that is left"
+    equal '/dev/fdset/1: 1 member removed' "$(fdsetctl remove /dev/fdset/1)" "output"
+    status 1 fdsetctl list 1
+    status 1 fdsetctl remove 1
+}
+
+# json FILE EXPRESSION: is it true of the document `j`?
+json() {
+    python3 -c 'import json, sys
+j = json.load(open(sys.argv[1]))
+if not eval(sys.argv[2]): sys.exit(json.dumps(j))' "$1" "$2" || fail "not so: $2"
+}
+
+test_json() {
+    helper_start
+    images_make
+    succeeds fdsetctl add --json -rw a.img >added
+    json added 'j["sets"][0]["path"] == "/dev/fdset/0" and j["sets"][0]["file"] == "a.img"'
+    json added '[m["mode"] for m in j["sets"][0]["members"]] == ["read-only", "read-write"]'
+    succeeds fdsetctl add --json --fd 0 <b.img >added
+    json added 'j["sets"][0]["file"] is None'
+    fdsetctl add --set 5 --opaque '' c.img >output
+    fdsetctl add --set 5 --opaque "$(printf 'caf\xe9 \xe2\x82\xac"')" c.img >output
+
+    fdsetctl list --json >listed
+    json listed '[s["set"] for s in j["sets"]] == [0, 1, 5]'
+    json listed '[m["opaque"] for s in j["sets"] for m in s["members"]] == \
+        [None, None, None, "", "caf\ufffd \ufffd\ufffd\ufffd\""]'
+    json listed 'all(m["leases"] == [] and m["state"] == "listed" for s in j["sets"] for m in s["members"])'
+    json listed '__import__("os").stat("c.img").st_ino == j["sets"][2]["members"][0]["inode"]'
+    json listed 'j["totals"]["members"] == 5 and j["totals"]["leases"] == 0'
+    fdsetctl list --json 5 >listed
+    json listed 'len(j["sets"]) == 1 and j["sets"][0]["lifetime"] == "keep"'
+}
+
+test_tables() {
+    helper_start
+    equal '' "$(fdsetctl list)" "a table of nothing"
+    images_make
+    fdsetctl add --set 1 a.img >output
+    equal 'PATH MEMBER MODE FILE' "$(head -n 1 output | xargs)" "columns of add"
+    equal 'SET MEMBER MODE FLAGS STATE LEASES AGE LIFETIME OPAQUE' \
+        "$(fdsetctl list | head -n 1 | xargs)" "columns of list"
+    # What a label may hold must not reach the terminal.
+    fdsetctl add --set 1 --opaque $'\e[2J' a.img >output
+    ! fdsetctl list | grep -q $'\e' || fail "an escape sequence comes through"
+}
+
+test_a_closed_output_does_not_end_up_in_an_image() {
+    helper_start
+    images_make
+    status 1 bash -c '"$1" add --read-write a.img >/dev/full' bash "$FDSETCTL"
+    "$FDSETCTL" add --read-write --write-only a.img >&- 2>&- <&-
+    cmp a.img b.img || fail "the table was written into the image"
+}
+
+run_tests

@@ -1,0 +1,647 @@
+/* libfdset-preload.so, which must be preloaded into this very program: what the
+ * plain functions of libc do with /dev/fdset/N, and what the helper then knows.
+ *
+ *     shim            the tests
+ *     shim opens      for the tests: opens a set, however it attaches */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <fdset/manager.h>
+
+/* Set 1 has a read-only and a read-write member of a file, set 2 a write-only
+ * one of another, set 3 a read-only one of a third. */
+#define DISK    "//dev/fdset/1"
+#define LOG     "//dev/fdset/2"
+#define CDROM   "//dev/fdset/3"
+#define NOTHING "//dev/fdset/999"
+
+static char directory[] = "/tmp/fdset-shim.XXXXXX";
+static char manage_path[64], vmm_path[64];
+static const char *self;
+static pid_t helper;
+static struct fdset_manager *manager;
+static struct stat disk; /* of the file behind set 1 */
+
+/* ----------------------------------------------------------------- helper */
+
+static void helper_start(void) {
+    int ready[2];
+
+    assert_int_equal(pipe2(ready, O_CLOEXEC), 0);
+    helper = fork();
+    assert_true(helper >= 0);
+    if (helper == 0) {
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
+        unsetenv("LD_PRELOAD");
+        dup2(ready[1], STDERR_FILENO);
+        execl(getenv("FDSET_HELPER"), "fdset-helper", "--manage", manage_path, "--vmm", vmm_path,
+              NULL);
+        _exit(127);
+    }
+    close(ready[1]);
+    char text[1024];
+    ssize_t length = read(ready[0], text, sizeof text - 1);
+    text[length > 0 ? length : 0] = '\0';
+    if (!strstr(text, "ready"))
+        fail_msg("the helper says: %s", text);
+    /* The other end stays open for the helper's later messages. */
+}
+
+static int file_open(const char *name, int flags) {
+    char path[96];
+
+    snprintf(path, sizeof path, "%s/%s", directory, name);
+    int fd = open(path, flags | O_CREAT | O_CLOEXEC, 0600);
+    assert_true(fd >= 0);
+    return fd;
+}
+
+static void sets_add(void) {
+    struct fdset_member members[] = {
+        {.fd = file_open("disk", O_RDONLY)},
+        {.fd = file_open("disk", O_RDWR)},
+        {.fd = file_open("log", O_WRONLY)},
+        {.fd = file_open("cdrom", O_RDONLY)},
+    };
+    struct fdset_add sets[] = {
+        {.set = 1, .lifetime = FDSET_KEEP, .members = members, .member_count = 2},
+        {.set = 2, .lifetime = FDSET_KEEP, .members = members + 2, .member_count = 1},
+        {.set = 3, .lifetime = FDSET_KEEP, .members = members + 3, .member_count = 1},
+    };
+
+    assert_int_equal(ftruncate(members[1].fd, 8192), 0);
+    assert_int_equal(fstat(members[0].fd, &disk), 0);
+    if (fdset_add(manager, sets, 3) < 0)
+        fail_msg("%s", fdset_error_text());
+    for (size_t i = 0; i < 4; i++)
+        close(members[i].fd);
+}
+
+static int group_begin(void **state) {
+    assert_non_null(mkdtemp(directory));
+    snprintf(manage_path, sizeof manage_path, "%s/manage", directory);
+    snprintf(vmm_path, sizeof vmm_path, "%s/vmm", directory);
+    helper_start();
+    if (fdset_manager_connect(&manager, manage_path, NULL) < 0)
+        fail_msg("%s", fdset_error_text());
+    sets_add();
+    setenv("FDSET_VMM_SOCKET", vmm_path, 1);
+    return 0;
+}
+
+static int group_end(void **state) {
+    static const char *const names[] = {"disk", "log", "cdrom", "manage", "vmm", "manage2"};
+    char path[96];
+
+    fdset_manager_free(manager);
+    kill(helper, SIGTERM);
+    waitpid(helper, NULL, 0);
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        snprintf(path, sizeof path, "%s/%s", directory, names[i]);
+        unlink(path);
+    }
+    return rmdir(directory);
+}
+
+static struct fdset_totals totals(void) {
+    struct fdset_listing *listing;
+
+    /* A close has no answer. But an open that is answered was read after it. */
+    assert_int_equal(open(NOTHING, O_RDONLY), -1);
+    assert_int_equal(errno, ENOENT);
+    assert_int_equal(fdset_query(manager, FDSET_ALL_SETS, &listing), 0);
+    struct fdset_totals result = listing->totals;
+    fdset_listing_free(listing);
+    return result;
+}
+
+#define assert_leases(count) assert_int_equal(totals().leases, count)
+
+static int no_leases(void **state) {
+    assert_leases(0);
+    return 0;
+}
+
+static void assert_is_disk(int fd) {
+    struct stat status;
+
+    assert_true(fd >= 0);
+    assert_int_equal(fstat(fd, &status), 0);
+    assert_int_equal(status.st_dev, disk.st_dev);
+    assert_int_equal(status.st_ino, disk.st_ino);
+}
+
+/* The shim's socket, the only one that is connected to the helper's VMM path. */
+static int socket_find(void) {
+    for (int fd = 0; fd < 4096; fd++) {
+        struct sockaddr_un address = {0};
+        socklen_t size = sizeof address;
+        if (getpeername(fd, (struct sockaddr *)&address, &size) == 0 &&
+            !strcmp(address.sun_path, vmm_path))
+            return fd;
+    }
+    fail_msg("there is no socket to the helper");
+    return -1;
+}
+
+/* ------------------------------------------------------------------ paths */
+
+static void test_spellings(void **state) {
+    static const char *const good[] = {"/dev/fdset/1",        "//dev/fdset/1",  "/dev//fdset/1",
+                                       "/dev/./fdset/././/1", "/./dev/fdset/1", "/dev/fdset//1"};
+    static const char *const bad[] = {
+        "/dev/fdset",    "/dev/fdset/",         "dev/fdset/1",   "/dev/fdset/1/",
+        "/dev/fdsets/1", "/dev/../dev/fdset/1", "/dev/fdset/..", ""};
+
+    for (size_t i = 0; i < sizeof good / sizeof *good; i++) {
+        int fd = open(good[i], O_RDONLY);
+        assert_is_disk(fd);
+        close(fd);
+    }
+    uint64_t denied = totals().denied;
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        assert_int_equal(open(bad[i], O_RDONLY), -1);
+        assert_int_equal(errno, ENOENT);
+    }
+    assert_int_equal(totals().denied, denied + 1); /* by totals() itself */
+    assert_int_equal(open("/dev/fdset/1x", O_RDONLY), -1);
+    assert_int_equal(errno, EINVAL);
+}
+
+static void test_other_files_go_through(void **state) {
+    char path[96], text[8] = "";
+
+    snprintf(path, sizeof path, "%s/other", directory);
+    uint64_t opens = totals().opens;
+    int fd = open(path, O_RDWR | O_CREAT | O_EXCL, 0640);
+    struct stat status;
+    assert_int_equal(fstat(fd, &status), 0);
+    assert_int_equal(status.st_mode & 0777, 0640);
+    FILE *stream = fopen(path, "w");
+    fputs("hello", stream);
+    assert_int_equal(fclose(stream), 0);
+    assert_int_equal(read(fd, text, sizeof text), 5);
+    assert_int_equal(stat(path, &status), 0);
+    assert_int_equal(status.st_size, 5);
+    assert_int_equal(access(path, R_OK), 0);
+    assert_int_equal(unlink(path), 0);
+    assert_int_equal(stat(path, &status), -1);
+    assert_int_equal(close(fd), 0);
+    assert_int_equal(close(fd), -1);
+    assert_int_equal(errno, EBADF);
+    assert_int_equal(totals().opens, opens);
+}
+
+/* ------------------------------------------------------------------- open */
+
+int __open_2(const char *path, int flags);
+int __open64_2(const char *path, int flags);
+
+static void test_every_open(void **state) {
+    int fds[] = {
+        open(DISK, O_RDONLY),
+        open64(DISK, O_RDWR | O_CREAT, 0600),
+        openat(AT_FDCWD, DISK, O_RDONLY),
+        openat64(-1, DISK, O_RDWR),
+        __open_2(DISK, O_RDONLY),
+        __open64_2(DISK, O_RDONLY),
+    };
+    const size_t count = sizeof fds / sizeof *fds;
+
+    assert_leases(count);
+    for (size_t i = 0; i < count; i++) {
+        assert_is_disk(fds[i]);
+        assert_int_equal(close(fds[i]), 0);
+        assert_leases(count - i - 1);
+    }
+}
+
+static void test_open_says_why_not(void **state) {
+    assert_int_equal(open(LOG, O_RDONLY), -1);
+    assert_int_equal(errno, EACCES);
+    assert_int_equal(open(DISK, O_RDONLY | O_DIRECTORY), -1);
+    assert_int_equal(errno, ENOTDIR);
+    assert_null(fopen(CDROM, "r+"));
+    assert_int_equal(errno, EACCES);
+    assert_null(fopen(CDROM, "?"));
+    assert_int_equal(errno, EINVAL);
+}
+
+static void test_close_on_exec_as_asked(void **state) {
+    int plain = open(DISK, O_RDONLY), closing = open(DISK, O_RDONLY | O_CLOEXEC);
+
+    assert_int_equal(fcntl(plain, F_GETFD), 0);
+    assert_int_equal(fcntl(closing, F_GETFD), FD_CLOEXEC);
+    close(plain);
+    close(closing);
+}
+
+static void test_streams(void **state) {
+    char text[16] = "";
+    FILE *log = fopen(LOG, "w");
+
+    assert_non_null(log);
+    fputs("one\n", log);
+    assert_leases(1);
+    assert_int_equal(fclose(log), 0);
+    assert_leases(0);
+
+    log = fopen64(LOG, "ae");
+    assert_int_equal(fcntl(fileno(log), F_GETFD), FD_CLOEXEC);
+    fputs("two\n", log);
+    assert_int_equal(fclose(log), 0);
+
+    int fd = file_open("log", O_RDONLY);
+    assert_int_equal(read(fd, text, sizeof text), 8);
+    assert_string_equal(text, "one\ntwo\n");
+    close(fd);
+    assert_leases(0);
+}
+
+static void test_every_open_starts_at_the_beginning(void **state) {
+    int first = open(DISK, O_RDONLY);
+    assert_int_equal(lseek(first, 0, SEEK_END), 8192);
+    close(first);
+
+    first = open(DISK, O_RDONLY);
+    assert_int_equal(lseek(first, 0, SEEK_CUR), 0);
+    /* But not where it would move what somebody else is reading. */
+    assert_int_equal(lseek(first, 100, SEEK_SET), 100);
+    int second = open(DISK, O_RDONLY);
+    assert_int_equal(lseek(first, 0, SEEK_CUR), 100);
+    close(first);
+    close(second);
+}
+
+/* ------------------------------------------------------------------ close */
+
+static void test_a_lease_ends_with_its_last_copy(void **state) {
+    int fd = open(DISK, O_RDWR);
+    int copies[] = {dup(fd), dup2(fd, 300), dup3(fd, 301, O_CLOEXEC), fcntl(fd, F_DUPFD, 302),
+                    fcntl(fd, F_DUPFD_CLOEXEC, 303)};
+
+    close(fd);
+    for (size_t i = 0; i < sizeof copies / sizeof *copies; i++) {
+        assert_leases(1);
+        assert_is_disk(copies[i]);
+        close(copies[i]);
+    }
+    assert_leases(0);
+}
+
+static void test_dup_over_a_lease_ends_it(void **state) {
+    int disk_fd = open(DISK, O_RDWR), cdrom = open(CDROM, O_RDONLY);
+    int null = open("/dev/null", O_RDONLY);
+
+    assert_int_equal(dup2(disk_fd, disk_fd), disk_fd);
+    assert_int_equal(dup2(-1, disk_fd), -1);
+    assert_int_equal(dup3(null, disk_fd, 0x1234), -1);
+    assert_int_equal(dup3(disk_fd, disk_fd, 0), -1);
+    assert_leases(2);
+    assert_int_equal(dup2(disk_fd, cdrom), cdrom); /* one lease with two copies */
+    assert_leases(1);
+    assert_int_equal(dup2(null, disk_fd), disk_fd);
+    assert_leases(1);
+    assert_int_equal(dup3(null, cdrom, 0), cdrom);
+    assert_leases(0);
+    close(disk_fd);
+    close(cdrom);
+    close(null);
+}
+
+static void test_close_range_spares_the_socket(void **state) {
+    int low = open(CDROM, O_RDONLY), socket = socket_find(), high = fcntl(low, F_DUPFD, 500);
+    int other = open(DISK, O_RDWR);
+
+    assert_int_equal(dup2(other, 501), 501);
+    close(other);
+    assert_leases(2);
+    assert_int_equal(close_range(501, 400, 0), -1);
+    assert_int_equal(close_range(501, 501, CLOSE_RANGE_CLOEXEC), 0);
+    assert_leases(2);
+    assert_int_equal(close_range(501, 501, 0), 0);
+    assert_leases(1);
+    assert_int_equal(close_range(high, UINT_MAX, 0), 0);
+    assert_int_equal(close_range(low, low, 0), 0);
+    assert_leases(0);
+    assert_int_equal(close_range(socket, socket, 0), 0);
+    assert_int_equal(socket_find(), socket);
+    closefrom(600);
+    assert_leases(0);
+}
+
+static void test_the_socket_stays(void **state) {
+    int socket = socket_find(), null = open("/dev/null", O_RDONLY);
+
+    assert_int_equal(close(socket), -1);
+    assert_int_equal(errno, EBADF);
+    assert_int_equal(dup2(null, socket), -1);
+    assert_int_equal(errno, EBUSY);
+    assert_int_equal(fcntl(socket, F_GETFD), FD_CLOEXEC);
+    close(null);
+    assert_leases(0);
+}
+
+/* ------------------------------------------------------------------ paths */
+
+static void test_stat_is_the_members(void **state) {
+    struct stat status = {0};
+    struct stat64 status64 = {0};
+
+    assert_int_equal(stat(DISK, &status), 0);
+    assert_int_equal(status.st_ino, disk.st_ino);
+    assert_int_equal(lstat(DISK, &status), 0);
+    assert_int_equal(stat64(DISK, &status64), 0);
+    assert_int_equal(status64.st_ino, disk.st_ino);
+    assert_int_equal(lstat64(DISK, &status64), 0);
+    assert_int_equal(fstatat(AT_FDCWD, LOG, &status, 0), 0); /* write-only */
+    assert_int_not_equal(status.st_ino, disk.st_ino);
+    assert_int_equal(fstatat64(AT_FDCWD, DISK, &status64, AT_SYMLINK_NOFOLLOW), 0);
+    assert_int_equal(stat(NOTHING, &status), -1);
+    assert_int_equal(errno, ENOENT);
+}
+
+static void test_stat_leaves_an_open_disk_alone(void **state) {
+    struct stat status;
+    int fd = open(DISK, O_RDONLY | O_APPEND), copy = dup(fd);
+    int flags = fcntl(fd, F_GETFL);
+    uint64_t opens = totals().opens;
+
+    assert_int_equal(stat(DISK, &status), 0);
+    close(fd);
+    assert_int_equal(stat(DISK, &status), 0);
+    assert_int_equal(access(DISK, R_OK), 0);
+    assert_int_equal(totals().opens, opens);
+    assert_int_equal(fcntl(copy, F_GETFL), flags);
+    assert_true(flags & O_APPEND);
+    assert_int_equal(access(DISK, R_OK | W_OK), 0); /* by the other member */
+    assert_int_equal(totals().opens, opens + 1);
+    close(copy);
+}
+
+static void test_access_is_what_members_can(void **state) {
+    assert_int_equal(access(DISK, F_OK), 0);
+    assert_int_equal(access(DISK, R_OK | W_OK), 0);
+    assert_int_equal(access(CDROM, R_OK), 0);
+    assert_int_equal(access(CDROM, W_OK), -1);
+    assert_int_equal(errno, EACCES);
+    assert_int_equal(access(LOG, W_OK), 0);
+    assert_int_equal(access(LOG, R_OK), -1);
+    assert_int_equal(access(DISK, X_OK), -1);
+    assert_int_equal(access(NOTHING, F_OK), -1);
+    assert_int_equal(errno, ENOENT);
+}
+
+static void test_names(void **state) {
+    char buffer[PATH_MAX];
+    char *path = realpath("/dev/./fdset/1", NULL);
+
+    assert_string_equal(path, "//dev/fdset/1"); /* which QEMU does not take for its own */
+    free(path);
+    assert_ptr_equal(realpath(DISK, buffer), buffer);
+    assert_null(realpath(NOTHING, buffer));
+    assert_int_equal(readlink(DISK, buffer, sizeof buffer), -1);
+    assert_int_equal(errno, EINVAL);
+    assert_int_equal(unlink(DISK), 0);
+    assert_int_equal(access(DISK, F_OK), 0);
+}
+
+/* -------------------------------------------------------------- processes */
+
+/* Waits for a child that ends with 0 if all was well with it. */
+static void assert_child_well(pid_t child) {
+    int status;
+
+    assert_true(child > 0);
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_int_equal(status, 0);
+}
+
+static void test_a_childs_close_is_not_the_parents(void **state) {
+    int fd = open(DISK, O_RDWR);
+    pid_t child = fork();
+
+    if (child == 0) {
+        close(fd);
+        closefrom(3);
+        _exit(0);
+    }
+    assert_child_well(child);
+    assert_leases(1);
+    assert_is_disk(fd);
+    close(fd);
+}
+
+static void test_a_vfork_childs_close_is_not_the_parents(void **state) {
+    int fd = open(DISK, O_RDWR);
+    pid_t child = vfork();
+
+    if (child == 0) {
+        close(fd);
+        _exit(open(DISK, O_RDONLY) == -1 && errno == ESTALE ? 0 : 1);
+    }
+    assert_child_well(child);
+    assert_leases(1);
+    close(fd);
+}
+
+static void test_a_child_attaches_for_itself(void **state) {
+    int fd = open(DISK, O_RDONLY), go[2];
+
+    assert_int_equal(pipe(go), 0);
+    pid_t child = fork();
+    if (child == 0) {
+        int own = open(CDROM, O_RDONLY), second = open(CDROM, O_RDONLY);
+        char byte = own >= 0 && second >= 0 && close(second) == 0;
+        struct stat status;
+        byte &= stat(DISK, &status) == 0 && status.st_ino == disk.st_ino;
+        _exit(write(go[1], &byte, 1) == 1 && pause() ? 0 : 1);
+    }
+    char byte = 0;
+    assert_int_equal(read(go[0], &byte, 1), 1);
+    assert_int_equal(byte, 1);
+    assert_leases(2);
+    uint64_t hangups = totals().hangups;
+    kill(child, SIGKILL);
+    waitpid(child, NULL, 0);
+    while (totals().hangups == hangups)
+        ; /* the kernel hangs up before the child can be waited for, the helper reads it soon */
+    assert_leases(1);
+    close(fd);
+    close(go[0]);
+    close(go[1]);
+}
+
+static void *open_and_close(void *unused) {
+    for (int i = 0; i < 300; i++) {
+        int fd = open(CDROM, O_RDONLY), copy = dup(fd);
+        int other = open("/dev/null", O_RDONLY);
+        if (fd < 0 || copy < 0 || close(fd) || close(other) || close(copy))
+            return (void *)"failed";
+    }
+    return NULL;
+}
+
+static void test_threads(void **state) {
+    pthread_t threads[4];
+    void *result;
+
+    for (size_t i = 0; i < 4; i++)
+        assert_int_equal(pthread_create(&threads[i], NULL, open_and_close, NULL), 0);
+    for (size_t i = 0; i < 4; i++) {
+        pthread_join(threads[i], &result);
+        assert_null(result);
+    }
+    assert_leases(0);
+}
+
+/* ----------------------------------------------------------- ways to attach */
+
+/* The label of the second member of set 1, as a manager sees it. */
+static bool label_is(const char *label) {
+    struct fdset_listing *listing;
+
+    if (fdset_manager_connect(&manager, getenv("FDSET_MANAGE_SOCKET"), NULL) < 0 ||
+        fdset_query(manager, 1, &listing) < 0)
+        return false;
+    const struct fdset_member_info *members = listing->sets[0].members;
+    bool is_it = !members[0].opaque && !strcmp(members[1].opaque, label);
+    fdset_listing_free(listing);
+    fdset_manager_free(manager);
+    return is_it;
+}
+
+/* "shim opens": closes whatever it can, as QEMU does, then opens set 1 twice. */
+static int opens(void) {
+    struct stat status;
+
+    if (!getenv("FDSET_ADD_FD")) {
+        for (int fd = 3; fd < 1024; fd++)
+            close(fd);
+        if (close_range(3, UINT_MAX, 0))
+            return 2;
+    }
+    int fd = open(DISK, O_RDONLY);
+    if (fd < 0)
+        return errno;
+    /* What it attached by and what it passed on is not left lying about. */
+    if (fcntl(109, F_GETFD) >= 0 || fcntl(110, F_GETFD) >= 0)
+        return 5;
+    closefrom(3);
+    fd = open(DISK, O_RDWR);
+    if (fd < 0)
+        return errno;
+    if (fstat(fd, &status) || status.st_size != 8192)
+        return 3;
+    return getenv("FDSET_MANAGE_SOCKET") && !label_is("a,b") ? 4 : 0;
+}
+
+/* Runs "shim opens" with these in its environment, and with descriptors 109 and 110. */
+static pid_t opens_start(const char *const *variables, int first, int second) {
+    pid_t child = fork();
+
+    if (child == 0) {
+        unsetenv("FDSET_VMM_SOCKET");
+        for (; *variables; variables++)
+            putenv((char *)*variables);
+        /* Above all that the test has, so that none is in the way. */
+        if (first >= 0)
+            dup2(first, 109);
+        if (second >= 0)
+            dup2(second, 110);
+        execl(self, self, "opens", NULL);
+        _exit(127);
+    }
+    return child;
+}
+
+static void test_attaches_to_an_inherited_socket(void **state) {
+    const char *variables[] = {"FDSET_VMM_FD=109", NULL};
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+
+    strcpy(address.sun_path, vmm_path);
+    assert_int_equal(connect(fd, (struct sockaddr *)&address, sizeof address), 0);
+    assert_child_well(opens_start(variables, fd, -1));
+    close(fd);
+    while (totals().leases)
+        ; /* it did not close them; they end as the helper reads the hang-up */
+}
+
+static void test_says_that_it_inherited_no_socket(void **state) {
+    const char *variables[] = {"FDSET_VMM_FD=109", NULL};
+    int status, null = open("/dev/null", O_WRONLY), saved = dup(STDERR_FILENO);
+
+    dup2(null, STDERR_FILENO);
+    pid_t child = opens_start(variables, null, -1);
+    dup2(saved, STDERR_FILENO);
+    close(saved);
+    close(null);
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_int_equal(WEXITSTATUS(status), ENOTCONN);
+}
+
+static void test_spawns_a_helper(void **state) {
+    char managing[128];
+    const char *variables[] = {"FDSET_ADD_FD=fd=109,set=1 fd=110,set=1,opaque=a,b", managing, NULL};
+    int read_only = file_open("disk", O_RDONLY), read_write = file_open("disk", O_RDWR);
+
+    snprintf(managing, sizeof managing, "FDSET_MANAGE_SOCKET=%s/manage2", directory);
+    assert_child_well(opens_start(variables, read_only, read_write));
+    close(read_only);
+    close(read_write);
+}
+
+#define shim_test(function) cmocka_unit_test_teardown(function, no_leases)
+
+int main(int argc, char **argv) {
+    const struct CMUnitTest tests[] = {
+        shim_test(test_spellings),
+        shim_test(test_other_files_go_through),
+        shim_test(test_every_open),
+        shim_test(test_open_says_why_not),
+        shim_test(test_close_on_exec_as_asked),
+        shim_test(test_streams),
+        shim_test(test_every_open_starts_at_the_beginning),
+        shim_test(test_a_lease_ends_with_its_last_copy),
+        shim_test(test_dup_over_a_lease_ends_it),
+        shim_test(test_close_range_spares_the_socket),
+        shim_test(test_the_socket_stays),
+        shim_test(test_stat_is_the_members),
+        shim_test(test_stat_leaves_an_open_disk_alone),
+        shim_test(test_access_is_what_members_can),
+        shim_test(test_names),
+        shim_test(test_a_childs_close_is_not_the_parents),
+        shim_test(test_a_vfork_childs_close_is_not_the_parents),
+        shim_test(test_a_child_attaches_for_itself),
+        shim_test(test_threads),
+        shim_test(test_attaches_to_an_inherited_socket),
+        shim_test(test_says_that_it_inherited_no_socket),
+        shim_test(test_spawns_a_helper),
+    };
+
+    self = argv[0];
+    if (argc > 1)
+        return opens();
+    return cmocka_run_group_tests(tests, group_begin, group_end);
+}

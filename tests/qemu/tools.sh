@@ -1,0 +1,147 @@
+#!/usr/bin/env bash
+# qemu-img, qemu-io, qemu-nbd and daemons on sets.
+# shellcheck disable=SC2317,SC2119
+# shellcheck source-path=SCRIPTDIR source=common.sh
+. "$(dirname "$0")/common.sh"
+
+test_a_path_in_any_spelling() {
+    local path
+    helper_start
+    truncate -s 64k disk.img
+    succeeds fdsetctl add --set 1 disk.img
+    for path in //dev/fdset/1 /dev//fdset/1 /dev/./fdset/1; do
+        succeeds preloaded qemu-io -r -f raw -c 'read 0 4k' "$path"
+        succeeds preloaded qemu-io -r -c 'read 0 4k' "$path" # which probes
+    done
+    # QEMU's own: it never gets to us.
+    refused 'Function not implemented' preloaded qemu-io -r -f raw -c 'read 0 4k' /dev/fdset/1
+    opens_equal_closes
+}
+
+test_modes_are_kept_apart() {
+    helper_start
+    truncate -s 64k disk.img
+    succeeds fdsetctl add --set 1 disk.img
+    refused 'Permission denied' preloaded qemu-io -f raw -c 'write 0 4k' //dev/fdset/1
+    refused 'No such file or directory' preloaded qemu-io -f raw -c 'read 0 4k' //dev/fdset/2
+    refused 'Invalid argument' preloaded qemu-io -f raw -c 'read 0 4k' //dev/fdset/01
+    succeeds fdsetctl add --set 1 --read-write disk.img
+    succeeds preloaded qemu-io -f raw -c 'write -P 9 0 4k' //dev/fdset/1
+    succeeds qemu-io -r -f raw -c 'read -P 9 0 4k' disk.img
+    opens_equal_closes
+}
+
+test_without_the_cache() {
+    helper_start
+    truncate -s 64k disk.img
+    { dd if=disk.img of=/dev/null iflag=direct count=1 status=none; } 2>/dev/null ||
+        skip "this file system has no O_DIRECT"
+    succeeds fdsetctl add --set 1 --read-only --read-write disk.img # without O_DIRECT
+    succeeds preloaded qemu-io -f raw -t none -i native -c 'write -P 5 0 4k' //dev/fdset/1
+    succeeds preloaded qemu-io -f raw -t none -i io_uring -c 'read -P 5 0 4k' //dev/fdset/1
+    succeeds preloaded qemu-io -f raw -c 'write -P 6 0 100' -c 'read -P 6 0 100' //dev/fdset/1
+    opens_equal_closes
+}
+
+test_qemu_img() {
+    helper_start
+    : >base.img
+    : >over.img
+    truncate -s 1M out.img
+    succeeds fdsetctl add --set 1 --read-only --read-write base.img
+    succeeds fdsetctl add --set 2 --read-only --read-write over.img
+    succeeds fdsetctl add --set 3 --read-only --read-write out.img
+    succeeds preloaded qemu-img create -f qcow2 //dev/fdset/1 1M
+    succeeds preloaded qemu-io -c 'write -P 1 0 64k' //dev/fdset/1
+    # A backing file from an image's header.
+    succeeds preloaded qemu-img create -f qcow2 -b //dev/fdset/1 -F qcow2 //dev/fdset/2
+    succeeds preloaded qemu-io -c 'read -P 1 0 64k' -c 'write -P 2 64k 64k' //dev/fdset/2
+    succeeds preloaded qemu-img check //dev/fdset/2
+    succeeds preloaded qemu-img info --backing-chain //dev/fdset/2
+    succeeds preloaded qemu-img convert -n -O raw //dev/fdset/2 //dev/fdset/3
+    succeeds preloaded qemu-img compare -F raw //dev/fdset/2 //dev/fdset/3
+    succeeds preloaded qemu-img commit //dev/fdset/2
+    succeeds preloaded qemu-img compare -F raw //dev/fdset/1 //dev/fdset/3
+    succeeds preloaded qemu-img resize -f qcow2 //dev/fdset/1 2M
+    opens_equal_closes
+    succeeds qemu-io -r -c 'read -P 1 0 64k' -c 'read -P 2 64k 64k' base.img
+    [[ $(qemu-img info base.img) == *'2 MiB'* ]] || fail "the image was not resized"
+}
+
+test_a_json_name() {
+    helper_start
+    truncate -s 64k disk.img
+    succeeds fdsetctl add --set 1 disk.img
+    succeeds preloaded qemu-io -r -c 'read 0 4k' \
+        'json:{"driver": "raw", "file": {"driver": "file", "filename": "//dev/fdset/1"}}'
+    succeeds preloaded qemu-io -r -f raw -c 'read 0 4k' file://dev/fdset/1
+    opens_equal_closes
+}
+
+test_keep_content_outlives_a_create() {
+    helper_start
+    echo precious >log
+    succeeds fdsetctl add --set 1 --write-only --keep-content log
+    qemu_start qemu-system-x86_64 -machine none -nodefaults -no-user-config -display none \
+        -qmp stdio -chardev file,id=log,path=//dev/fdset/1
+    qemu_quit
+    equal precious "$(cat log)" "the log"
+    leases_end
+}
+
+test_qemu_nbd_forks() {
+    helper_start
+    truncate -s 64k disk.img
+    succeeds fdsetctl add --set 1 --read-write disk.img
+    succeeds preloaded qemu-nbd --fork --persistent --pid-file=pid -k "$PWD/nbd" -f raw //dev/fdset/1
+    leases_are 1 read-write
+    equal "$(cat pid)" "$(fdsetctl list -n -l | awk '{ print $7 }')" "process with the lease"
+    succeeds qemu-io -f raw -c 'write -P 4 0 4k' "nbd:unix:$PWD/nbd"
+    kill "$(cat pid)"
+    leases_end
+    succeeds qemu-io -r -f raw -c 'read -P 4 0 4k' disk.img
+}
+
+test_daemons_attach_after_the_fork() {
+    helper_start
+    truncate -s 64k disk.img
+    succeeds fdsetctl add --set 1 --read-write disk.img
+    succeeds preloaded qemu-storage-daemon --daemonize --pidfile "$PWD/pid" \
+        --blockdev file,node-name=disk,filename=//dev/fdset/1
+    equal "$(cat pid)" "$(fdsetctl list -n -l | awk '{ print $7 }')" "process with the lease"
+    kill "$(cat pid)"
+    leases_end
+    succeeds preloaded qemu-system-x86_64 -daemonize -pidfile "$PWD/pid" -machine none -nodefaults \
+        -display none -blockdev file,node-name=disk,filename=//dev/fdset/1
+    equal "$(cat pid)" "$(fdsetctl list -n -l | awk '{ print $7 }')" "process with the lease"
+    kill "$(cat pid)"
+    leases_end
+}
+
+test_spawns_a_helper_of_its_own() {
+    truncate -s 64k disk.img
+    export FDSET_MANAGE_SOCKET=$PWD/manage
+    FDSET_ADD_FD='fd=3,set=1' succeeds preloaded qemu-io -r -f raw -c 'read 0 4k' //dev/fdset/1 3<disk.img
+    refused 'cannot connect' fdsetctl list # it has ended with its program
+
+    # Without a set to begin with, somebody has to add it.
+    qemu_start qemu-storage-daemon --chardev stdio,id=stdio --monitor chardev=stdio
+    qemu_refuses 'No such file' blockdev-add '{"driver": "file", "node-name": "disk", "filename": "//dev/fdset/1"}'
+    succeeds fdsetctl add --set 1 --read-write disk.img
+    qemu_does blockdev-add '{"driver": "file", "node-name": "disk", "filename": "//dev/fdset/1"}'
+    qemu_quit
+}
+
+test_it_says_why_it_cannot_attach() {
+    FDSET_VMM_SOCKET=$PWD/nobody refused 'cannot connect' \
+        preloaded qemu-io -r -f raw -c 'read 0 4k' //dev/fdset/1
+    FDSET_ADD_FD='fd=3' refused 'is not fd=N,set=M' \
+        preloaded qemu-io -r -f raw -c 'read 0 4k' //dev/fdset/1
+    FDSET_HELPER=/nonexistent refused 'cannot start /nonexistent' \
+        preloaded qemu-io -r -f raw -c 'read 0 4k' //dev/fdset/1
+    helper_start
+    FDSET_PRELOAD_VERBOSE=1 refused 'there is no set 1' \
+        preloaded qemu-io -r -f raw -c 'read 0 4k' //dev/fdset/1
+}
+
+run_tests
