@@ -20,6 +20,9 @@
 /* In the helper, what it inherits stands from here on without a gap. */
 #define FIRST_DESCRIPTOR 3
 
+/* fdset-helper(8), --add-fd. */
+#define MOST_INITIAL 253
+
 /* How long a helper may take to end once its VMM has hung up. It has nothing
  * to do then, but a file system that stopped answering can keep it for ever. */
 #define END_MILLISECONDS 10000
@@ -117,6 +120,8 @@ static int launch_initial(struct launch *launch, const struct fdset_initial *ini
 static int launch_prepare(struct launch *launch, const struct fdset_spawn_options *options,
                           int vmm_socket) {
     size_t arguments = 0;
+    if (options->initial_count > MOST_INITIAL)
+        return fail(EINVAL, "a helper starts with at most %d descriptors", MOST_INITIAL);
     while (options->arguments && options->arguments[arguments])
         arguments++;
     int error =
@@ -239,7 +244,7 @@ static bool is_told_to_linger(const struct fdset_spawn_options *options) {
 }
 
 int helper_start(struct helper *helper, const struct fdset_spawn_options *options, int *socket) {
-    struct launch launch;
+    struct launch launch = {0};
     int ends[2];
     *helper = (struct helper){-1, -1, is_told_to_linger(options)};
     if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) < 0)

@@ -290,6 +290,9 @@ static void test_options_that_cannot_be(void **state) {
                    "descriptor");
     initial = (struct fdset_initial){.fd = file, .set = -1};
     expect_failure(options, EINVAL, "a set's number is 0 to 2147483647, not -1");
+    options.initial_count = 254;
+    expect_failure(options, EINVAL, "a helper starts with at most 253 descriptors");
+    options.initial_count = 1;
     memset(label, 'l', 256);
     initial = (struct fdset_initial){.fd = file, .set = 1, .opaque = label};
     expect_failure(options, EINVAL, "the label of set 1 is longer than 255 bytes");

@@ -22,7 +22,9 @@
  * Fork: after fork(2) the object belongs to the parent. In a child that did
  * not exec, fdset_open() fails with -ESTALE and fdset_close() only closes the
  * child's own copy: the parent's leases stay the parent's. The child may call
- * fdset_vmm_free() and attach anew.
+ * fdset_vmm_free() and attach anew. A child of vfork(2) may call fdset_close(),
+ * to the same effect, and nothing else. While a child has a copy of the socket,
+ * the helper cannot tell that the parent was killed.
  *
  * If the helper dies, descriptors already given stay good, and every later
  * open fails at once with -ECONNRESET. */
@@ -56,7 +58,7 @@ struct fdset_spawn_options {
     const char *helper;
 
     /* What the VMM is called in the manager's tables. Default: the program's
-     * name (comm). At most 63 bytes. */
+     * name. At most 63 bytes, the rest is cut off. */
     const char *name;
 
     /* Where the helper listens for managers, a path for a new socket with mode
@@ -67,11 +69,12 @@ struct fdset_spawn_options {
      * Borrowed. 0 or -1: none (so it cannot be descriptor 0). */
     int manage_fd;
 
-    /* Sets to start with. Borrowed. */
+    /* Sets to start with, at most 253 descriptors. Borrowed. */
     const struct fdset_initial *initial;
     size_t initial_count;
 
-    /* Further options for the helper's command line, ended by NULL. */
+    /* Further options for the helper's command line, ended by NULL. Where
+     * "--linger" is among them, fdset_vmm_free() does not wait for its end. */
     const char *const *arguments;
 };
 
@@ -79,9 +82,14 @@ struct fdset_spawn_options {
  * `options` may be NULL. The caller's size does not matter: its memory is not
  * copied (vfork). Returns when the helper is locked into its sandbox.
  *
+ * The helper has a session of its own, standard error, and nothing else that
+ * this process has; its environment lacks LD_PRELOAD and what a service manager
+ * told this process.
+ *
  * -ENOENT or -EACCES where the helper cannot be executed; -EPROTO or
  * -ECONNRESET where it ended before it was ready (its own message is on
- * stderr); -EINVAL for options it could not have taken. */
+ * stderr); -EINVAL for options it could not have taken, -EBADF for a descriptor
+ * that is not open. */
 int fdset_vmm_spawn(struct fdset_vmm **vmm, const struct fdset_spawn_options *options);
 
 /* Attaches to a helper over a connected SOCK_SEQPACKET socket, such as one
@@ -94,7 +102,8 @@ int fdset_vmm_attach_path(struct fdset_vmm **vmm, const char *path, const char *
 
 /* Hangs up, which ends all leases that this object has, and frees it. The
  * descriptors that were opened stay open; they are the caller's to close, by
- * close(2). A spawned helper ends and is waited for. NULL is allowed. */
+ * close(2). A spawned helper ends and is waited for, for ten seconds at most,
+ * as a file system that does not answer can keep it. NULL is allowed. */
 void fdset_vmm_free(struct fdset_vmm *vmm);
 
 /* The process id of a spawned helper, or -1 where this object attached. */
@@ -133,7 +142,8 @@ int fdset_close(struct fdset_vmm *vmm, int fd);
  *
  * fdset_lease() is the lease that `fd` is, or 0. fdset_duplicated() says that
  * `copy` is a duplicate of `fd`, so that the helper is told only when both are
- * closed. fdset_forget() takes `fd` out of the books as closed without closing
+ * closed; `fd` need not be a lease, and what `copy` was before (dup2) is over.
+ * fdset_forget() takes `fd` out of the books as closed without closing
  * it, for a caller that is about to close it by other means (dup2, close_range). */
 uint32_t fdset_lease(struct fdset_vmm *vmm, int fd);
 int fdset_duplicated(struct fdset_vmm *vmm, int fd, int copy);
