@@ -97,10 +97,10 @@ static int check_addition(const struct model *model, struct addition *addition,
     return check_same_file(addition, first ? first : addition->members[0], refusal);
 }
 
+/* Ids are known by now, also those of sets that are yet to be made. */
 static int check_twice(const struct addition *one, const struct addition *other,
                        struct refusal *refusal) {
-    bool same_set = (one->has_set && other->has_set && one->set == other->set) ||
-                    (one->target && one->target == other->target);
+    bool same_set = one->set == other->set;
     bool same_name = one->name && other->name && strcmp(one->name, other->name) == 0;
 
     if (same_set || same_name)
@@ -122,26 +122,44 @@ static int check_room(const struct model *model, uint32_t new_sets, uint32_t new
     return 0;
 }
 
+/* Gives every addition its set's id. The helper chooses ids never used before,
+ * not even in this request: so those that the manager chose come first. */
+static int assign_ids(const struct model *model, struct addition *additions, uint32_t count,
+                      struct refusal *refusal) {
+    uint64_t next_set = model->next_set;
+
+    for (uint32_t i = 0; i < count; i++)
+        if (additions[i].has_set && additions[i].set >= next_set)
+            next_set = (uint64_t)additions[i].set + 1;
+    for (uint32_t i = 0; i < count; i++) {
+        if (additions[i].target)
+            additions[i].set = additions[i].target->id;
+        else if (!additions[i].has_set)
+            additions[i].set = (uint32_t)next_set++;
+    }
+    if (next_set > (uint64_t)INT_MAX + 1)
+        return refuse(refusal, REFUSAL_LIMIT, ENOSPC,
+                      "the last set id has been used: give an id of your own choice");
+    return 0;
+}
+
 static int check_additions(const struct model *model, struct addition *additions, uint32_t count,
                            struct refusal *refusal) {
-    uint64_t next_set = model->next_set;
     uint32_t new_sets = 0, new_members = 0;
+    int result = 0;
 
-    for (uint32_t i = 0; i < count; i++) {
-        struct addition *addition = &additions[i];
-        int result = check_addition(model, addition, refusal);
-        for (uint32_t j = 0; j < i && result == 0; j++)
-            result = check_twice(addition, &additions[j], refusal);
-        if (result < 0)
-            return result;
-        new_members += addition->member_count;
-        new_sets += !addition->target;
-        if (addition->has_set && addition->set >= next_set)
-            next_set = (uint64_t)addition->set + 1;
-        else if (!addition->has_set && !addition->target && next_set++ > INT_MAX)
-            return refuse(refusal, REFUSAL_LIMIT, ENOSPC,
-                          "the last set id has been used: give an id of your own choice");
+    for (uint32_t i = 0; i < count && result == 0; i++) {
+        result = check_addition(model, &additions[i], refusal);
+        new_members += additions[i].member_count;
+        new_sets += !additions[i].target;
     }
+    if (result == 0)
+        result = assign_ids(model, additions, count, refusal);
+    for (uint32_t i = 0; i < count; i++)
+        for (uint32_t j = 0; j < i && result == 0; j++)
+            result = check_twice(&additions[i], &additions[j], refusal);
+    if (result < 0)
+        return result;
     return check_room(model, new_sets, new_members, refusal);
 }
 
@@ -197,11 +215,6 @@ static void add(struct model *model, struct addition *addition, const struct own
     struct fdset *set = addition->target;
     bool made = !set;
 
-    /* Never the same id twice, not even one that a manager chose before. */
-    if (set)
-        addition->set = set->id;
-    else if (!addition->has_set)
-        addition->set = model->next_set;
     if (addition->set >= model->next_set)
         model->next_set = addition->set + 1;
 

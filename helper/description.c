@@ -25,6 +25,7 @@ int description_look(int fd, struct description *description) {
     *description = (struct description){
         .flags = flags,
         .type = status.stx_mode & S_IFMT,
+        .unlinked = status.stx_nlink == 0,
         .device = makedev(status.stx_dev_major, status.stx_dev_minor),
         .inode = status.stx_ino,
         .may_block = status.stx_dev_major == 0,
@@ -34,6 +35,14 @@ int description_look(int fd, struct description *description) {
 
 int description_set_status(int fd, int flags) {
     return fcntl(fd, F_SETFL, flags & STATUS_SETTABLE) < 0 ? -errno : 0;
+}
+
+int description_restore_status(int fd, int flags) {
+    int without = flags & STATUS_SETTABLE & ~O_NOATIME;
+
+    if (description_set_status(fd, flags) == 0)
+        return flags & STATUS_SETTABLE;
+    return description_set_status(fd, without) == 0 ? without : STATUS_UNKNOWN;
 }
 
 void description_unlock(int fd) {

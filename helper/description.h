@@ -10,8 +10,9 @@
 
 /* What a descriptor is of. */
 struct description {
-    int flags;   /* F_GETFL */
-    mode_t type; /* S_IFMT bits */
+    int flags;     /* F_GETFL */
+    mode_t type;   /* S_IFMT bits */
+    bool unlinked; /* closing it may have to free all it holds */
     uint64_t device, inode;
     /* Until description_asks_server() has told: no block device behind it, so
      * it may be a network or FUSE file system. */
@@ -25,6 +26,12 @@ int description_look(int fd, struct description *description);
  * file system may refuse: -EINVAL (no O_DIRECT here), -EPERM (O_NOATIME on
  * somebody else's file; no O_APPEND on one marked append-only: always set). */
 int description_set_status(int fd, int flags);
+
+/* Puts the manager's status flags back. O_NOATIME is the owner's to set, which
+ * the helper need not be: then at least the others are put back. Returns the
+ * flags that the description has now, or STATUS_UNKNOWN. */
+#define STATUS_UNKNOWN (-1)
+int description_restore_status(int fd, int flags);
 
 /* Clears all OFD locks of the description. May block where a server keeps them. */
 void description_unlock(int fd);

@@ -244,8 +244,6 @@ static void member_free(struct model *model, struct member *member) {
 void member_settled(struct model *model, struct member *member, unsigned done) {
     member->working &= ~done;
     member->work &= ~done;
-    if (done & WORK_RESTORE)
-        member->status = member->flags & STATUS_SETTABLE;
     if (done & WORK_CLOSE) {
         member->fd = -1;
         member_free(model, member);

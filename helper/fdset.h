@@ -76,7 +76,7 @@ struct fdset {
     uint32_t idle_ms;
     uint8_t lifetime;
     bool orphaned; /* its manager has gone for good: unused members go */
-    bool spent;    /* LIFETIME_ONCE, and an open has succeeded */
+    bool spent;    /* LIFETIME_ONCE, and an open has succeeded: the refusal says so */
     bool mixed;    /* members may be of different files */
 };
 
@@ -93,13 +93,13 @@ struct member {
     uint32_t lease_count;
     int fd;     /* owned */
     int flags;  /* F_GETFL when it came: what RESTORE puts back */
-    int status; /* STATUS_SETTABLE flags that the description has now */
+    int status; /* STATUS_SETTABLE flags that the description has now, -1 if unknown */
     uint8_t state;
     uint8_t sharing;
-    uint8_t work;        /* enum work, to be done or under way */
-    uint8_t working;     /* that of it which a settle thread is at */
-    bool may_block : 1;  /* close and unlock may wait for a server */
-    bool slow_close : 1; /* close writes back a device's cache */
+    uint8_t work;         /* enum work, to be done or under way */
+    uint8_t working;      /* that of it which a settle thread is at */
+    bool may_block : 1;   /* close and unlock may wait for a server */
+    bool device_node : 1; /* which a device's driver may take its time to close */
     bool serves_read_only : 1;
     bool keep_content : 1;
     bool keep_locks : 1;
@@ -238,15 +238,8 @@ void holder_init(struct holder *holder, uint32_t connection, pid_t pid);
 struct lease *lease_open(struct model *model, struct holder *holder, struct member *member,
                          int flags, struct refusal *refusal);
 
-/* The open has succeeded: a set of LIFETIME_ONCE is spent, though its members
- * are there until the descriptor is sent (lease_sent). */
+/* The open has succeeded, and uses up a set of LIFETIME_ONCE. */
 void lease_confirm(struct model *model, struct lease *lease);
-
-/* The descriptor is on its way: what was spent is removed. */
-void lease_sent(struct model *model, struct lease *lease);
-
-/* It could not be sent: the lease ends, and nothing is spent. */
-void lease_unsent(struct model *model, struct lease *lease);
 
 /* The open has failed before it was confirmed: it is as if it had not been. */
 void lease_cancel(struct model *model, struct lease *lease);
@@ -270,7 +263,8 @@ void holder_end(struct model *model, struct holder *holder);
 
 /* ---------------------------------------------------------------- settling */
 
-/* Says that the work in `done` has been done. A member that was closed is
+/* Says that the work in `done` has been done; of RESTORE, the status flags are
+ * in the member. A member that was closed is
  * freed, and its set if it was the last; `member` must not be used after. */
 void member_settled(struct model *model, struct member *member, unsigned done);
 

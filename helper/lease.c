@@ -44,19 +44,12 @@ void lease_confirm(struct model *model, struct lease *lease) {
     struct fdset *set = lease->member->set;
 
     model->totals.opens++;
-    set->spent = set->lifetime == LIFETIME_ONCE;
     set_rearm(model, set);
     tell_lease(model, EVENT_OPENED, lease);
-}
-
-void lease_sent(struct model *model, struct lease *lease) {
-    if (lease->member->set->spent)
-        set_clear(model, lease->member->set);
-}
-
-void lease_unsent(struct model *model, struct lease *lease) {
-    lease->member->set->spent = false;
-    lease_end(model, lease);
+    if (set->lifetime != LIFETIME_ONCE)
+        return;
+    set->spent = true;
+    set_clear(model, set);
 }
 
 struct lease *lease_find(const struct model *model, const struct holder *holder, uint32_t id) {

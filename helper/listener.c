@@ -18,8 +18,17 @@
 
 #define BACKLOG 128
 
-void listener_refuse_descriptors(int socket) {
+/* One connection in eight is kept for managers. */
+#define MANAGERS_SHARE 8
+
+void socket_prepare(int socket, enum role role) {
     int none = 0;
+
+    /* Credentials that nobody reads would count as a packet cut short. */
+    setsockopt(socket, SOL_SOCKET, SO_PASSCRED, &none, sizeof(none));
+    setsockopt(socket, SOL_SOCKET, SO_PASSSEC, &none, sizeof(none));
+    if (role == ROLE_MANAGER)
+        return;
     /* Older kernels do not know it: there a VMM's descriptors are dropped as
      * they arrive. */
     setsockopt(socket, SOL_SOCKET, SO_PASSRIGHTS, &none, sizeof(none));
@@ -40,7 +49,7 @@ static bool is_dead_socket(const struct sockaddr_un *address) {
     struct stat status;
     if (lstat(address->sun_path, &status) < 0 || !S_ISSOCK(status.st_mode))
         return false;
-    int probe = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+    int probe = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     bool dead = probe >= 0 &&
                 connect(probe, (const struct sockaddr *)address, sizeof(*address)) < 0 &&
                 errno == ECONNREFUSED;
@@ -106,15 +115,22 @@ static void turn_away(struct service *service, int socket, struct refusal *refus
     close(socket);
 }
 
+/* A VMM that connects again and again must not keep managers out. */
+static uint32_t connections_for(const struct service *service, enum role role) {
+    uint32_t room = service->session_slab.room;
+    return role == ROLE_MANAGER || room < MANAGERS_SHARE ? room : room - room / MANAGERS_SHARE;
+}
+
 static void admit(struct listener *listener, int socket) {
     struct service *service = listener->service;
     struct ucred peer = {.uid = (uid_t)-1};
     socklen_t size = sizeof(peer);
     struct refusal refusal;
 
-    if (service->session_slab.used == service->session_slab.room) {
+    if (service->session_slab.used >= connections_for(service, listener->role)) {
         refuse(&refusal, REFUSAL_LIMIT, EMFILE,
-               "all %u connections are taken (--limit connections=N)", service->session_slab.room);
+               "%u connections are taken, as many as this socket may have (--limit connections=N)",
+               service->session_slab.used);
         turn_away(service, socket, &refusal);
         return;
     }
@@ -138,7 +154,7 @@ static void listener_ready(struct watch *watch, uint32_t epoll_events) {
     }
     /* Whoever waits in the backlog goes on waiting: that harms nobody else. */
     if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
-        listener->paused = true;
+        listener->paused_ms = service_now();
         loop_change(&listener->service->loop, watch, 0);
     }
 }
@@ -149,8 +165,7 @@ int listener_begin(struct listener *listener, struct service *service, int socke
 
     if (flags < 0 || fcntl(socket, F_SETFL, flags | O_NONBLOCK) < 0)
         return -errno;
-    if (role != ROLE_MANAGER)
-        listener_refuse_descriptors(socket);
+    socket_prepare(socket, role);
     *listener = (struct listener){.watch = {socket, listener_ready},
                                   .service = service,
                                   .policy = policy,
@@ -159,9 +174,12 @@ int listener_begin(struct listener *listener, struct service *service, int socke
     return loop_add(&service->loop, &listener->watch, EPOLLIN);
 }
 
-void listener_resume(struct listener *listener) {
-    if (!listener->paused)
-        return;
-    listener->paused = false;
+bool listener_resume(struct listener *listener) {
+    if (listener->paused_ms == 0)
+        return true;
+    if (service_now() < listener->paused_ms + LISTENER_PAUSE_MS)
+        return false;
+    listener->paused_ms = 0;
     loop_change(&listener->service->loop, &listener->watch, EPOLLIN);
+    return true;
 }

@@ -27,8 +27,8 @@ struct listener {
     struct service *service;
     const struct manager_policy *policy;
     enum role role;
-    bool own;    /* made by the helper, mode 0600 */
-    bool paused; /* out of descriptors: not polled */
+    bool own;           /* made by the helper, mode 0600 */
+    uint64_t paused_ms; /* since when it is not polled, out of descriptors; 0: it is */
 };
 
 /* Makes a listening socket at `path` with mode 0600; a dead one that is in the
@@ -39,8 +39,13 @@ int listener_make(const char *path, struct refusal *refusal);
 int listener_begin(struct listener *listener, struct service *service, int socket, enum role role,
                    bool own, const struct manager_policy *policy);
 
-/* Polls again one that had run out of descriptors. */
-void listener_resume(struct listener *listener);
+/* How long a listener that found no descriptor free is not asked again. */
+#define LISTENER_PAUSE_MS 100
 
-/* Forbids, where the kernel can (6.16), that descriptors be sent into `socket`. */
-void listener_refuse_descriptors(int socket);
+/* Polls again one that had run out of descriptors, when its pause is over.
+ * Returns whether it is polled. */
+bool listener_resume(struct listener *listener);
+
+/* Turns off what a socket might pass beside packets: credentials, and where the
+ * kernel can (6.16) and the role has no need, descriptors. */
+void socket_prepare(int socket, enum role role);

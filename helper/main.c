@@ -25,9 +25,6 @@
 /* How long the end waits for file systems that do not answer. */
 #define LAST_SETTLE_MS 2000
 
-/* How long a listener that found no descriptor free is not asked again. */
-#define ACCEPT_PAUSE_MS 100
-
 static struct options options;
 static struct service service;
 static struct listener listeners[OPTIONS_MAX_ENDPOINTS];
@@ -91,11 +88,13 @@ static void fit_descriptor_limit(void) {
 
 /* ----------------------------------------------------------------- sockets */
 
+/* What is close-on-exec was not inherited: it is something of our own. */
 static void check_socket(int fd) {
-    int type = 0;
+    int type = 0, flags = fcntl(fd, F_GETFD);
     socklen_t size = sizeof(type);
 
-    if (getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &size) == 0 && type == SOCK_SEQPACKET)
+    if (flags >= 0 && !(flags & FD_CLOEXEC) &&
+        getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &size) == 0 && type == SOCK_SEQPACKET)
         return;
     log_line(LOG_ERROR, "descriptor %d is no inherited socket of type SOCK_SEQPACKET", fd);
     _exit(1);
@@ -114,15 +113,18 @@ static void begin_listener(int fd, enum role role, bool own) {
         die("listen", result);
 }
 
-static void begin_inherited(int fd, enum role role) {
-    check_socket(fd);
-    fcntl(fd, F_SETFD, FD_CLOEXEC);
+/* Inherited sockets may have any number; the sandbox wants low ones, and closes
+ * the original with all that is not wanted. */
+static void begin_inherited(int original, enum role role) {
+    check_socket(original);
+    int fd = fcntl(original, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
+    if (fd < 0)
+        die("an inherited socket", -errno);
     if (is_listening(fd)) {
         begin_listener(fd, role, false);
         return;
     }
-    if (role != ROLE_MANAGER)
-        listener_refuse_descriptors(fd);
+    socket_prepare(fd, role);
     /* Whoever handed it over vouches for who is at its other end. */
     struct session *session = session_begin(&service, fd, role);
     if (!session)
@@ -279,24 +281,30 @@ static bool is_done(void) {
     return has_birth_manager && listener_count == 0 && list_empty(&service.sessions);
 }
 
-static void serve(void) {
-    bool paused = false;
+/* Whether all listeners are polled. */
+static bool resume_listeners(void) {
+    bool all = true;
 
-    while (!is_done()) {
-        int timeout = service_timeout(&service);
-        if (paused && (timeout < 0 || timeout > ACCEPT_PAUSE_MS))
-            timeout = ACCEPT_PAUSE_MS;
-        int result = loop_turn(&service.loop, timeout);
-        if (result < 0)
-            die("epoll", result);
-        service_reap(&service);
-        service_tick(&service);
-        paused = false;
-        for (size_t i = 0; i < listener_count; i++) {
-            paused |= listeners[i].paused;
-            listener_resume(&listeners[i]);
-        }
-    }
+    for (size_t i = 0; i < listener_count; i++)
+        all &= listener_resume(&listeners[i]);
+    return all;
+}
+
+static void turn(int most_ms) {
+    int timeout = service_timeout(&service);
+
+    if (most_ms >= 0 && (timeout < 0 || timeout > most_ms))
+        timeout = most_ms;
+    int result = loop_turn(&service.loop, timeout);
+    if (result < 0)
+        die("epoll", result);
+    service_reap(&service);
+    service_tick(&service);
+}
+
+static void serve(void) {
+    while (!is_done())
+        turn(resume_listeners() ? -1 : LISTENER_PAUSE_MS);
 }
 
 /* Locks are cleared before the end, where the file systems let us: a manager's
@@ -305,8 +313,7 @@ static void settle_last(void) {
     uint64_t until = service_now() + LAST_SETTLE_MS;
 
     while (service.settle.count > 0 && service_now() < until)
-        if (loop_turn(&service.loop, 10) < 0)
-            return;
+        turn(10);
 }
 
 int main(int argc, char **argv) {

@@ -37,7 +37,6 @@ size_t notify_sockets(enum role roles[NOTIFY_MAX_SOCKETS]) {
         roles[i] = role_named(name, length);
         if (name)
             name += length + (name[length] == ':');
-        fcntl(NOTIFY_FIRST_SOCKET + (int)i, F_SETFD, FD_CLOEXEC);
     }
     return (size_t)count;
 }

@@ -11,7 +11,7 @@
 
 /* How many were passed to this process, 0 if none. Fills in the role of each
  * from its name in LISTEN_FDNAMES ("manage", "vmm", "observe"), 0 where it has
- * another, and makes them close-on-exec. */
+ * another. */
 size_t notify_sockets(enum role roles[NOTIFY_MAX_SOCKETS]);
 
 /* The socket to say READY=1 on, connected before the sandbox takes the file

@@ -79,6 +79,13 @@ static uint64_t number(const char *option, const char *text, uint64_t most) {
     return value;
 }
 
+/* Close-on-exec would have closed what we were meant to get: that is something
+ * of our own. */
+static bool is_inherited(int fd) {
+    int flags = fcntl(fd, F_GETFD);
+    return flags >= 0 && !(flags & FD_CLOEXEC);
+}
+
 static void add_endpoint(struct options *options, enum role role, const char *path,
                          const char *fd) {
     if (options->endpoint_count == OPTIONS_MAX_ENDPOINTS)
@@ -137,10 +144,7 @@ static void parse_add_fd(struct options *options, char *text) {
         die_usage("--add-fd: set option is required and must be from 0 to %d", INT_MAX);
     if (add.opaque && strlen(add.opaque) > OPAQUE_MAX_BYTES)
         die_usage("--add-fd: opaque has at most %d bytes", OPAQUE_MAX_BYTES);
-    /* Close-on-exec would have closed what we were meant to get: this is
-     * something of our own. */
-    int flags = fcntl((int)fd, F_GETFD);
-    if (flags < 0 || flags & FD_CLOEXEC)
+    if (!is_inherited((int)fd))
         die_usage("--add-fd: fd %d is not valid or already in use", (int)fd);
     if (options->add_fd_count == OPTIONS_MAX_ADD_FDS)
         die_usage("--add-fd: at most %d", OPTIONS_MAX_ADD_FDS);
@@ -304,4 +308,8 @@ void options_parse(struct options *options, int argc, char **argv) {
         apply(options, choice, optarg);
     if (optind < argc)
         die_usage("unexpected argument '%s'", argv[optind]);
+    /* In a user namespace of its own the helper could not tell one stranger
+     * from another; only root can do without. */
+    if (geteuid() != 0 && options->managers.count > 2)
+        die_usage("--manager-uid: only a helper that root starts can tell users apart");
 }

@@ -3,6 +3,8 @@
 #include <stdarg.h>
 #include <stdio.h>
 
+#include "text.h"
+
 int refuse(struct refusal *refusal, enum refusal_code code, int error, const char *format, ...) {
     va_list arguments;
 
@@ -11,5 +13,6 @@ int refuse(struct refusal *refusal, enum refusal_code code, int error, const cha
     va_start(arguments, format);
     vsnprintf(refusal->text, sizeof(refusal->text), format, arguments);
     va_end(arguments);
+    make_plain(refusal->text); /* it may quote what a peer sent */
     return -error;
 }

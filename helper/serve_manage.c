@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 
 #include "description.h"
+#include "text.h"
 
 static const char *type_name(mode_t type) {
     switch (type) {
@@ -42,8 +43,9 @@ int service_inspect(struct member *member, bool allow_socket, struct refusal *re
     member->status = description.flags & STATUS_SETTABLE;
     member->device = description.device;
     member->inode = description.inode;
-    member->may_block = description.may_block;
-    member->slow_close = S_ISBLK(description.type);
+    /* Until the settle threads have found out. */
+    member->may_block = true;
+    member->device_node = S_ISBLK(description.type) || S_ISCHR(description.type);
     return 0;
 }
 
@@ -58,6 +60,8 @@ static int mark_member(struct service *service, struct member *member,
     if (labelled && strlen(wanted->opaque) > OPAQUE_MAX_BYTES)
         return refuse(refusal, REFUSAL_ARGUMENT, EINVAL, "an opaque of %zu bytes: at most %d",
                       strlen(wanted->opaque), OPAQUE_MAX_BYTES);
+    if (labelled && !is_utf8(wanted->opaque))
+        return refuse(refusal, REFUSAL_ARGUMENT, EINVAL, "an opaque is not valid UTF-8");
     member->sharing = (uint8_t)wanted->sharing;
     member->serves_read_only = wanted->serves_read_only;
     member->keep_content = wanted->keep_content;

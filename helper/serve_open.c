@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "description.h"
+#include "text.h"
 
 #define PREFIX "/dev/fdset/"
 
@@ -117,6 +118,7 @@ void open_counted(struct service *service, struct session *session, const char *
     };
     strcpy(event.name, session->holder.name);
     strncpy(event.path, path, sizeof(event.path) - 1);
+    make_plain(event.path);
     service_tell(service, &event);
 }
 

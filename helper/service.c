@@ -5,10 +5,12 @@
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "description.h"
 #include "subscription.h"
+#include "text.h"
 #include "version.h"
 
 static_assert((int)REFUSAL_PROTOCOL == FDSET__V1__CODE__CODE_PROTOCOL &&
@@ -63,8 +65,6 @@ static void settled(struct settle *settle, struct member *member, unsigned work,
     member_settled(&service->model, member, work);
     service->retry_waiting = true;
     follow_up(service);
-    list_for_each (link, &service->sessions)
-        session_resume(list_object(link, struct session, link));
 }
 
 static void stuck(struct settle *settle, struct member *member) {
@@ -84,6 +84,9 @@ void service_flushed(struct service *service) {
 
 /* -------------------------------------------------------------------- time */
 
+/* How soon is tried again what the kernel was short of. */
+#define RETRY_MS 10
+
 static int64_t earlier(int64_t due, const struct deadline *deadline) {
     return deadline && (due < 0 || (int64_t)deadline->due_ms < due) ? (int64_t)deadline->due_ms
                                                                     : due;
@@ -97,13 +100,25 @@ int service_timeout(const struct service *service) {
     /* Where a settle thread is busy, somebody may have to hear of it. */
     if (service->settle.count > 0 && (due < 0 || due > now + STUCK_MS / 2))
         due = now + STUCK_MS / 2;
+    if (service->stuffed && (due < 0 || due > now + RETRY_MS))
+        due = now + RETRY_MS;
     if (due < 0)
         return -1;
     return due > now ? (int)(due - now < INT_MAX ? due - now : INT_MAX) : 0;
 }
 
+static void retry_stuffed(struct service *service) {
+    if (!service->stuffed || service->model.now_ms < service->stuffed_ms + RETRY_MS)
+        return;
+    service->stuffed = false;
+    service->stuffed_ms = service->model.now_ms;
+    list_for_each (link, &service->sessions)
+        session_retry(list_object(link, struct session, link));
+}
+
 void service_tick(struct service *service) {
     service->model.now_ms = service_now();
+    retry_stuffed(service);
     model_expire(&service->model);
     waiting_expire(service);
     if (service->settle.count > 0)
@@ -111,10 +126,18 @@ void service_tick(struct service *service) {
     follow_up(service);
 }
 
+/* Closing takes time where a device's driver does, or where it is the last that
+ * keeps an unlinked file. Never asks a server. */
+static bool closes_slowly(const struct member *member) {
+    struct description description;
+    return member->device_node || description_look(member->fd, &description) < 0 ||
+           description.unlinked;
+}
+
 /* What is to be done to the member that no thread is at. */
 static void begin_work(struct service *service, struct member *member) {
     unsigned work = member->work & ~member->working;
-    bool slow = member->may_block || (member->slow_close && work & WORK_CLOSE);
+    bool slow = member->may_block || (work & WORK_CLOSE && closes_slowly(member));
 
     if (member->working && (slow || work & (WORK_CLOSE | WORK_INSPECT)))
         return; /* comes back through settled() */
@@ -125,7 +148,7 @@ static void begin_work(struct service *service, struct member *member) {
     if (work & WORK_RESTORE) {
         if (!member->keep_locks)
             description_unlock(member->fd);
-        description_set_status(member->fd, member->flags);
+        member->status = description_restore_status(member->fd, member->flags);
     }
     if (work & WORK_CLOSE)
         close(member->fd);
@@ -166,21 +189,10 @@ void service_reply_error(struct service *service, struct session *session, uint3
 
 void service_reply(struct service *service, struct session *session, Fdset__V1__Reply *reply,
                    const uint32_t *leases, uint32_t lease_count) {
-    struct refusal refusal;
-
     reply->descriptors = lease_count;
     int length = packet_encode(&reply->base, service->reply_bytes);
     assert(length > 0); /* every handler keeps within a packet */
-    if (session_send(session, service->reply_bytes, (uint32_t)length, leases, lease_count) == 0) {
-        for (uint32_t i = 0; i < lease_count; i++)
-            lease_sent(&service->model, lease_find(&service->model, &session->holder, leases[i]));
-        return;
-    }
-    for (uint32_t i = 0; i < lease_count; i++)
-        lease_unsent(&service->model, lease_find(&service->model, &session->holder, leases[i]));
-    refuse(&refusal, REFUSAL_LIMIT, ETOOMANYREFS,
-           "too many descriptors are on their way to this user: read the replies first");
-    service_reply_error(service, session, reply->serial, &refusal);
+    session_send(session, service->reply_bytes, (uint32_t)length, leases, lease_count);
 }
 
 void service_reply_done(struct service *service, struct session *session, uint32_t serial) {
@@ -203,16 +215,14 @@ static void tell_session(struct service *service, enum event_kind kind,
     service_tell(service, &event);
 }
 
-/* A name for people: cut off rather than refused, and nothing that would upset
- * a terminal. */
+/* A name for people: cut off rather than refused, and plain ASCII, so that it
+ * upsets neither a terminal nor another peer's decoder. */
 static void copy_name(char *to, const char *from) {
     size_t length = strnlen(from, NAME_MAX_BYTES);
 
-    while (length < strlen(from) && length > 0 && ((unsigned char)from[length] & 0xc0) == 0x80)
-        length--; /* not in the middle of a character */
-    for (size_t i = 0; i < length; i++)
-        to[i] = (unsigned char)from[i] < 0x20 || from[i] == 0x7f ? '?' : from[i];
+    memcpy(to, from, length);
     to[length] = '\0';
+    make_plain(to);
 }
 
 /* What is due now that the peer is known. */
@@ -238,9 +248,9 @@ static int serve_hello(struct service *service, struct session *session,
         return refuse(refusal, REFUSAL_PROTOCOL, EPROTO,
                       "protocol version 0 does not exist: this helper speaks 1 to %d", VERSION);
     }
-    if (strlen(request->hello->owner) > NAME_MAX_BYTES)
-        return refuse(refusal, REFUSAL_ARGUMENT, EINVAL, "an owner's label has at most %d bytes",
-                      NAME_MAX_BYTES);
+    if (strlen(request->hello->owner) > NAME_MAX_BYTES || !is_plain(request->hello->owner))
+        return refuse(refusal, REFUSAL_ARGUMENT, EINVAL,
+                      "an owner's label has at most %d bytes of printable ASCII", NAME_MAX_BYTES);
     copy_name(session->holder.name, request->hello->name);
     session->greeted = true;
     greet(service, session, request->hello->owner);
@@ -325,8 +335,8 @@ static int check_request(const struct service *service, struct session *session,
                       roles[session->role], PACKET_MAX_BYTES);
     if (truncated)
         return refuse(refusal, REFUSAL_DESCRIPTORS, EPROTO,
-                      "the packet was cut off: more than %d bytes, or descriptors that the "
-                      "helper's limits or a security module kept out",
+                      "the packet was cut off: more than %d bytes, or descriptors that a security "
+                      "module or the helper's limits kept out (many being closed): ask again",
                       PACKET_MAX_BYTES);
     if (!(handler->roles & 1u << session->role))
         return refuse(refusal, REFUSAL_ROLE, EPERM, "%s is not for a %s: use another socket",
@@ -361,9 +371,11 @@ static void discard_offers(struct service *service) {
         struct member *member = service->offer.members[i];
         if (!member)
             continue;
-        struct description description;
+        struct description description = {0};
         member->may_block = description_look(member->fd, &description) < 0 || description.may_block;
         member->device = description.device;
+        member->inode = description.inode;
+        member->device_node = S_ISBLK(description.type) || S_ISCHR(description.type);
         member_discard(&service->model, member);
     }
     service->offer.count = 0;

@@ -56,6 +56,8 @@ struct service {
     uint32_t next_waiting;
     bool retry_waiting; /* something has changed that they may wait for */
     bool events_queued;
+    bool stuffed;        /* a session has something to be tried again, */
+    uint64_t stuffed_ms; /* last tried then */
     uint64_t event_sequence;
     uint64_t started_ms;
     const struct sandbox_stage *sandbox; /* what was reached, for Query */
@@ -129,8 +131,7 @@ int serve_unhold(struct service *, struct session *, const Fdset__V1__Request *,
 int serve_subscribe(struct service *, struct session *, const Fdset__V1__Request *,
                     struct refusal *);
 
-/* Sends a reply with the descriptors of `leases`. Where the kernel has too many
- * in flight, the leases are ended and an error is sent in its place. */
+/* Sends a reply with the descriptors of `leases`. */
 void service_reply(struct service *service, struct session *session, Fdset__V1__Reply *reply,
                    const uint32_t *leases, uint32_t lease_count);
 void service_reply_error(struct service *service, struct session *session, uint32_t serial,

@@ -7,7 +7,12 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <linux/sock_diag.h>
+
 #include "service.h"
+
+/* Descriptors that one session may have in flight, OpenMany's largest twice. */
+#define IN_FLIGHT_SHARE 512
 
 static void receive(struct session *session) {
     struct service *service = session->service;
@@ -15,13 +20,8 @@ static void receive(struct session *session) {
     struct packet_info info;
 
     /* Only a manager may bring descriptors in, and only while there are objects
-     * to own them; of others the kernel drops them before they get a number. */
-    bool may_carry = session->role == ROLE_MANAGER;
-    if (may_carry && !service_can_receive(service)) {
-        session->stalled = true;
-        loop_change(&service->loop, &session->watch, 0);
-        return;
-    }
+     * to own them. Otherwise the kernel drops them before they get a number. */
+    bool may_carry = session->role == ROLE_MANAGER && service_can_receive(service);
     int result = packet_receive(session->watch.fd, service->request_bytes,
                                 may_carry ? descriptors : NULL, MSG_DONTWAIT, &info);
     if (result == -EAGAIN)
@@ -44,19 +44,65 @@ static uint32_t lease_descriptors(struct session *session, const uint32_t *lease
     return count;
 }
 
+/* A packet of one descriptor takes at least so much of its sender's buffer. */
+#define PACKET_FOOTPRINT 512
+
+/* What the peer has not read yet, in bytes as the kernel accounts for them. */
+static uint32_t unread_bytes(int socket) {
+    uint32_t info[SK_MEMINFO_VARS] = {0};
+    socklen_t size = sizeof(info);
+
+    getsockopt(socket, SOL_SOCKET, SO_MEMINFO, info, &size);
+    return info[SK_MEMINFO_WMEM_ALLOC];
+}
+
+/* The kernel lets a user have so many descriptors in flight as the sender's
+ * limit allows, over all its sockets: a VMM that opens and never reads would
+ * use them up for every other. So each session has a share, and only where it
+ * seems to be used up is the kernel asked what is still unread. */
+static bool has_share(struct session *session, uint32_t count) {
+    if (session->in_flight + count > IN_FLIGHT_SHARE) {
+        uint32_t unread = unread_bytes(session->watch.fd);
+        if (unread == 0)
+            session->in_flight = 0;
+        else if (session->in_flight_singly)
+            session->in_flight = unread / PACKET_FOOTPRINT;
+    }
+    if (session->in_flight == 0)
+        session->in_flight_singly = true;
+    return session->in_flight + count <= IN_FLIGHT_SHARE;
+}
+
 static int try_send(struct session *session, const uint8_t *bytes, uint32_t length,
                     const uint32_t *leases, uint32_t lease_count) {
     int descriptors[PACKET_MAX_DESCRIPTORS];
+
+    if (lease_count > 0 && !has_share(session, lease_count))
+        return -ETOOMANYREFS;
     lease_descriptors(session, leases, lease_count, descriptors);
-    return packet_send(session->watch.fd, bytes, length, descriptors, lease_count, MSG_DONTWAIT);
+    int result =
+        packet_send(session->watch.fd, bytes, length, descriptors, lease_count, MSG_DONTWAIT);
+    if (result == 0) {
+        session->in_flight += lease_count;
+        session->in_flight_singly &= lease_count <= 1;
+    }
+    return result;
 }
 
-/* The socket cannot take it now, but will. */
+/* It cannot be sent now, but later: where the socket is full, when it has room;
+ * where the kernel is short of something, after a while. */
 static bool is_passing(int result) {
-    return result == -EAGAIN || result == -ENOBUFS || result == -ENOMEM;
+    return result == -EAGAIN || result == -ETOOMANYREFS || result == -ENOBUFS || result == -ENOMEM;
 }
 
-static void keep_pending(struct session *session, const uint8_t *bytes, uint32_t length,
+/* Waits for what `result` is a lack of. */
+static void wait_for_room(struct session *session, int result) {
+    session->stuffed = result != -EAGAIN;
+    session->service->stuffed |= session->stuffed;
+    loop_change(&session->service->loop, &session->watch, session->stuffed ? 0 : EPOLLOUT);
+}
+
+static void keep_pending(struct session *session, int why, const uint8_t *bytes, uint32_t length,
                          const uint32_t *leases, uint32_t lease_count) {
     struct pending *pending = slab_take(&session->service->pending_slab);
     assert(pending); /* one for each session there can be */
@@ -66,7 +112,7 @@ static void keep_pending(struct session *session, const uint8_t *bytes, uint32_t
     if (lease_count > 0)
         memcpy(pending->leases, leases, lease_count * sizeof(*leases));
     session->pending = pending;
-    loop_change(&session->service->loop, &session->watch, EPOLLOUT);
+    wait_for_room(session, why);
 }
 
 static void drop_pending(struct session *session) {
@@ -75,19 +121,16 @@ static void drop_pending(struct session *session) {
     session->pending = NULL;
 }
 
-int session_send(struct session *session, const uint8_t *bytes, uint32_t length,
-                 const uint32_t *leases, uint32_t lease_count) {
+void session_send(struct session *session, const uint8_t *bytes, uint32_t length,
+                  const uint32_t *leases, uint32_t lease_count) {
     assert(!session->pending && !session->ended);
     if (session->broken)
-        return 0;
+        return;
     int result = try_send(session, bytes, length, leases, lease_count);
-    if (result == -ETOOMANYREFS)
-        return result;
     if (is_passing(result))
-        keep_pending(session, bytes, length, leases, lease_count);
+        keep_pending(session, result, bytes, length, leases, lease_count);
     else if (result < 0)
         session->broken = true;
-    return 0;
 }
 
 /* The socket has room again. */
@@ -95,8 +138,11 @@ static void flush(struct session *session) {
     struct pending *pending = session->pending;
     int result =
         try_send(session, pending->bytes, pending->length, pending->leases, pending->lease_count);
-    if (is_passing(result) || result == -ETOOMANYREFS)
+    if (is_passing(result)) {
+        wait_for_room(session, result);
         return;
+    }
+    session->stuffed = false;
     drop_pending(session);
     if (result < 0 || session->closing) {
         session_end(session);
@@ -111,11 +157,6 @@ static void session_ready(struct watch *watch, uint32_t epoll_events) {
 
     if (session->ended || session->broken)
         return;
-    if (session->stalled) {
-        if (epoll_events & (EPOLLHUP | EPOLLERR))
-            session_end(session);
-        return;
-    }
     if (session->pending) {
         if (epoll_events & (EPOLLHUP | EPOLLERR))
             session_end(session);
@@ -124,6 +165,11 @@ static void session_ready(struct watch *watch, uint32_t epoll_events) {
     } else {
         receive(session);
     }
+}
+
+void session_retry(struct session *session) {
+    if (session->stuffed && session->pending && !session->ended && !session->broken)
+        flush(session);
 }
 
 struct session *session_begin(struct service *service, int socket, enum role role) {
@@ -150,13 +196,6 @@ struct session *session_begin(struct service *service, int socket, enum role rol
         return NULL;
     }
     return session;
-}
-
-void session_resume(struct session *session) {
-    if (!session->stalled || session->ended)
-        return;
-    session->stalled = false;
-    loop_change(&session->service->loop, &session->watch, EPOLLIN);
 }
 
 void session_close(struct session *session) {

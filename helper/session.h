@@ -31,10 +31,15 @@ struct session {
     struct subscription *subscription; /* NULL for none */
     bool greeted;                      /* Hello has been exchanged */
     bool closing;                      /* ends when the pending reply is out */
-    bool broken; /* a send found the peer gone; ended at the end of the turn */
-    bool ended;  /* hung up; freed at the end of the turn */
+    bool broken;  /* a send found the peer gone; ended at the end of the turn */
+    bool ended;   /* hung up; freed at the end of the turn */
+    bool stuffed; /* what is pending is tried again in time, not when there is room */
 
-    bool stalled; /* not read until the settle threads have room */
+    /* Descriptors sent since the peer was last seen to have read everything, and
+     * whether single ones only. */
+    uint32_t in_flight;
+    bool in_flight_singly;
+    uint32_t waiting_count; /* opens that wait */
 
     struct pending *pending; /* a reply that the socket was too full for, or NULL */
 };
@@ -53,15 +58,14 @@ struct pending {
 struct session *session_begin(struct service *service, int socket, enum role role);
 
 /* Sends `length` bytes with the descriptors of `leases`, or keeps them until
- * the socket has room. Only without a reply pending. Returns 0, or
- * -ETOOMANYREFS where the kernel has too many descriptors in flight: then
- * nothing was sent. A peer that has gone is no error: the session ends with
- * this turn of the loop, so that callers need not fear for it. */
-int session_send(struct session *session, const uint8_t *bytes, uint32_t length,
-                 const uint32_t *leases, uint32_t lease_count);
+ * that can be done. Only without a reply pending. A peer that has gone is no
+ * error: the session ends with this turn of the loop, so that callers need not
+ * fear for it. */
+void session_send(struct session *session, const uint8_t *bytes, uint32_t length,
+                  const uint32_t *leases, uint32_t lease_count);
 
-/* Reads again what was stalled. */
-void session_resume(struct session *session);
+/* Tries again what is pending where the socket's having room is no sign. */
+void session_retry(struct session *session);
 
 /* No more is read; ends as soon as its pending reply is out. */
 void session_close(struct session *session);

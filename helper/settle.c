@@ -20,6 +20,7 @@ struct job {
     unsigned work;
     bool keep_locks;
     bool may_block;
+    int status;
 };
 
 static int job_send(int socket, struct job *job) {
@@ -46,7 +47,7 @@ static void job_do(struct job *job) {
     if (job->work & WORK_RESTORE) {
         if (!job->keep_locks)
             description_unlock(job->fd);
-        description_set_status(job->fd, job->flags);
+        job->status = description_restore_status(job->fd, job->flags);
     }
     if (job->work & WORK_CLOSE)
         close(job->fd);
@@ -65,10 +66,16 @@ static void *thread_main(void *argument) {
     return NULL;
 }
 
-/* Only one thread a file system: see the header. */
-static bool device_busy(const struct settle *settle, uint64_t device) {
+/* Whether two members can hold each other up: those of one file system; of
+ * device nodes, which all lie in one, those of one device. */
+static bool depend(const struct member *one, const struct member *other) {
+    return one->device == other->device &&
+           (!one->device_node || !other->device_node || one->inode == other->inode);
+}
+
+static bool is_busy(const struct settle *settle, const struct member *wanted) {
     for (int i = 0; i < SETTLE_THREADS; i++)
-        if (settle->threads[i].member && settle->threads[i].member->device == device)
+        if (settle->threads[i].member && depend(settle->threads[i].member, wanted))
             return true;
     return false;
 }
@@ -76,7 +83,7 @@ static bool device_busy(const struct settle *settle, uint64_t device) {
 static struct member *next_member(struct settle *settle) {
     list_for_each (link, &settle->queue) {
         struct member *member = list_object(link, struct member, queue);
-        if (!device_busy(settle, member->device))
+        if (!is_busy(settle, member))
             return member;
     }
     return NULL;
@@ -88,7 +95,10 @@ static void dispatch(struct settle *settle) {
         struct member *member = thread->member ? NULL : next_member(settle);
         if (!member)
             continue;
-        struct job job = {member->fd, member->flags, member->work, member->keep_locks, false};
+        struct job job = {.fd = member->fd,
+                          .flags = member->flags,
+                          .work = member->work,
+                          .keep_locks = member->keep_locks};
         list_remove(&member->queue);
         member->working = member->work;
         thread->member = member;
@@ -112,6 +122,8 @@ static void thread_ready(struct watch *watch, uint32_t epoll_events) {
     (void)result;
     thread->member = NULL;
     settle->count--;
+    if (job.work & WORK_RESTORE)
+        member->status = job.status;
     settle->done(settle, member, job.work, job.may_block);
     dispatch(settle);
 }

@@ -30,7 +30,7 @@ struct settle {
     uint32_t count;    /* members queued or being worked on */
 
     /* Told on the main thread that the `work` on `member` is done; of INSPECT,
-     * what it found. */
+     * what it found; of RESTORE, the member's status says what came of it. */
     void (*done)(struct settle *settle, struct member *member, unsigned work, bool may_block);
 
     /* Told that its file system does not answer. */

@@ -8,6 +8,9 @@
 #include <stdio.h>
 #include <string.h>
 
+/* One VMM may have a quarter of all, so that others can wait too. */
+#define WAITING_SHARE 4
+
 bool waiting_helps(enum refusal_code code) {
     return code == REFUSAL_NO_SET || code == REFUSAL_EMPTY_SET || code == REFUSAL_MODE ||
            code == REFUSAL_SYNC || code == REFUSAL_BUSY;
@@ -31,11 +34,16 @@ static void tell_wanted(struct service *service, const struct session *session,
 int waiting_begin(struct service *service, struct session *session, uint32_t serial,
                   const char *path, int flags, uint32_t wait_ms, const struct refusal *why,
                   struct refusal *refusal) {
-    struct waiting *waiting = slab_take(&service->waiting_slab);
+    uint32_t share = service->model.limits.waiting / WAITING_SHARE + 1;
+    struct waiting *waiting = NULL;
 
+    if (session->waiting_count < share)
+        waiting = slab_take(&service->waiting_slab);
     if (!waiting)
-        return refuse(refusal, REFUSAL_LIMIT, ENFILE, "%u opens wait already (--limit waiting=N)",
-                      service->model.limits.waiting);
+        return refuse(refusal, REFUSAL_LIMIT, ENFILE,
+                      "%u opens wait already, of this VMM %u (--limit waiting=N, of which one may "
+                      "have a quarter)",
+                      service->waiting_slab.used, session->waiting_count);
     assert(strlen(path) < sizeof(waiting->path)); /* find_path() has seen to it */
     strcpy(waiting->path, path);
     waiting->number = ++service->next_waiting ? service->next_waiting : ++service->next_waiting;
@@ -45,6 +53,7 @@ int waiting_begin(struct service *service, struct session *session, uint32_t ser
     waiting->began_ms = service->model.now_ms;
     list_append(&service->waiting, &waiting->link);
     service->waited++;
+    session->waiting_count++;
     if (wait_ms > 0) {
         deadline_start(&service->waiting_deadlines, &waiting->deadline,
                        service->model.now_ms + wait_ms);
@@ -64,6 +73,7 @@ static void finish(struct service *service, struct session *session, struct wait
                    int result, Fdset__V1__Opened *opened, struct refusal *refusal) {
     struct waiting was = *waiting;
 
+    session->waiting_count--;
     waiting_free(service, waiting);
     open_counted(service, session, was.path, was.flags, result, refusal);
     if (result == 0)

@@ -19,9 +19,10 @@
 /* The kernel's SCM_MAX_FD: more in one packet is EINVAL. */
 #define PACKET_MAX_DESCRIPTORS 253
 
-/* Room for one decoded message. The largest one that means anything, AddFds
- * of 253 members, takes about 40 KiB. */
-#define PACKET_ARENA_BYTES 65536
+/* Room for one decoded message. The largest that means anything is an AddFds of
+ * 253 sets with names and labels, of which a full packet takes about 100 KiB.
+ * Pages that no message has needed are not there. */
+#define PACKET_ARENA_BYTES 131072
 
 /* Bump allocator with a fixed end for protobuf-c, which otherwise turns 64 KiB
  * of unknown fields into 2.9 MB. A packet that would not fit fails to decode.

@@ -70,6 +70,9 @@ const struct filter_rule filter_rules[] = {
     {"getsockopt",
      "Who a connection is from.",
      {INT(1, level, SOL_SOCKET), INT(2, optname, SO_PEERCRED)}},
+    {"getsockopt",
+     "How much a connection has not read yet: bounds the descriptors in flight.",
+     {INT(1, level, SOL_SOCKET), INT(2, optname, SO_MEMINFO)}},
     {"fstatfs",
      "Which file system a member is on, hence whether closing it may wait for a server. Asks "
      "that server, so only settle threads do.",

@@ -225,7 +225,15 @@ static void test_opaque(void **state) {
                    CODE(ARGUMENT), EINVAL);
 
     longest[255] = '\0';
-    const char *labels[] = {longest, "", "base:rw \xff\x01", NULL};
+    /* A protobuf string is UTF-8: strict decoders would refuse a whole answer. */
+    const char *invalid[] = {"\xff", "\xc3", "\xc0\xaf", "\xed\xa0\x80", "\xf5\x80\x80\x80",
+                             "a\x80"};
+    for (size_t i = 0; i < sizeof(invalid) / sizeof(invalid[0]); i++)
+        assert_refused(
+            add_one(helper->manager, 1, (struct new_member){.fd = disk, .opaque = invalid[i]}),
+            CODE(ARGUMENT), EINVAL);
+
+    const char *labels[] = {longest, "", "base:rw \xc3\xa9\x01", NULL};
     for (int i = 0; i < 4; i++) {
         struct new_member member = {.fd = disk, .opaque = labels[i]};
         client_add_set(helper->manager, i, 0, &member, 1);
