@@ -289,6 +289,8 @@ static void test_descriptor_from_a_vmm_before_the_start(void **state) {
     assert_refused(client_receive(client), CODE(DESCRIPTORS), EPROTO);
     client_free(client);
     expect_others_served(helper);
+    client_remove(helper->manager, 1, 0);
+    client_wait_settled(helper->manager);
     client_hang_up(helper->vmm); /* nobody knows whether the early one was there for the count */
 }
 
