@@ -13,7 +13,7 @@
  * start, unless the mode is BEST_EFFORT: then it is reported and left out.
  *
  * What the caller must have done before confine_enter(): descriptors 0, 1 and
- * 2 are open (a received descriptor that became 2 would get the log lines),
+ * 2 are open (else its own descriptors get those numbers, which is refused),
  * SIGPIPE is ignored, the socket for sd_notify is connected. Before
  * confine_seal(): all memory is taken, all locales and libraries are loaded.
  *

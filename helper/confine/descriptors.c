@@ -19,6 +19,17 @@ static int next_kept(const struct confine_plan *plan, int from) {
     return next;
 }
 
+/* Whether one of the program's own descriptors got a number below 3, because a
+ * standard stream was closed: putting those streams right would destroy it, and
+ * leaving it would send it the log lines. */
+static bool is_standard_stream_used(const struct confine_plan *plan) {
+    bool used = plan->epoll <= STDERR_FILENO;
+
+    for (size_t i = 0; i < plan->settle_socket_count; i++)
+        used |= plan->settle_sockets[i] <= STDERR_FILENO;
+    return used || next_kept(plan, 0) <= STDERR_FILENO;
+}
+
 static int close_all_but_kept(const struct confine_plan *plan) {
     for (int from = STDERR_FILENO + 1, kept; from < INT_MAX; from = kept + 1) {
         kept = next_kept(plan, from);
@@ -35,15 +46,19 @@ static int close_all_but_kept(const struct confine_plan *plan) {
  * host above all: it would outlast the change of root) is gone.
  * Must not have happened before: the change of root. */
 int descriptors_stage(struct confinement *confinement, struct confine_stage *stage) {
-    int result = close_all_but_kept(confinement->plan);
-    int null;
+    int result, null;
 
+    if (is_standard_stream_used(confinement->plan))
+        return stage_failed(stage, -EINVAL, "descriptors 0 to 2",
+                            "start the helper with standard streams");
+    result = close_all_but_kept(confinement->plan);
     if (result < 0)
         return stage_failed(stage, result, "close_range", "it needs Linux 5.9");
     null = open("/dev/null", O_RDWR | O_CLOEXEC);
     if (null < 0)
         return stage_failed(stage, -errno, "open(/dev/null)", "give the helper a /dev/null");
-    if (dup2(null, STDIN_FILENO) < 0 || dup2(null, STDOUT_FILENO) < 0)
+    if (dup2(null, STDIN_FILENO) < 0 || dup2(null, STDOUT_FILENO) < 0 ||
+        (fcntl(STDERR_FILENO, F_GETFD) < 0 && dup2(null, STDERR_FILENO) < 0))
         return stage_failed(stage, -errno, "dup2", "descriptors 0 to 2 must be allowed");
     if (null > STDERR_FILENO)
         close(null);

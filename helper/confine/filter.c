@@ -20,7 +20,7 @@
  * and 2 to the kernel. Hence no GE, LT or NE here, and a mask everywhere. */
 #define INT_MASK 0xffffffffu
 
-/* Most instructions in a filter; ours has about 150. Fits any pipe. */
+/* Most instructions in a filter; ours has about 190. Fits any pipe. */
 #define MAX_INSTRUCTIONS 512
 
 /* Whether close must not be given one of the `count` descriptors from `first` on. */

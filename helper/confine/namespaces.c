@@ -154,7 +154,7 @@ int namespaces_stage(struct confinement *confinement, struct confine_stage *stag
         list_word(done ? made : refused, sizeof(made), kinds[i].name);
     }
     stage_detail(stage, "%s", made);
-    list_word(made, sizeof(made), "but not ");
+    list_word(made, sizeof(made), made[0] ? "but not " : "none: ");
     return error ? without(stage, made, error, refused) : 0;
 }
 
