@@ -102,6 +102,23 @@ static void test_same_set_twice_in_a_request(void **state) {
     assert_int_equal(client_totals(helper->manager).sets, 0);
 }
 
+/* An id that the request leaves to the helper cannot be one that it names. */
+static void test_automatic_beside_named_ids(void **state) {
+    struct helper *helper = helper_start(NULL);
+    struct new_member member = {.fd = file_open("disk", O_RDWR)};
+    struct new_set sets[] = {{SET_NEW, 0, &member, 1},
+                             {0, 0, &member, 1},
+                             {1, 0, &member, 1},
+                             {SET_NEW, 0, &member, 1},
+                             {2, 0, &member, 1}};
+    Reply *reply = client_add(helper->manager, sets, 5);
+    assert_int_equal(reply->body_case, REPLY(ADDED));
+    for (int i = 0; i < 5; i++)
+        for (int j = 0; j < i; j++)
+            assert_int_not_equal(reply->added->sets[i]->set, reply->added->sets[j]->set);
+    assert_int_equal(client_totals(helper->manager).sets, 5);
+}
+
 static void test_most_members_in_a_packet(void **state) {
     struct helper *helper = helper_start(NULL);
     static struct new_member members[PACKET_MAX_DESCRIPTORS];
@@ -301,6 +318,17 @@ static void test_another_file_after_removal(void **state) {
     assert_serves(client_open_set(helper->vmm, 1, O_RDWR).fd, other, O_RDWR);
 }
 
+/* Also at once: a member that has been
+ * removed and is still being closed has no say in what the set may hold. */
+static void test_another_file_at_once_after_removal(void **state) {
+    struct helper *helper = helper_start(NULL);
+    int files[] = {file_open("disk", O_RDWR), file_open("other", O_RDWR)};
+    for (int i = 0; i < 500; i++) {
+        client_add_one(helper->manager, 1, files[i % 2]);
+        client_remove(helper->manager, 1, 0);
+    }
+}
+
 /* The manager's own descriptor is not touched: QEMU clears its O_NONBLOCK. */
 static void test_status_flags_stay(void **state) {
     struct helper *helper = helper_start(NULL);
@@ -376,6 +404,7 @@ int main(void) {
         helper_test(test_failure_at_each_position_leaves_no_trace),
         helper_test(test_failure_leaves_an_old_set_as_it_was),
         helper_test(test_same_set_twice_in_a_request),
+        helper_test(test_automatic_beside_named_ids),
         helper_test(test_most_members_in_a_packet),
         helper_test(test_nothing_to_add),
         helper_test(test_members_and_descriptors_differ),
@@ -387,6 +416,7 @@ int main(void) {
         helper_test(test_types_of_file),
         helper_test(test_another_file),
         helper_test(test_another_file_after_removal),
+        helper_test(test_another_file_at_once_after_removal),
         helper_test(test_status_flags_stay),
         helper_test(test_remove_one_and_all),
         helper_test(test_remove_what_is_not_there),

@@ -352,6 +352,28 @@ static void test_flood_of_errors(void **state) {
     expect_others_served(helper);
 }
 
+/* Descriptors on their way count against the helper's user as a
+ * whole: one VMM that asks for more and more and takes none must not use that up. */
+static void test_hoard_of_descriptors_on_their_way(void **state) {
+    struct helper *helper = helper_start(NULL);
+    uint8_t bytes[PACKET_MAX_BYTES];
+    client_add_one(helper->manager, 1, file_open("disk", O_RDWR));
+    client_add_one(helper->manager, 2, file_open("log", O_RDONLY));
+    struct client *hoarding = helper_connect(helper, ROLE(VMM), "hoard");
+    Totals before, now = client_totals(helper->manager);
+    do {
+        before = now;
+        client_flood(hoarding, bytes, pack_open_many(bytes, 7, 250));
+        for (int i = 0; i < 10; i++)
+            now = client_totals(helper->manager);
+    } while (now.opens != before.opens || now.denied != before.denied);
+
+    struct opened opened = client_open_set(helper->vmm, 1, O_RDWR);
+    if (opened.fd < 0)
+        print_error("with %u opens of one VMM: %s\n", (unsigned)now.opens, opened.text);
+    assert_int_equal(opened.code, 0);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         helper_test(test_garbage),
@@ -374,6 +396,7 @@ int main(void) {
         helper_test(test_vmm_that_never_reads),
         helper_test(test_manager_that_never_reads),
         helper_test(test_flood_of_errors),
+        helper_test(test_hoard_of_descriptors_on_their_way),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
