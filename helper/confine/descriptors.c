@@ -41,12 +41,12 @@ static int close_all_but_kept(const struct confine_plan *plan) {
     return 0;
 }
 
-/* Holds after it: nothing is open but 0 and 1 on /dev/null, 2, and what the
- * plan keeps. A descriptor that was passed on by mistake (a directory of the
+/* Holds after it: nothing is open but 0 and 1 on /dev/null (or on what 2 is),
+ * 2, and what the plan keeps. A descriptor that was passed on by mistake (a directory of the
  * host above all: it would outlast the change of root) is gone.
  * Must not have happened before: the change of root. */
 int descriptors_stage(struct confinement *confinement, struct confine_stage *stage) {
-    int result, null;
+    int result, null, source;
 
     if (is_standard_stream_used(confinement->plan))
         return stage_failed(stage, -EINVAL, "descriptors 0 to 2",
@@ -54,12 +54,13 @@ int descriptors_stage(struct confinement *confinement, struct confine_stage *sta
     result = close_all_but_kept(confinement->plan);
     if (result < 0)
         return stage_failed(stage, result, "close_range", "it needs Linux 5.9");
+    /* In a starter's own sandbox there may be none; the log is no less closed to
+     * us as 0 and 1 than it is as 2. */
     null = open("/dev/null", O_RDWR | O_CLOEXEC);
-    if (null < 0)
-        return stage_failed(stage, -errno, "open(/dev/null)", "give the helper a /dev/null");
-    if (dup2(null, STDIN_FILENO) < 0 || dup2(null, STDOUT_FILENO) < 0 ||
-        (fcntl(STDERR_FILENO, F_GETFD) < 0 && dup2(null, STDERR_FILENO) < 0))
-        return stage_failed(stage, -errno, "dup2", "descriptors 0 to 2 must be allowed");
+    source = null < 0 ? STDERR_FILENO : null;
+    if (dup2(source, STDIN_FILENO) < 0 || dup2(source, STDOUT_FILENO) < 0 ||
+        (fcntl(STDERR_FILENO, F_GETFD) < 0 && dup2(source, STDERR_FILENO) < 0))
+        return stage_failed(stage, -errno, "dup2", "give the helper a /dev/null or a stderr");
     if (null > STDERR_FILENO)
         close(null);
     return 0;

@@ -112,14 +112,6 @@ static int numbers_native(struct cage *cage) {
     return numbers_all(cage, NATIVE);
 }
 
-static int numbers_x32(struct cage *cage) {
-    return numbers_all(cage, X32);
-}
-
-static int numbers_i386(struct cage *cage) {
-    return numbers_all(cage, I386);
-}
-
 /* Whether a rule says anything of this argument of the call. */
 static bool is_checked(const char *call, unsigned index) {
     for (size_t i = 0; i < filter_rule_count; i++)
@@ -182,6 +174,14 @@ static void test_numbers_as_user(void **state) {
 }
 
 #ifdef __x86_64__
+static int numbers_x32(struct cage *cage) {
+    return numbers_all(cage, X32);
+}
+
+static int numbers_i386(struct cage *cage) {
+    return numbers_all(cage, I386);
+}
+
 static void test_numbers_x32(void **state) {
     cage_test(AS_USER, numbers_x32);
 }

@@ -279,6 +279,26 @@ static int lone_root(struct cage *cage) {
     return 0;
 }
 
+static int no_dev(struct cage *cage) {
+    CAGE_CHECK(unshare(CLONE_NEWNS) == 0);
+    CAGE_CHECK(mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0);
+    CAGE_CHECK(mount("none", "/dev", "tmpfs", MS_RDONLY, NULL) == 0);
+    return nothing_refused(cage);
+}
+
+/* Started by a VMM that is confined as we are ourselves: nothing is left to
+ * drop, and much of the dropping is refused. */
+static int confined_already(struct cage *cage) {
+    CAGE_CHECK(confine_enter(&cage->plan, &cage->report) == 0);
+    CAGE_CHECK(confine(cage) == 0);
+    CAGE_CHECK(cage_outcome(cage, "descriptors") == CONFINE_DONE);
+    CAGE_CHECK(cage_outcome(cage, "namespaces") == CONFINE_PARTLY);
+    CAGE_CHECK(cage_outcome(cage, "root") == CONFINE_PARTLY);
+    CAGE_CHECK(cage_outcome(cage, "landlock") == CONFINE_DONE);
+    CAGE_CHECK(cage_outcome(cage, "seccomp") == CONFINE_DONE);
+    return 0;
+}
+
 /* ------------------------------------------------------------ administrators */
 
 /* A user namespace would show strangers as ourselves. */
@@ -436,6 +456,9 @@ int main(void) {
         ROOT(user_namespaces_disabled),
         ROOT(root_of_container),
         USER(lone_root),
+        ROOT(no_dev),
+        ROOT(confined_already),
+        USER(confined_already),
         NOBODY(as_nobody),
         ROOT(without_setpcap),
         ROOT(without_setuid),
