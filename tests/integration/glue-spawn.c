@@ -28,6 +28,19 @@ static void spawn(struct fdset_spawn_options options) {
     assert_true(fdset_vmm_helper_pid(vmm) > 0);
 }
 
+/* Hangs up; also where the test failed half-way. */
+static void hang_up(void) {
+    fdset_vmm_free(vmm);
+    vmm = NULL;
+}
+
+static int end(void **state) {
+    hang_up();
+    return harness_end(state);
+}
+
+#define glue_test(function) cmocka_unit_test_setup_teardown(function, harness_begin, end)
+
 static bool is_running(pid_t pid) {
     return kill(pid, 0) == 0;
 }
@@ -39,14 +52,14 @@ static void test_spawn_and_end(void **state) {
     pid_t pid = fdset_vmm_helper_pid(vmm);
     assert_true(is_running(pid));
     assert_int_equal(fdset_open(vmm, "/dev/fdset/1", O_RDWR), -ENOENT);
-    fdset_vmm_free(vmm);
+    hang_up();
     assert_false(is_running(pid)); /* ended, and waited for */
 }
 
 static void test_helper_from_the_environment(void **state) {
     assert_int_equal(setenv("FDSET_HELPER", getenv("FDSET_TEST_HELPER"), 1), 0);
     works(fdset_vmm_spawn(&vmm, NULL));
-    fdset_vmm_free(vmm);
+    hang_up();
     assert_int_equal(unsetenv("FDSET_HELPER"), 0);
 }
 
@@ -58,7 +71,7 @@ static void test_helper_is_reaped_by_the_vmm(void **state) {
     kill(pid, SIGKILL);
     assert_int_equal(waitpid(-1, &status, 0), pid);
     assert_int_equal(fdset_open(vmm, "/dev/fdset/1", O_RDWR), -ECONNRESET);
-    fdset_vmm_free(vmm);
+    hang_up();
 }
 
 static void test_child_leaves_its_parents_helper_alone(void **state) {
@@ -67,13 +80,13 @@ static void test_child_leaves_its_parents_helper_alone(void **state) {
     spawn((struct fdset_spawn_options){.initial = &initial, .initial_count = 1});
     pid_t child = fork();
     if (child == 0) {
-        fdset_vmm_free(vmm); /* does not wait: the helper goes on */
+        hang_up(); /* does not wait: the helper goes on */
         _exit(0);
     }
     assert_int_equal(waitpid(child, &status, 0), child);
     assert_int_equal(status, 0);
     works(fdset_close(vmm, works(fdset_open(vmm, "/dev/fdset/1", O_RDWR))));
-    fdset_vmm_free(vmm);
+    hang_up();
 }
 
 static void test_helper_that_lingers_is_not_waited_for(void **state) {
@@ -82,7 +95,7 @@ static void test_helper_that_lingers_is_not_waited_for(void **state) {
     spawn((struct fdset_spawn_options){.manage_path = file_path("manage.sock"),
                                        .arguments = arguments});
     pid_t pid = fdset_vmm_helper_pid(vmm);
-    fdset_vmm_free(vmm);
+    hang_up();
     works(fdset_manager_connect(&manager, file_path("manage.sock"), NULL));
     fdset_manager_free(manager);
     kill(pid, SIGKILL);
@@ -112,7 +125,7 @@ static void test_initial_descriptors(void **state) {
         assert_serves(fd, files[i < FILES ? i : 7], O_RDWR);
         works(fdset_close(vmm, fd));
     }
-    fdset_vmm_free(vmm);
+    hang_up();
 }
 
 static bool is_file(int fd, int file) {
@@ -138,7 +151,7 @@ static void test_vmm_without_standard_streams(void **state) {
                      is_file(fdset_open(vmm, "/dev/fdset/1", O_RDWR), initial[1].fd) &&
                      is_file(fdset_open(vmm, "/dev/fdset/2", O_RDWR), initial[2].fd);
         if (right)
-            fdset_vmm_free(vmm);
+            hang_up();
         _exit(!right);
     }
     assert_int_equal(waitpid(child, &status, 0), child);
@@ -173,7 +186,7 @@ static void test_labels(void **state) {
     }
     fdset_listing_free(listing);
     fdset_manager_free(manager);
-    fdset_vmm_free(vmm);
+    hang_up();
 }
 
 /* Bits of one line of /proc/PID/status. */
@@ -201,7 +214,7 @@ static void test_signals_are_not_inherited(void **state) {
     assert_int_equal(signal_set(pid, "SigBlk: %llx"), 0);
     assert_int_equal(signal_set(pid, "SigIgn: %llx") & 1 << (SIGUSR1 - 1), 0);
     assert_int_not_equal(getsid(pid), getsid(0));
-    fdset_vmm_free(vmm);
+    hang_up();
     signal(SIGUSR1, handler);
     assert_int_equal(sigprocmask(SIG_SETMASK, &before, NULL), 0);
 }
@@ -300,19 +313,19 @@ static void test_options_that_cannot_be(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        helper_test(test_spawn_and_end),
-        helper_test(test_helper_from_the_environment),
-        helper_test(test_helper_is_reaped_by_the_vmm),
-        helper_test(test_child_leaves_its_parents_helper_alone),
-        helper_test(test_helper_that_lingers_is_not_waited_for),
-        helper_test(test_initial_descriptors),
-        helper_test(test_vmm_without_standard_streams),
-        helper_test(test_labels),
-        helper_test(test_signals_are_not_inherited),
-        helper_test(test_command_line_and_environment),
-        helper_test(test_no_such_helper),
-        helper_test(test_helper_ends_before_it_is_ready),
-        helper_test(test_options_that_cannot_be),
+        glue_test(test_spawn_and_end),
+        glue_test(test_helper_from_the_environment),
+        glue_test(test_helper_is_reaped_by_the_vmm),
+        glue_test(test_child_leaves_its_parents_helper_alone),
+        glue_test(test_helper_that_lingers_is_not_waited_for),
+        glue_test(test_initial_descriptors),
+        glue_test(test_vmm_without_standard_streams),
+        glue_test(test_labels),
+        glue_test(test_signals_are_not_inherited),
+        glue_test(test_command_line_and_environment),
+        glue_test(test_no_such_helper),
+        glue_test(test_helper_ends_before_it_is_ready),
+        glue_test(test_options_that_cannot_be),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
