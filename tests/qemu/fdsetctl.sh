@@ -37,6 +37,7 @@ test_wrong_command_lines_do_nothing() {
     status 2 fdsetctl add --path --json a.img
     status 2 fdsetctl add --serves-read-only a.img
     status 2 fdsetctl add --opaque "$(printf '%256s' x)" a.img
+    status 1 fdsetctl add --opaque "$(printf '\xe9')" a.img # which is not UTF-8
     status 2 fdsetctl remove
     status 2 fdsetctl remove /dev/fdset/
     status 2 fdsetctl remove 1 0
@@ -132,6 +133,7 @@ if not eval(sys.argv[2]): sys.exit(json.dumps(j))' "$1" "$2" || fail "not so: $2
 }
 
 test_json() {
+    local name
     helper_start
     images_make
     succeeds fdsetctl add --json -rw a.img >added
@@ -139,13 +141,19 @@ test_json() {
     json added '[m["mode"] for m in j["sets"][0]["members"]] == ["read-only", "read-write"]'
     succeeds fdsetctl add --json --fd 0 <b.img >added
     json added 'j["sets"][0]["file"] is None'
+    # JSON has no other bytes than UTF-8's, names of files do.
+    name=$(printf 'caf\xe9 \xe2\x82\xac')
+    cp a.img "$name"
+    succeeds fdsetctl add --set 9 --json "$name" >added
+    json added 'j["sets"][0]["file"] == "caf\ufffd \ufffd\ufffd\ufffd"'
+    fdsetctl remove 9 >output
     fdsetctl add --set 5 --opaque '' c.img >output
-    fdsetctl add --set 5 --opaque "$(printf 'caf\xe9 \xe2\x82\xac"')" c.img >output
+    fdsetctl add --set 5 --opaque 'a "€"' c.img >output
 
     fdsetctl list --json >listed
     json listed '[s["set"] for s in j["sets"]] == [0, 1, 5]'
     json listed '[m["opaque"] for s in j["sets"] for m in s["members"]] == \
-        [None, None, None, "", "caf\ufffd \ufffd\ufffd\ufffd\""]'
+        [None, None, None, "", "a \"\u20ac\""]'
     json listed 'all(m["leases"] == [] and m["state"] == "listed" for s in j["sets"] for m in s["members"])'
     json listed '__import__("os").stat("c.img").st_ino == j["sets"][2]["members"][0]["inode"]'
     json listed 'j["totals"]["members"] == 5 and j["totals"]["leases"] == 0'
