@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -253,4 +254,18 @@ void expect_close(uint32_t lease) {
 
 bool is_open(int fd) {
     return fcntl(fd, F_GETFD) >= 0;
+}
+
+static struct rlimit normal_limit;
+
+void leave_room_for(unsigned count) {
+    int lowest_free = dup(fake.socket);
+    close(lowest_free);
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &normal_limit), 0);
+    struct rlimit low = {(rlim_t)lowest_free + count, normal_limit.rlim_max};
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &low), 0);
+}
+
+void make_room(void) {
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &normal_limit), 0);
 }

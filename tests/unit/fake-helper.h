@@ -101,3 +101,7 @@ int open_lease(uint32_t lease);
 void expect_close(uint32_t lease);
 
 bool is_open(int fd);
+
+/* From now on this process can have `count` more descriptors, until make_room(). */
+void leave_room_for(unsigned count);
+void make_room(void);

@@ -82,7 +82,7 @@ static void test_turned_away_before_hello_is_sent(void **state) {
 /* The reset comes first only where our thread wakes up late: usual, not certain. */
 static void test_turned_away_before_hello_is_read(void **state) {
     struct call call;
-    for (int i = 0; i < 200; i++) {
+    for (int i = 0; i < 50; i++) {
         call_attach_vmm(&call);
         struct pollfd hello = {.fd = fake.socket, .events = POLLIN};
         assert_int_equal(poll(&hello, 1, -1), 1);
