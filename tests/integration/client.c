@@ -66,6 +66,7 @@ uint32_t client_send(struct client *client, Request *request, const int *fds, si
 Reply *client_receive(struct client *client) {
     struct packet_info info;
     packet_descriptors_close(&client->descriptors);
+    client->events = NULL;
     int result = packet_receive(client->socket, client->bytes, &client->descriptors, 0, &info);
     if (result == -ECONNRESET || (result == 0 && info.hangup))
         return NULL;
@@ -108,10 +109,15 @@ void assert_hung_up(struct client *client) {
 /* ---------------------------------------------------------- hello, opening */
 
 Reply *client_hello(struct client *client, const char *name) {
+    return client_hello_as(client, name, "");
+}
+
+Reply *client_hello_as(struct client *client, const char *name, const char *owner) {
     Fdset__V1__Hello hello = FDSET__V1__HELLO__INIT;
     Request request = FDSET__V1__REQUEST__INIT;
     hello.version = 1;
     hello.name = (char *)name;
+    hello.owner = (char *)owner;
     request.body_case = FDSET__V1__REQUEST__BODY_HELLO;
     request.hello = &hello;
     Reply *reply = client_ask(client, &request);
@@ -142,10 +148,16 @@ static struct opened opened_given(struct client *client, const Fdset__V1__Opened
 }
 
 uint32_t client_send_open(struct client *client, const char *path, int flags) {
+    return client_send_patient_open(client, path, flags, 0);
+}
+
+uint32_t client_send_patient_open(struct client *client, const char *path, int flags,
+                                  uint32_t wait_ms) {
     Fdset__V1__Open open = FDSET__V1__OPEN__INIT;
     Request request = FDSET__V1__REQUEST__INIT;
     open.path = (char *)path;
     open.flags = (uint32_t)flags;
+    open.wait_ms = wait_ms;
     request.body_case = FDSET__V1__REQUEST__BODY_OPEN;
     request.open = &open;
     return client_send(client, &request, NULL, 0);
@@ -277,6 +289,11 @@ uint32_t client_send_add(struct client *client, const struct new_set *sets, size
                                                          : FDSET__V1__NEW_MEMBERS__WHICH_SET;
         additions[i].set = sets[i].set == SET_NEW ? 0 : sets[i].set;
         additions[i].lifetime = (Fdset__V1__Lifetime)sets[i].lifetime;
+        additions[i].name = (char *)(sets[i].name ? sets[i].name : "");
+        additions[i].replace = sets[i].replace;
+        additions[i].mixed = sets[i].mixed;
+        additions[i].grace_ms = sets[i].grace_ms;
+        additions[i].idle_ms = sets[i].idle_ms;
         additions[i].members = member_pointers + total;
         additions[i].n_members = sets[i].count;
         pointers[i] = &additions[i];
@@ -293,6 +310,7 @@ uint32_t client_send_add(struct client *client, const struct new_set *sets, size
             to->serves_read_only = from->serves_read_only;
             to->keep_content = from->keep_content;
             to->keep_locks = from->keep_locks;
+            to->allow_socket = from->allow_socket;
             member_pointers[total] = to;
             fds[total] = from->fd;
         }
@@ -345,7 +363,50 @@ Reply *client_remove(struct client *client, int set, uint32_t member) {
     return client_ask(client, &request);
 }
 
+Reply *client_hold(struct client *client, const char *path) {
+    Fdset__V1__Hold hold = FDSET__V1__HOLD__INIT;
+    Request request = FDSET__V1__REQUEST__INIT;
+    hold.path = (char *)path;
+    request.body_case = FDSET__V1__REQUEST__BODY_HOLD;
+    request.hold = &hold;
+    return client_ask(client, &request);
+}
+
+Reply *client_unhold(struct client *client, const char *path) {
+    Fdset__V1__Unhold unhold = FDSET__V1__UNHOLD__INIT;
+    Request request = FDSET__V1__REQUEST__INIT;
+    unhold.path = (char *)path;
+    request.body_case = FDSET__V1__REQUEST__BODY_UNHOLD;
+    request.unhold = &unhold;
+    return client_ask(client, &request);
+}
+
 /* ------------------------------------------------------------------ asking */
+
+void client_subscribe(struct client *client) {
+    Fdset__V1__Subscribe subscribe = FDSET__V1__SUBSCRIBE__INIT;
+    Request request = FDSET__V1__REQUEST__INIT;
+    subscribe.all = true;
+    request.body_case = FDSET__V1__REQUEST__BODY_SUBSCRIBE;
+    request.subscribe = &subscribe;
+    assert_int_equal(client_ask(client, &request)->body_case, REPLY(DONE));
+}
+
+/* Several events may come in one packet: those behind the one that was taken
+ * wait for the next call. */
+const Event *client_event(struct client *client, int kind) {
+    for (;;) {
+        while (client->events && client->next_event < client->events->n_events) {
+            const Event *event = client->events->events[client->next_event++];
+            if ((int)event->kind == kind)
+                return event;
+        }
+        Reply *reply = client_answer(client, 0);
+        assert_int_equal(reply->body_case, REPLY(EVENTS));
+        client->events = reply->events;
+        client->next_event = 0;
+    }
+}
 
 QueryReply *client_query(struct client *client, int set, const Cursor *after) {
     Fdset__V1__Query query = FDSET__V1__QUERY__INIT;

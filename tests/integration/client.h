@@ -18,6 +18,7 @@ typedef Fdset__V1__SetInfo SetInfo;
 typedef Fdset__V1__MemberInfo MemberInfo;
 typedef Fdset__V1__Cursor Cursor;
 typedef Fdset__V1__Totals Totals;
+typedef Fdset__V1__Event Event;
 
 #define CODE(name)     FDSET__V1__CODE__CODE_##name
 #define ROLE(name)     FDSET__V1__ROLE__ROLE_##name
@@ -25,6 +26,7 @@ typedef Fdset__V1__Totals Totals;
 #define LIFETIME(name) FDSET__V1__LIFETIME__LIFETIME_##name
 #define SHARING(name)  FDSET__V1__SHARING__SHARING_##name
 #define MEMBER(name)   FDSET__V1__MEMBER_STATE__MEMBER_##name
+#define EVENT(name)    FDSET__V1__EVENT_KIND__EVENT_##name
 
 struct client {
     struct client *next; /* of its helper's clients */
@@ -32,6 +34,8 @@ struct client {
     uint32_t serial;                       /* of the last request */
     struct packet_descriptors descriptors; /* of the last reply, if not yet taken */
     struct packet_arena arena;             /* and the reply itself */
+    Fdset__V1__Events *events;             /* which the last reply was, if it was that */
+    size_t next_event;
     uint8_t bytes[PACKET_MAX_BYTES];
 };
 
@@ -68,6 +72,7 @@ void assert_hung_up(struct client *client);
 /* ------------------------------------------------------------ well-formed */
 
 Reply *client_hello(struct client *client, const char *name);
+Reply *client_hello_as(struct client *client, const char *name, const char *owner);
 
 /* What came of one open. */
 struct opened {
@@ -84,8 +89,10 @@ extern char client_last_refusal[256];
 struct opened client_open(struct client *client, const char *path, int flags);
 struct opened client_open_set(struct client *client, int set, int flags);
 
-/* Both halves of an open. */
+/* Both halves of an open; the second sends one that waits. */
 uint32_t client_send_open(struct client *client, const char *path, int flags);
+uint32_t client_send_patient_open(struct client *client, const char *path, int flags,
+                                  uint32_t wait_ms);
 struct opened client_opened(struct client *client, uint32_t serial);
 
 struct wanted {
@@ -116,7 +123,7 @@ struct new_member {
     int fd; /* borrowed */
     const char *opaque;
     int sharing;
-    bool serves_read_only, keep_content, keep_locks;
+    bool serves_read_only, keep_content, keep_locks, allow_socket;
 };
 
 struct new_set {
@@ -124,6 +131,9 @@ struct new_set {
     int lifetime;
     const struct new_member *members;
     size_t count;
+    const char *name;
+    bool replace, mixed;
+    uint32_t grace_ms, idle_ms;
 };
 
 Reply *client_add(struct client *client, const struct new_set *sets, size_t count);
@@ -134,6 +144,14 @@ uint32_t client_send_add(struct client *client, const struct new_set *sets, size
 int client_add_set(struct client *client, int set, int lifetime, const struct new_member *members,
                    size_t count);
 uint32_t client_add_one(struct client *client, int set, int fd);
+
+Reply *client_hold(struct client *client, const char *path);
+Reply *client_unhold(struct client *client, const char *path);
+
+/* The first hears of everything from here on; the second returns the next event
+ * of this kind, and passes over others. */
+void client_subscribe(struct client *client);
+const Event *client_event(struct client *client, int kind);
 
 /* `member` 0: all. */
 Reply *client_remove(struct client *client, int set, uint32_t member);
