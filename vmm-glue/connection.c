@@ -2,6 +2,8 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <limits.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
@@ -12,28 +14,15 @@
 /* Any request but a long AddFds or OpenMany packs into this, on the stack. */
 #define SMALL_PACKET_BYTES 512
 
-struct waiter {
-    uint32_t serial;
-    bool answered; /* the reply is in the buffers, and they are this thread's */
-    bool asleep;   /* can be woken to read; one that is still sending cannot */
-    pthread_cond_t wake;
-    struct waiter *next;
-};
-
-/* A thread cancelled in here would leave its waiter in the list, or take the
- * buffers with it. */
-static int cancellation_off(void) {
+int cancellation_off(void) {
     int before;
     pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &before);
     return before;
 }
 
-static void cancellation_restore(const int *before) {
+void cancellation_restore(const int *before) {
     pthread_setcancelstate(*before, NULL);
 }
-
-#define NO_CANCELLATION \
-    __attribute__((cleanup(cancellation_restore), unused)) int cancellation = cancellation_off()
 
 bool connection_foreign(const struct connection *connection) {
     return connection->owner != getpid();
@@ -42,7 +31,7 @@ bool connection_foreign(const struct connection *connection) {
 /* ------------------------------------------------------------------ sending */
 
 static int request_send(struct connection *connection, const Fdset__V1__Request *request,
-                        const int *descriptors, size_t count) {
+                        const int *descriptors, size_t count, int flags) {
     uint8_t small[SMALL_PACKET_BYTES];
     uint8_t *bytes = small;
     size_t length = fdset__v1__request__get_packed_size(request);
@@ -54,7 +43,7 @@ static int request_send(struct connection *connection, const Fdset__V1__Request 
         return -ENOMEM;
 
     fdset__v1__request__pack(request, bytes);
-    int error = packet_send(connection->socket, bytes, length, descriptors, count, 0);
+    int error = packet_send(connection->socket, bytes, length, descriptors, count, flags);
     if (bytes != small)
         free(bytes);
     return error;
@@ -66,7 +55,7 @@ void connection_tell_closed(struct connection *connection, uint32_t *leases, siz
     Fdset__V1__Request request = REQUEST(close = &closed, CLOSE);
     closed.leases = leases;
     closed.n_leases = count;
-    request_send(connection, &request, NULL, 0);
+    request_send(connection, &request, NULL, 0, 0);
 }
 
 /* ---------------------------------------------------------------- receiving */
@@ -102,11 +91,19 @@ static void waiter_add(struct connection *connection, struct waiter *waiter) {
     *end = waiter;
 }
 
+static void waiter_unlink(struct connection *connection, const struct waiter *waiter) {
+    struct waiter **link = &connection->waiters;
+    while (*link && *link != waiter)
+        link = &(*link)->next;
+    if (*link)
+        *link = waiter->next;
+}
+
 /* Takes the waiter with this serial out of the list. NULL where there is none. */
 static struct waiter *waiter_remove(struct connection *connection, uint32_t serial) {
     for (struct waiter **link = &connection->waiters; *link; link = &(*link)->next) {
         struct waiter *waiter = *link;
-        if (waiter->serial != serial)
+        if (waiter->serial != serial || serial == 0)
             continue;
         *link = waiter->next;
         return waiter;
@@ -135,6 +132,20 @@ static void drop_reply(struct connection *connection) {
     connection->buffers_taken = false;
 }
 
+/* Those who wait for whatever comes look whether it was for them. */
+static void wake_pumps(struct connection *connection) {
+    for (struct waiter *waiter = connection->waiters; waiter; waiter = waiter->next)
+        if (waiter->serial == 0)
+            pthread_cond_signal(&waiter->wake);
+}
+
+/* What came is for no thread that waits: it has been dealt with. */
+static void packet_done(struct connection *connection) {
+    packet_descriptors_close(&connection->descriptors);
+    connection->buffers_taken = false;
+    wake_pumps(connection);
+}
+
 /* Called with the lock held and the buffers free: reads one packet, without the
  * lock, and passes the buffers on to the thread that it is for. */
 static void read_for_all(struct connection *connection) {
@@ -146,9 +157,20 @@ static void read_for_all(struct connection *connection) {
         break_off(connection, -error);
         return;
     }
+    if (connection->reply->body_case == FDSET__V1__REPLY__BODY_EVENTS) {
+        if (connection->events_arrived)
+            connection->events_arrived(connection, connection->reply->events);
+        packet_done(connection);
+        return;
+    }
     struct waiter *addressee = waiter_remove(connection, connection->reply->serial);
     if (!addressee) {
         drop_reply(connection);
+        return;
+    }
+    if (addressee->arrived) {
+        addressee->arrived(addressee, connection);
+        packet_done(connection);
         return;
     }
     addressee->answered = true;
@@ -176,7 +198,10 @@ static int waiter_enter(struct connection *connection, struct waiter *waiter) {
     if (!error) {
         if (++connection->last_serial == 0) /* 0 means no serial */
             connection->last_serial = 1;
-        *waiter = (struct waiter){connection->last_serial, .wake = PTHREAD_COND_INITIALIZER};
+        waiter->serial = connection->last_serial;
+        waiter->answered = waiter->asleep = false;
+        waiter->next = NULL;
+        waiter->wake = (pthread_cond_t)PTHREAD_COND_INITIALIZER;
         waiter_add(connection, waiter);
     }
     pthread_mutex_unlock(&connection->lock);
@@ -204,16 +229,21 @@ static int waiter_wait(struct connection *connection, struct waiter *waiter) {
     return error;
 }
 
-void connection_release(struct connection *connection) {
-    NO_CANCELLATION;
-    packet_descriptors_close(&connection->descriptors);
-    pthread_mutex_lock(&connection->lock);
+/* Called with the lock held: the buffers are free, and who reads next is woken. */
+static void pass_on(struct connection *connection) {
     connection->buffers_taken = false;
     struct waiter *next = connection->waiters;
     while (next && !next->asleep)
         next = next->next;
     if (next)
         pthread_cond_signal(&next->wake);
+}
+
+void connection_release(struct connection *connection) {
+    NO_CANCELLATION;
+    packet_descriptors_close(&connection->descriptors);
+    pthread_mutex_lock(&connection->lock);
+    pass_on(connection);
     pthread_mutex_unlock(&connection->lock);
 }
 
@@ -254,19 +284,50 @@ static int reply_check(const Fdset__V1__Reply *reply, Fdset__V1__Reply__BodyCase
     return fail(EPROTO, "fdset-helper answered something else than was asked");
 }
 
-int connection_call(struct connection *connection, Fdset__V1__Request *request,
-                    const int *descriptors, size_t count, Fdset__V1__Reply__BodyCase expected) {
-    NO_CANCELLATION;
-    struct waiter waiter;
+static int request_begin(struct connection *connection, Fdset__V1__Request *request,
+                         struct waiter *waiter) {
     if (connection_foreign(connection))
         return fail(ESTALE, "the connection to fdset-helper belongs to the process that made "
                             "it, not to this child of it");
-    int error = waiter_enter(connection, &waiter);
+    int error = waiter_enter(connection, waiter);
+    request->serial = waiter->serial;
+    return error;
+}
+
+int connection_submit(struct connection *connection, Fdset__V1__Request *request,
+                      struct waiter *waiter) {
+    NO_CANCELLATION;
+    int error = request_begin(connection, request, waiter);
     if (error)
         return error;
-    request->serial = waiter.serial;
+    error = request_send(connection, request, NULL, 0, MSG_DONTWAIT);
+    if (!send_failed(error))
+        return 0;
+    connection_cancel(connection, waiter);
+    if (error == -EAGAIN)
+        return fail(EAGAIN, "too many opens are under way: dispatch their outcomes first");
+    return send_error(error);
+}
+
+void connection_forget(struct connection *connection, struct waiter *waiter) {
+    waiter_unlink(connection, waiter);
+}
+
+void connection_cancel(struct connection *connection, struct waiter *waiter) {
+    pthread_mutex_lock(&connection->lock);
+    connection_forget(connection, waiter);
+    pthread_mutex_unlock(&connection->lock);
+}
+
+int connection_call(struct connection *connection, Fdset__V1__Request *request,
+                    const int *descriptors, size_t count, Fdset__V1__Reply__BodyCase expected) {
+    NO_CANCELLATION;
+    struct waiter waiter = {0};
+    int error = request_begin(connection, request, &waiter);
+    if (error)
+        return error;
     request->descriptors = (uint32_t)count;
-    error = request_send(connection, request, descriptors, count);
+    error = request_send(connection, request, descriptors, count, 0);
     if (send_failed(error)) {
         waiter_leave(connection, &waiter);
         return send_error(error);
@@ -278,6 +339,67 @@ int connection_call(struct connection *connection, Fdset__V1__Request *request,
     if (error)
         connection_release(connection);
     return error;
+}
+
+/* ------------------------------------------------------------------ pumping */
+
+const struct timespec *connection_until(struct timespec *until, int timeout_ms) {
+    if (timeout_ms < 0)
+        return NULL;
+    clock_gettime(CLOCK_MONOTONIC, until);
+    until->tv_sec += timeout_ms / 1000;
+    until->tv_nsec += timeout_ms % 1000 * 1000000L;
+    if (until->tv_nsec >= 1000000000L) {
+        until->tv_sec++;
+        until->tv_nsec -= 1000000000L;
+    }
+    return until;
+}
+
+/* Milliseconds until then, rounded up; -1 for ever. */
+static int remaining_ms(const struct timespec *until) {
+    struct timespec now;
+    if (!until)
+        return -1;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    long long left =
+        (until->tv_sec - now.tv_sec) * 1000LL + (until->tv_nsec - now.tv_nsec + 999999) / 1000000;
+    return left <= 0 ? 0 : left > INT_MAX ? INT_MAX : (int)left;
+}
+
+/* Reads if something comes in time. Called with the lock held and the buffers free. */
+static int pump_read(struct connection *connection, const struct timespec *until) {
+    struct pollfd pollfd = {connection->socket, POLLIN, 0};
+    connection->buffers_taken = true;
+    pthread_mutex_unlock(&connection->lock);
+    int ready = poll(&pollfd, 1, remaining_ms(until));
+    pthread_mutex_lock(&connection->lock);
+    if (connection->broken || ready > 0) {
+        connection->buffers_taken = false;
+        if (!connection->broken)
+            read_for_all(connection);
+        return 1;
+    }
+    pass_on(connection);
+    return ready < 0; /* a signal: its handler may have changed something */
+}
+
+/* Somebody else reads: waits until that brings something. */
+static int pump_wait(struct connection *connection, const struct timespec *until) {
+    struct waiter waiter = {.wake = PTHREAD_COND_INITIALIZER, .asleep = true};
+    waiter_add(connection, &waiter);
+    int error =
+        until ? pthread_cond_clockwait(&waiter.wake, &connection->lock, CLOCK_MONOTONIC, until)
+              : pthread_cond_wait(&waiter.wake, &connection->lock);
+    waiter_unlink(connection, &waiter);
+    return error != ETIMEDOUT;
+}
+
+int connection_pump(struct connection *connection, const struct timespec *until) {
+    int error = broken_error(connection);
+    if (error)
+        return error;
+    return connection->buffers_taken ? pump_wait(connection, until) : pump_read(connection, until);
 }
 
 int connection_check_descriptors(struct connection *connection, size_t expected) {

@@ -73,11 +73,14 @@ static int hello_check(const Fdset__V1__HelloReply *hello, Fdset__V1__Role role)
                 role_name(hello->role), role_name(role));
 }
 
-static int shake_hands(struct connection *connection, Fdset__V1__Role role, const char *name) {
+static int shake_hands(struct connection *connection, Fdset__V1__Role role, const char *name,
+                       const char *owner) {
     Fdset__V1__Hello hello = FDSET__V1__HELLO__INIT;
     Fdset__V1__Request request = REQUEST(hello = &hello, HELLO);
     hello.version = PROTOCOL_VERSION;
     hello.name = (char *)(name ? name : program_invocation_short_name);
+    if (owner)
+        hello.owner = (char *)owner;
     int error = connection_call(connection, &request, NULL, 0, FDSET__V1__REPLY__BODY_HELLO);
     if (error && connection->farewell_error) /* turned away before Hello was read */
         return fail(connection->farewell_error, "%s", connection->farewell);
@@ -90,7 +93,7 @@ static int shake_hands(struct connection *connection, Fdset__V1__Role role, cons
 }
 
 int connection_open(struct connection *connection, int socket, Fdset__V1__Role role,
-                    const char *name) {
+                    const char *name, const char *owner) {
     connection->socket = socket;
     connection->owner = getpid();
     pthread_mutex_init(&connection->lock, NULL);
@@ -105,7 +108,7 @@ int connection_open(struct connection *connection, int socket, Fdset__V1__Role r
 
     int error = socket_adopt(socket);
     if (!error)
-        error = shake_hands(connection, role, name);
+        error = shake_hands(connection, role, name, owner);
     if (error)
         connection_close(connection);
     return error;

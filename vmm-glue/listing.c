@@ -70,6 +70,60 @@ static int member_append(struct fdset_info *set, const Fdset__V1__MemberInfo *fr
     return error ? error : leases_append(last, from);
 }
 
+/* A copy of a string that may be empty, which is none. -ENOMEM through `error`. */
+static char *text_copy(const char *text, int *error) {
+    char *copy = *text ? strdup(text) : NULL;
+    if (*text && !copy)
+        *error = -ENOMEM;
+    return copy;
+}
+
+static int set_copy(struct fdset_info *set, const Fdset__V1__SetInfo *from) {
+    int error = 0;
+    set->orphaned = from->orphaned;
+    set->name = text_copy(from->name, &error);
+    set->owner = text_copy(from->owner, &error);
+    set->owner_uid = from->owner_uid;
+    set->grace_ms = from->grace_ms;
+    set->idle_ms = from->idle_ms;
+    set->expires_ms =
+        from->clock_case == FDSET__V1__SET_INFO__CLOCK_EXPIRES_MS ? (int64_t)from->expires_ms : -1;
+    set->mixed = from->mixed;
+    set->holds = from->holds;
+    return error;
+}
+
+static int waiting_append(struct fdset_listing *listing, const Fdset__V1__WaitingInfo *from) {
+    int error =
+        array_extend(&listing->waiting, listing->waiting_count, 1, sizeof(*listing->waiting));
+    if (error)
+        return error;
+    listing->waiting[listing->waiting_count++] = (struct fdset_waiting_info){
+        .waiting = from->waiting,
+        .path = text_copy(from->path, &error),
+        .flags = (int)from->flags,
+        .age_ms = from->age_ms,
+        .expires_ms = from->expires_ms,
+        .connection = from->connection,
+        .pid = from->pid,
+        .name = strdup(from->name),
+    };
+    return error;
+}
+
+static int sandbox_append(struct fdset_listing *listing, const Fdset__V1__SandboxStage *from) {
+    int error =
+        array_extend(&listing->sandbox, listing->sandbox_count, 1, sizeof(*listing->sandbox));
+    if (error)
+        return error;
+    listing->sandbox[listing->sandbox_count++] = (struct fdset_sandbox_info){
+        .name = strdup(from->name),
+        .whole = from->whole,
+        .detail = strdup(from->detail),
+    };
+    return error;
+}
+
 static int set_append(struct fdset_listing *listing, const Fdset__V1__SetInfo *from) {
     struct fdset_info *set = listing->count ? &listing->sets[listing->count - 1] : NULL;
     int error = 0;
@@ -80,7 +134,7 @@ static int set_append(struct fdset_listing *listing, const Fdset__V1__SetInfo *f
         set = &listing->sets[listing->count++];
         set->set = from->set;
         set->lifetime = (enum fdset_lifetime)from->lifetime;
-        set->orphaned = from->orphaned;
+        error = set_copy(set, from);
     }
     for (size_t i = 0; !error && i < from->n_members; i++)
         error = member_append(set, from->members[i]);
@@ -100,6 +154,15 @@ static void totals_copy(struct fdset_totals *totals, const Fdset__V1__Totals *fr
         .closes = from->closes,
         .hangups = from->hangups,
         .uptime_ms = from->uptime_ms,
+        .holds = from->holds,
+        .subscribers = from->subscribers,
+        .added = from->added,
+        .removed = from->removed,
+        .waited = from->waited,
+        .expired = from->expired,
+        .events_lost = from->events_lost,
+        .accepted = from->accepted,
+        .malformed = from->malformed,
     };
 }
 
@@ -111,6 +174,10 @@ int listing_append(struct fdset_listing *listing, const Fdset__V1__QueryReply *p
     int error = 0;
     for (size_t i = 0; !error && i < page->n_sets; i++)
         error = set_append(listing, page->sets[i]);
+    for (size_t i = 0; !error && i < page->n_waiting; i++)
+        error = waiting_append(listing, page->waiting[i]);
+    for (size_t i = 0; !error && i < page->n_sandbox; i++)
+        error = sandbox_append(listing, page->sandbox[i]);
     if (page->totals)
         totals_copy(&listing->totals, page->totals);
     return error;
@@ -131,7 +198,19 @@ void fdset_listing_free(struct fdset_listing *listing) {
         for (size_t j = 0; j < set->member_count; j++)
             member_free(&set->members[j]);
         free(set->members);
+        free(set->name);
+        free(set->owner);
     }
+    for (size_t i = 0; i < listing->waiting_count; i++) {
+        free(listing->waiting[i].path);
+        free(listing->waiting[i].name);
+    }
+    for (size_t i = 0; i < listing->sandbox_count; i++) {
+        free(listing->sandbox[i].name);
+        free(listing->sandbox[i].detail);
+    }
+    free(listing->waiting);
+    free(listing->sandbox);
     free(listing->sets);
     free(listing);
 }

@@ -10,21 +10,23 @@
 #include "connection.h"
 #include "failure.h"
 #include "listing.h"
-
-struct fdset_manager {
-    struct connection connection;
-};
+#include "manager.h"
 
 /* ------------------------------------------------------- beginning and end */
 
-int fdset_manager_attach_fd(struct fdset_manager **manager, int socket, const char *name) {
+int fdset_manager_attach_fd_as(struct fdset_manager **manager, int socket,
+                               const struct fdset_manager_options *options) {
+    static const struct fdset_manager_options defaults;
+    if (!options)
+        options = &defaults;
     *manager = NULL;
     struct fdset_manager *new = calloc(1, sizeof(*new));
     if (!new) {
         close(socket);
         return fail(ENOMEM, "out of memory");
     }
-    int error = connection_open(&new->connection, socket, FDSET__V1__ROLE__ROLE_MANAGER, name);
+    int error = connection_open(&new->connection, socket, FDSET__V1__ROLE__ROLE_MANAGER,
+                                options->name, options->owner);
     if (error)
         free(new);
     else
@@ -32,16 +34,31 @@ int fdset_manager_attach_fd(struct fdset_manager **manager, int socket, const ch
     return error;
 }
 
-int fdset_manager_connect(struct fdset_manager **manager, const char *path, const char *name) {
+int fdset_manager_attach_fd(struct fdset_manager **manager, int socket, const char *name) {
+    return fdset_manager_attach_fd_as(manager, socket,
+                                      &(struct fdset_manager_options){.name = name});
+}
+
+int fdset_manager_connect_as(struct fdset_manager **manager, const char *path,
+                             const struct fdset_manager_options *options) {
     *manager = NULL;
     int socket = connection_dial(path);
-    return socket < 0 ? socket : fdset_manager_attach_fd(manager, socket, name);
+    return socket < 0 ? socket : fdset_manager_attach_fd_as(manager, socket, options);
+}
+
+int fdset_manager_connect(struct fdset_manager **manager, const char *path, const char *name) {
+    return fdset_manager_connect_as(manager, path, &(struct fdset_manager_options){.name = name});
+}
+
+int fdset_manager_socket(const struct fdset_manager *manager) {
+    return manager->connection.socket;
 }
 
 void fdset_manager_free(struct fdset_manager *manager) {
     if (!manager)
         return;
     connection_close(&manager->connection);
+    free(manager->events);
     free(manager);
 }
 
@@ -90,6 +107,7 @@ static int member_write(struct add_message *message, const struct fdset_member *
     to->serves_read_only = member->serves_read_only;
     to->keep_content = member->keep_content;
     to->keep_locks = member->keep_locks;
+    to->allow_socket = member->allow_socket;
     message->member_pointers[index] = to;
     message->descriptors[index] = member->fd;
     message->member_count++;
@@ -104,6 +122,12 @@ static int set_write(struct add_message *message, const struct fdset_add *set) {
         to->set = set->set;
     }
     to->lifetime = (Fdset__V1__Lifetime)set->lifetime;
+    if (set->name)
+        to->name = (char *)set->name;
+    to->replace = set->replace;
+    to->mixed = set->mixed;
+    to->grace_ms = set->grace_ms;
+    to->idle_ms = set->idle_ms;
     to->n_members = set->member_count;
     to->members = &message->member_pointers[message->member_count];
     message->set_pointers[message->body.n_sets++] = to;
@@ -223,14 +247,34 @@ static int page_fetch(struct connection *connection, Fdset__V1__Query *query,
     return result;
 }
 
+static void filter_write(Fdset__V1__Query *query, const struct fdset_filter *filter) {
+    if (filter->by_set) {
+        query->which_case = FDSET__V1__QUERY__WHICH_SET;
+        query->set = filter->set;
+    }
+    if (filter->name)
+        query->name = (char *)filter->name;
+    if (filter->owner)
+        query->owner = (char *)filter->owner;
+    if (filter->opaque) {
+        query->label_case = FDSET__V1__QUERY__LABEL_OPAQUE;
+        query->opaque = (char *)filter->opaque;
+    }
+    query->sandbox = filter->sandbox;
+}
+
 int fdset_query(struct fdset_manager *manager, int set, struct fdset_listing **listing) {
+    struct fdset_filter filter = {.by_set = set != FDSET_ALL_SETS, .set = set};
+    return fdset_query_filtered(manager, &filter, listing);
+}
+
+int fdset_query_filtered(struct fdset_manager *manager, const struct fdset_filter *filter,
+                         struct fdset_listing **listing) {
     Fdset__V1__Query query = FDSET__V1__QUERY__INIT;
     Fdset__V1__Cursor place = FDSET__V1__CURSOR__INIT;
     *listing = NULL;
-    if (set != FDSET_ALL_SETS) {
-        query.which_case = FDSET__V1__QUERY__WHICH_SET;
-        query.set = set;
-    }
+    if (filter)
+        filter_write(&query, filter);
     struct fdset_listing *pages = listing_new();
     if (!pages)
         return fail(ENOMEM, "out of memory");

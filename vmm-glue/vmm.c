@@ -13,18 +13,13 @@
 #include "failure.h"
 #include "leases.h"
 #include "process.h"
+#include "vmm.h"
 
 /* fdset.proto, message OpenMany. */
 #define OPENS_PER_PACKET 250
 
 /* No path that the helper takes comes near this. */
 #define LONGEST_PATH 255
-
-struct fdset_vmm {
-    struct connection connection;
-    struct leases leases;
-    struct helper helper;
-};
 
 /* ------------------------------------------------------- beginning and end */
 
@@ -35,12 +30,13 @@ static int vmm_new(struct fdset_vmm **vmm, int socket, const char *name) {
         close(socket);
         return fail(ENOMEM, "out of memory");
     }
-    int error = connection_open(&new->connection, socket, FDSET__V1__ROLE__ROLE_VMM, name);
+    int error = connection_open(&new->connection, socket, FDSET__V1__ROLE__ROLE_VMM, name, NULL);
     if (error) {
         free(new);
         return error;
     }
     leases_init(&new->leases);
+    new->poll_fd = new->wake_fd = -1;
     new->helper = (struct helper){-1, -1, false};
     *vmm = new;
     return 0;
@@ -81,6 +77,7 @@ int fdset_vmm_attach_path(struct fdset_vmm **vmm, const char *path, const char *
 void fdset_vmm_free(struct fdset_vmm *vmm) {
     if (!vmm)
         return;
+    submitted_cancel(vmm);
     connection_close(&vmm->connection);
     if (connection_foreign(&vmm->connection) || vmm->helper.lingers)
         helper_forget(&vmm->helper);
@@ -139,7 +136,7 @@ static int lease_prepare(struct fdset_vmm *vmm, const Fdset__V1__Opened *opened,
 }
 
 /* Consumes `fd`. Returns it, as the caller's lease, or -errno. */
-static int lease_accept(struct fdset_vmm *vmm, const Fdset__V1__Opened *opened, int fd, int flags) {
+int lease_accept(struct fdset_vmm *vmm, const Fdset__V1__Opened *opened, int fd, int flags) {
     int error = lease_prepare(vmm, opened, fd, flags);
     if (!error)
         return fd;
@@ -150,7 +147,7 @@ static int lease_accept(struct fdset_vmm *vmm, const Fdset__V1__Opened *opened, 
 
 /* ------------------------------------------------------------------- open */
 
-static int path_check(const char *path) {
+int path_check(const char *path) {
     if (!path)
         return fail(EFAULT, "no path is given");
     if (strlen(path) > LONGEST_PATH)
@@ -159,6 +156,10 @@ static int path_check(const char *path) {
 }
 
 int fdset_open(struct fdset_vmm *vmm, const char *path, int flags) {
+    return fdset_open_wait(vmm, path, flags, 0);
+}
+
+int fdset_open_wait(struct fdset_vmm *vmm, const char *path, int flags, unsigned wait_ms) {
     Fdset__V1__Open open = FDSET__V1__OPEN__INIT;
     Fdset__V1__Request request = REQUEST(open = &open, OPEN);
     struct connection *connection = &vmm->connection;
@@ -167,6 +168,7 @@ int fdset_open(struct fdset_vmm *vmm, const char *path, int flags) {
         return error;
     open.path = (char *)path;
     open.flags = (uint32_t)flags;
+    open.wait_ms = wait_ms;
     error = connection_call(connection, &request, NULL, 0, FDSET__V1__REPLY__BODY_OPENED);
     if (error)
         return error;
@@ -181,6 +183,31 @@ int fdset_open(struct fdset_vmm *vmm, const char *path, int flags) {
         return lease_accept(vmm, &opened, fd, flags);
     tell_closed(vmm, opened.lease);
     return error;
+}
+
+/* -------------------------------------------------------------------- hold */
+
+static int call_done(struct fdset_vmm *vmm, Fdset__V1__Request *request) {
+    int error = connection_call(&vmm->connection, request, NULL, 0, FDSET__V1__REPLY__BODY_DONE);
+    if (!error)
+        connection_release(&vmm->connection);
+    return error;
+}
+
+int fdset_hold(struct fdset_vmm *vmm, const char *path) {
+    Fdset__V1__Hold hold = FDSET__V1__HOLD__INIT;
+    Fdset__V1__Request request = REQUEST(hold = &hold, HOLD);
+    int error = path_check(path);
+    hold.path = (char *)path;
+    return error ? error : call_done(vmm, &request);
+}
+
+int fdset_unhold(struct fdset_vmm *vmm, const char *path) {
+    Fdset__V1__Unhold unhold = FDSET__V1__UNHOLD__INIT;
+    Fdset__V1__Request request = REQUEST(unhold = &unhold, UNHOLD);
+    int error = path_check(path);
+    unhold.path = (char *)path;
+    return error ? error : call_done(vmm, &request);
 }
 
 /* -------------------------------------------------------------- open_many */

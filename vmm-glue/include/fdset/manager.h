@@ -37,8 +37,25 @@ int fdset_manager_connect(struct fdset_manager **manager, const char *path, cons
 /* The same over a connected SOCK_SEQPACKET socket. Consumes `socket`, also on failure. */
 int fdset_manager_attach_fd(struct fdset_manager **manager, int socket, const char *name);
 
-/* Hangs up and frees. Sets of lifetime FDSET_CONNECTION that this connection
- * made lose their unused members. NULL is allowed. */
+/* What a manager may say of itself. Zero-initialise, then set what matters. */
+struct fdset_manager_options {
+    const char *name; /* for the helper's messages; NULL for the program's own */
+
+    /* A label, at most 63 bytes of printable ASCII; NULL for none. Sets that
+     * this manager makes belong to it and its user id: a manager that comes
+     * back under the same label has those of lifetime FDSET_CONNECTION and
+     * FDSET_ONCE as its own again whose grace has not run out. */
+    const char *owner;
+};
+
+int fdset_manager_connect_as(struct fdset_manager **manager, const char *path,
+                             const struct fdset_manager_options *options);
+int fdset_manager_attach_fd_as(struct fdset_manager **manager, int socket,
+                               const struct fdset_manager_options *options);
+
+/* Hangs up and frees. Sets of lifetime FDSET_CONNECTION and FDSET_ONCE that this
+ * connection made lose their unused members, when their grace is over. NULL is
+ * allowed. */
 void fdset_manager_free(struct fdset_manager *manager);
 
 /* How long a set's members stay: fdset.proto, enum Lifetime. */
@@ -46,6 +63,8 @@ enum fdset_lifetime {
     FDSET_LIFETIME_DEFAULT, /* CONNECTION for a new set, the set's own for an old one */
     FDSET_CONNECTION,
     FDSET_KEEP,
+    FDSET_ONCE, /* used up by the first open that succeeds; ends as CONNECTION too */
+    FDSET_IDLE, /* idle_ms after the last lease or hold has ended */
 };
 
 /* Who may hold leases of a member at once: fdset.proto, enum Sharing. */
@@ -63,6 +82,7 @@ struct fdset_member {
     bool serves_read_only; /* this O_RDWR member may answer O_RDONLY */
     bool keep_content;     /* opens do not truncate */
     bool keep_locks;       /* locks stay when the last lease ends */
+    bool allow_socket;     /* it may be a socket, which is refused otherwise */
     uint32_t id;           /* filled in by fdset_add() */
 };
 
@@ -75,6 +95,16 @@ struct fdset_add {
     enum fdset_lifetime lifetime;
     struct fdset_member *members;
     size_t member_count;
+
+    /* A name beside the id, for /dev/fdset/NAME: 1 to 63 of A-Z a-z 0-9 . _ -,
+     * the first a letter; NULL for none. With FDSET_NEW_SET, the set that has
+     * the name if there is one. */
+    const char *name;
+
+    bool replace;      /* the set's members of before are removed in the same step */
+    bool mixed;        /* a new set's members may be of different files */
+    uint32_t grace_ms; /* a new set's, of FDSET_CONNECTION or FDSET_ONCE */
+    uint32_t idle_ms;  /* a new set's, of FDSET_IDLE: at least 1 */
 };
 
 /* Adds all members to all sets, or, where it fails, none to any. At most 253
@@ -129,24 +159,116 @@ struct fdset_info {
     bool orphaned;                     /* the connection that made it has ended */
     struct fdset_member_info *members; /* oldest first */
     size_t member_count;
+    char *name;  /* NULL for none */
+    char *owner; /* the label of the manager that made it, NULL for none, */
+    uid_t owner_uid;
+    uint32_t grace_ms, idle_ms;
+    int64_t expires_ms; /* until its grace or idle time is over; -1: none is running */
+    bool mixed;
+    uint32_t holds; /* VMMs that hold it */
+};
+
+/* An open that waits. */
+struct fdset_waiting_info {
+    uint32_t waiting; /* its number */
+    char *path;
+    int flags;
+    uint64_t age_ms;
+    uint64_t expires_ms; /* until it fails; 0: it waits for a settling member */
+    uint32_t connection; /* who waits, as in fdset_lease_info */
+    pid_t pid;
+    char *name;
+};
+
+/* How far the helper is locked in: a stage of its sandbox. */
+struct fdset_sandbox_info {
+    char *name;
+    bool whole;   /* false where the kernel or a container allowed only a part */
+    char *detail; /* which then says what */
 };
 
 struct fdset_totals {
     uint32_t sets, members, leases, connections, settling, waiting; /* now */
+    uint32_t holds, subscribers;                                    /* now */
     uint64_t opens, denied, closes, hangups, uptime_ms;             /* over the helper's life */
+    uint64_t added, removed, waited, expired, events_lost, accepted, malformed;
 };
 
 struct fdset_listing {
     struct fdset_info *sets; /* by ascending id */
     size_t count;
     struct fdset_totals totals;
+    struct fdset_waiting_info *waiting; /* oldest first */
+    size_t waiting_count;
+    struct fdset_sandbox_info *sandbox; /* where it was asked for */
+    size_t sandbox_count;
+};
+
+/* What to list. Zero-initialise, then set what matters; conditions are joined
+ * by "and", and strings must be equal. */
+struct fdset_filter {
+    bool by_set;
+    int set;          /* where by_set; -ENOENT if it does not exist */
+    const char *name; /* likewise */
+    const char *owner;
+    const char *opaque; /* members with this label, and their sets */
+    bool sandbox;       /* tell the stages of the sandbox too */
 };
 
 /* All sets, or one. Free the listing with fdset_listing_free(). -ENOENT where
  * the one does not exist, -ENOMEM, ... */
 #define FDSET_ALL_SETS (-1)
 int fdset_query(struct fdset_manager *manager, int set, struct fdset_listing **listing);
+int fdset_query_filtered(struct fdset_manager *manager, const struct fdset_filter *filter,
+                         struct fdset_listing **listing);
 void fdset_listing_free(struct fdset_listing *listing);
+
+/* What happens: fdset.proto, enum EventKind, says when each is told and which
+ * fields it has. */
+enum fdset_event_kind {
+    FDSET_EVENT_ADDED = 1,
+    FDSET_EVENT_REMOVED,
+    FDSET_EVENT_OPENED,
+    FDSET_EVENT_CLOSED,
+    FDSET_EVENT_DENIED,
+    FDSET_EVENT_WANTED,
+    FDSET_EVENT_SET_GONE,
+    FDSET_EVENT_VMM_CONNECTED,
+    FDSET_EVENT_VMM_GONE,
+    FDSET_EVENT_SETTLE_STUCK,
+};
+
+struct fdset_event {
+    enum fdset_event_kind kind;
+    uint64_t sequence; /* of all events of the helper's life */
+    uint64_t lost;     /* events that were lost before this one, by helper or library */
+    int set;           /* -1: it is of no set */
+    uint32_t member, lease;
+    int flags;
+    char path[96];
+    int code;         /* enum Code of fdset.proto */
+    uint32_t wait_ms; /* how long the open would wait */
+    uint32_t connection;
+    pid_t pid;
+    char name[64];
+};
+
+#define FDSET_EVENT_BIT(kind) (1u << (kind))
+
+/* From now on be told of the kinds whose bits are set; 0 for all but OPENED,
+ * CLOSED and DENIED, which can be many. To know all without a gap, subscribe
+ * first and query then. Events are kept, 1024 at most, until they are asked for. */
+int fdset_subscribe(struct fdset_manager *manager, uint32_t kinds);
+
+/* Gets the next event, waiting up to `timeout_ms` (-1: for ever, 0: not at all).
+ * Returns 1 with an event, 0 where none came in time, or -errno: -ECONNRESET
+ * where the helper has gone. Other threads may use the connection meanwhile. */
+int fdset_next_event(struct fdset_manager *manager, struct fdset_event *event, int timeout_ms);
+
+/* To poll for POLLIN: fdset_next_event() may then have one. Another call on the
+ * connection may have taken events in already, so ask with timeout 0 until
+ * there is none before polling. Borrowed. */
+int fdset_manager_socket(const struct fdset_manager *manager);
 
 /* As in <fdset/vmm.h>. */
 const char *fdset_error_text(void);

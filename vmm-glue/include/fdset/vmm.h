@@ -120,6 +120,17 @@ pid_t fdset_vmm_helper_pid(const struct fdset_vmm *vmm);
  * -ECONNRESET (the helper has gone), ... */
 int fdset_open(struct fdset_vmm *vmm, const char *path, int flags);
 
+/* The same, but where there is no such set yet, no member of the wanted mode, or
+ * none that is free: waits up to `wait_ms`, at most an hour, for a manager to
+ * pass one. Managers that subscribed hear of it (FDSET_EVENT_WANTED). Other
+ * threads' opens go on meanwhile. */
+int fdset_open_wait(struct fdset_vmm *vmm, const char *path, int flags, unsigned wait_ms);
+
+/* Keeps a set as if it were open, for a VMM that has closed a disk and will open
+ * it again: fdset.proto, message Hold. Return 0 or -errno. */
+int fdset_hold(struct fdset_vmm *vmm, const char *path);
+int fdset_unhold(struct fdset_vmm *vmm, const char *path);
+
 /* One open among several. */
 struct fdset_open_request {
     const char *path;
@@ -132,6 +143,27 @@ struct fdset_open_request {
  * itself failed; then none is open and every requests[i].fd is that error.
  * fdset_error_text() tells of the last one that failed. */
 int fdset_open_many(struct fdset_vmm *vmm, struct fdset_open_request *requests, size_t count);
+
+/* For event loops: opens that do not wait. fdset_open_submit() sends an open and
+ * returns 0 at once, or -errno where it could not be sent (-EAGAIN: too many are
+ * under way; dispatch first). Its outcome is given to `opened` by
+ * fdset_vmm_dispatch(), in the thread that calls that: the descriptor, which is a
+ * lease as if from fdset_open(), or -errno, with fdset_error_text(). Every open
+ * that was submitted gets an outcome, at the latest -ECONNRESET by dispatching
+ * after the helper's end, or -ECANCELED in fdset_vmm_free(). `opened` may submit,
+ * open and close, but not dispatch or free. */
+typedef void (*fdset_opened_function)(struct fdset_vmm *vmm, int fd, void *context);
+int fdset_open_submit(struct fdset_vmm *vmm, const char *path, int flags, unsigned wait_ms,
+                      fdset_opened_function opened, void *context);
+
+/* Waits up to `timeout_ms` (-1: for ever, 0: not at all) for outcomes and gives
+ * out those that are there. Returns how many, or -errno where the connection is
+ * over and all outcomes have been given. */
+int fdset_vmm_dispatch(struct fdset_vmm *vmm, int timeout_ms);
+
+/* A descriptor that is readable (POLLIN) when fdset_vmm_dispatch() has something
+ * to do. Borrowed; -errno where it cannot be made. */
+int fdset_vmm_poll_fd(struct fdset_vmm *vmm);
 
 /* Stands in for close(2): closes `fd` and, if it is a lease of this object,
  * tells the helper. A descriptor that is no lease is just closed, so that an
