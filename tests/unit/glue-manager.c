@@ -272,6 +272,10 @@ static void test_query_joins_pages(void **state) {
         {NO_SET, 0, {0}, CURSOR(0, 0, 0, 9), true},
         {NO_SET, 0, {0}, CURSOR(0, 0, 0, 0), false},
     };
+    /* A newer helper's cursor may have fields that we do not know. */
+    ProtobufCMessageUnknownField unknown = {99, PROTOBUF_C_WIRE_TYPE_VARINT, 1, (uint8_t *)"\x01"};
+    pages[0].next.base.n_unknown_fields = 1;
+    pages[0].next.base.unknown_fields = &unknown;
     struct call call;
     fake_begin_manager();
     call_query(&call, FDSET_ALL_SETS);
@@ -281,6 +285,7 @@ static void test_query_joins_pages(void **state) {
         assert_int_equal(request->query->which_case, 0);
         assert_int_equal(after != NULL, i > 0);
         if (after) {
+            assert_int_equal(after->base.n_unknown_fields, 0);
             assert_int_equal(after->set, pages[i - 1].next.set);
             assert_int_equal(after->member, pages[i - 1].next.member);
             assert_int_equal(after->lease, pages[i - 1].next.lease);
