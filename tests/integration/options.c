@@ -163,12 +163,16 @@ static void test_sockets_are_private(void **state) {
     assert_int_equal(client_totals(helper->manager).connections, 2);
 }
 
-static int bind_at(const char *path) {
+static int bind_as(int type, const char *path) {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
-    int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+    int fd = socket(AF_UNIX, type | SOCK_CLOEXEC, 0);
     snprintf(address.sun_path, sizeof(address.sun_path), "%s", path);
     assert_int_equal(bind(fd, (struct sockaddr *)&address, sizeof(address)), 0);
     return fd;
+}
+
+static int bind_at(const char *path) {
+    return bind_as(SOCK_SEQPACKET, path);
 }
 
 static void test_stale_socket_is_replaced(void **state) {
@@ -183,6 +187,17 @@ static void test_live_socket_is_left_alone(void **state) {
     snprintf(path, sizeof(path), "%s", helper_socket_path(ROLE(MANAGER)));
     assert_int_equal(run(ARGUMENTS("--manage", path), NULL), 1);
     helper_connect(helper, ROLE(MANAGER), "still there");
+}
+
+/* Somebody else's, alive: it cannot be connected to from a SEQPACKET socket. */
+static void test_socket_of_another_kind_is_left_alone(void **state) {
+    struct stat before, after;
+    int listening = harness_keep(bind_as(SOCK_STREAM, file_path("manage.sock")));
+    assert_int_equal(listen(listening, 5), 0);
+    assert_int_equal(stat(file_path("manage.sock"), &before), 0);
+    assert_int_equal(run(ARGUMENTS("--manage", file_path("manage.sock")), NULL), 1);
+    assert_int_equal(stat(file_path("manage.sock"), &after), 0);
+    assert_int_equal(before.st_ino, after.st_ino);
 }
 
 static void test_file_in_the_way_is_left_alone(void **state) {
@@ -288,6 +303,7 @@ int main(void) {
         helper_test(test_sockets_are_private),
         helper_test(test_stale_socket_is_replaced),
         helper_test(test_live_socket_is_left_alone),
+        helper_test(test_socket_of_another_kind_is_left_alone),
         helper_test(test_file_in_the_way_is_left_alone),
         helper_test(test_path_that_is_too_long),
         helper_test(test_inherited_listening_socket),
