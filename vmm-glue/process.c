@@ -170,20 +170,8 @@ static char **environment_for_helper(void) {
     return environment;
 }
 
-/* The helper has no use for the VMM's input and output. Where the VMM has no
- * standard error to share, that number must not be left free either. */
-static int actions_fill_standard(posix_spawn_file_actions_t *actions) {
-    int flags = fcntl(STDERR_FILENO, F_GETFD);
-    int error = posix_spawn_file_actions_addopen(actions, STDIN_FILENO, "/dev/null", O_RDWR, 0);
-    if (!error)
-        error = posix_spawn_file_actions_adddup2(actions, STDIN_FILENO, STDOUT_FILENO);
-    if (!error && (flags < 0 || flags & FD_CLOEXEC))
-        error = posix_spawn_file_actions_adddup2(actions, STDIN_FILENO, STDERR_FILENO);
-    return error;
-}
-
 static int actions_fill(posix_spawn_file_actions_t *actions, const struct launch *launch) {
-    int error = actions_fill_standard(actions);
+    int error = 0;
     for (size_t i = 0; !error && i < launch->descriptor_count; i++)
         error = posix_spawn_file_actions_adddup2(actions, launch->descriptors[i],
                                                  FIRST_DESCRIPTOR + (int)i);
