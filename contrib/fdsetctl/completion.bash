@@ -1,15 +1,21 @@
 # bash completion for fdsetctl
 
-# The numbers of the helper's sets, or of one set's members, if a helper answers.
-_fdsetctl_numbers() {
+# A column of 'fdsetctl list' with these arguments, if a helper answers.
+_fdsetctl_column() {
     local socket=() i
     for ((i = 1; i < COMP_CWORD; i++)); do
         case ${COMP_WORDS[i]} in
         -S | --socket) socket=(--socket "${COMP_WORDS[i + 1]}") ;;
         esac
     done
-    fdsetctl list --no-headings "${socket[@]}" "${@:2}" 2>/dev/null |
-        awk -v column="$1" '!seen[$column]++ { print $column }'
+    fdsetctl list --no-headings --output "$1" "${socket[@]}" "${@:2}" 2>/dev/null |
+        awk '$1 != "-" && !seen[$1]++ { print $1 }'
+}
+
+# The numbers and names of the helper's sets.
+_fdsetctl_sets() {
+    _fdsetctl_column SET
+    _fdsetctl_column NAME
 }
 
 _fdsetctl() {
@@ -18,7 +24,8 @@ _fdsetctl() {
 
     for ((i = 1; i < COMP_CWORD; i++)); do
         case ${COMP_WORDS[i - 1]} in
-        -S | --socket | -s | --set | -o | --opaque | --fd | --sharing) continue ;;
+        -S | --socket | -s | --set | -o | --opaque | --output | --fd | --sharing | --name | \
+            --owner | --lifetime | --grace | --idle) continue ;;
         esac
         case ${COMP_WORDS[i]} in
         -*) ;;
@@ -33,14 +40,26 @@ _fdsetctl() {
         return
         ;;
     -s | --set)
-        mapfile -t COMPREPLY < <(compgen -W "$(_fdsetctl_numbers 1)" -- "$word")
+        mapfile -t COMPREPLY < <(compgen -W "$(_fdsetctl_column SET)" -- "$word")
+        return
+        ;;
+    --name)
+        mapfile -t COMPREPLY < <(compgen -W "$(_fdsetctl_column NAME)" -- "$word")
+        return
+        ;;
+    --owner)
+        mapfile -t COMPREPLY < <(compgen -W "$(_fdsetctl_column OWNER)" -- "$word")
+        return
+        ;;
+    --lifetime)
+        mapfile -t COMPREPLY < <(compgen -W 'keep idle once connection' -- "$word")
         return
         ;;
     --sharing)
         mapfile -t COMPREPLY < <(compgen -W 'exclusive shared' -- "$word")
         return
         ;;
-    -o | --opaque | --fd)
+    -o | --opaque | --output | --fd | --grace | --idle)
         COMPREPLY=()
         return
         ;;
@@ -50,18 +69,19 @@ _fdsetctl() {
     '') options='add remove list' ;;
     add)
         common+=' --set --opaque --fd --read-only --read-write --write-only --direct --append --sync
-            --sharing --serves-read-only --keep-content --keep-locks --path --json --no-headings'
+            --sharing --serves-read-only --keep-content --keep-locks --allow-socket --name --replace
+            --lifetime --grace --idle --mixed --owner --path --json --no-headings'
         [[ $word == -* ]] || compopt -o default
         ;;
     remove)
         case ${#arguments[@]} in
-        0) options=$(_fdsetctl_numbers 1) ;;
-        1) options=$(_fdsetctl_numbers 2 "${arguments[0]}") ;;
+        0) options=$(_fdsetctl_sets) ;;
+        1) options=$(_fdsetctl_column MEMBER "${arguments[0]}") ;;
         esac
         ;;
     list)
-        common+=' --leases --json --no-headings'
-        ((${#arguments[@]})) || options=$(_fdsetctl_numbers 1)
+        common+=' --leases --waiting --name --owner --opaque --output --json --no-headings'
+        ((${#arguments[@]})) || options=$(_fdsetctl_sets)
         ;;
     esac
     [[ $word == -* ]] && options=$common

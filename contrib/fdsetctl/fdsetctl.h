@@ -54,6 +54,10 @@ _Noreturn void usage_error(const char *name, const char *format, ...)
 _Noreturn void refused(const char *name, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 
+/* Reads an argument that is a set's number, name or path into `filter`, or ends
+ * the program as usage_error() does. */
+void set_argument(const char *name, const char *text, struct fdset_filter *filter);
+
 /* Connects to the helper at `socket`, or at $FDSET_MANAGE_SOCKET where that is
- * NULL. Ends the program where it cannot. */
-struct fdset_manager *manager_connect(const char *name, const char *socket);
+ * NULL, as `owner`, a label or NULL. Ends the program where it cannot. */
+struct fdset_manager *manager_connect(const char *name, const char *socket, const char *owner);

@@ -75,8 +75,30 @@ static json_t *set_json(const struct fdset_info *set) {
     snprintf(path, sizeof path, "/dev/fdset/%d", set->set);
     for (size_t i = 0; i < set->member_count; i++)
         json_array_append_new(members, member_json(&set->members[i]));
-    return json_pack("{s:i, s:s, s:s, s:b, s:o}", "set", set->set, "path", path, "lifetime",
-                     lifetime_word(set->lifetime), "orphaned", set->orphaned, "members", members);
+    return json_pack("{s:i, s:s, s:s, s:b, s:o, s:o, s:I, s:I, s:I, s:o, s:b, s:I, s:o}", "set",
+                     set->set, "path", path, "lifetime", lifetime_word(set->lifetime), "orphaned",
+                     set->orphaned, "name", json_text(set->name), "owner", json_text(set->owner),
+                     "owner_uid", (json_int_t)set->owner_uid, "grace_ms", (json_int_t)set->grace_ms,
+                     "idle_ms", (json_int_t)set->idle_ms, "expires_ms",
+                     set->expires_ms < 0 ? json_null() : json_integer(set->expires_ms), "mixed",
+                     set->mixed, "holds", (json_int_t)set->holds, "members", members);
+}
+
+static json_t *waiting_json(const struct fdset_listing *listing) {
+    json_t *array = json_array();
+
+    for (size_t i = 0; i < listing->waiting_count; i++) {
+        const struct fdset_waiting_info *waiting = &listing->waiting[i];
+        json_array_append_new(
+            array, json_pack("{s:I, s:o, s:s, s:o, s:I, s:o, s:I, s:i, s:o}", "waiting",
+                             (json_int_t)waiting->waiting, "path", json_text(waiting->path), "mode",
+                             mode_word(waiting->flags), "flags", flags_json(waiting->flags),
+                             "age_ms", (json_int_t)waiting->age_ms, "expires_ms",
+                             waiting->expires_ms ? json_integer(waiting->expires_ms) : json_null(),
+                             "connection", (json_int_t)waiting->connection, "pid",
+                             (int)waiting->pid, "name", json_text(waiting->name)));
+    }
+    return array;
 }
 
 static json_t *totals_json(const struct fdset_totals *totals) {
@@ -94,5 +116,6 @@ json_t *listing_json(const struct fdset_listing *listing) {
 
     for (size_t i = 0; i < listing->count; i++)
         json_array_append_new(sets, set_json(&listing->sets[i]));
-    return json_pack("{s:o, s:o}", "sets", sets, "totals", totals_json(&listing->totals));
+    return json_pack("{s:o, s:o, s:o}", "sets", sets, "waiting", waiting_json(listing), "totals",
+                     totals_json(&listing->totals));
 }

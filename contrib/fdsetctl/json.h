@@ -13,7 +13,7 @@
  * every byte that is not ASCII is replaced by U+FFFD. */
 json_t *json_text(const char *text);
 
-/* Sets, in each its members, in each its leases; and the totals. */
+/* Sets, in each its members, in each its leases; opens that wait; and the totals. */
 json_t *listing_json(const struct fdset_listing *listing);
 
 /* Prints `value`, which may be NULL after a lack of memory, and frees it. */

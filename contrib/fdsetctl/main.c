@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "fdsetctl.h"
+#include "words.h"
 
 static const struct command commands[] = {
     {"add", "open files and put their descriptors into sets", command_add},
@@ -66,14 +67,20 @@ void common_option(int option, const char *argument, const char **socket, const 
     }
 }
 
-struct fdset_manager *manager_connect(const char *name, const char *socket) {
+void set_argument(const char *name, const char *text, struct fdset_filter *filter) {
+    if (!set_or_name_parse(text, filter))
+        usage_error(name, "'%s' is no set: give a number, a name or /dev/fdset/NUMBER", text);
+}
+
+struct fdset_manager *manager_connect(const char *name, const char *socket, const char *owner) {
+    struct fdset_manager_options options = {.name = "fdsetctl", .owner = owner};
     struct fdset_manager *manager;
 
     if (!socket)
         socket = getenv("FDSET_MANAGE_SOCKET");
     if (!socket || !*socket)
         usage_error(name, "no socket given: use --socket PATH or set FDSET_MANAGE_SOCKET");
-    if (fdset_manager_connect(&manager, socket, "fdsetctl") < 0)
+    if (fdset_manager_connect_as(&manager, socket, &options) < 0)
         refused(name, "%s", fdset_error_text());
     return manager;
 }

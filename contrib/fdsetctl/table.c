@@ -34,19 +34,6 @@ void table_cell(struct libscols_line *line, size_t column, const char *format, .
     va_end(arguments);
 }
 
-void table_cell_age(struct libscols_line *line, size_t column, unsigned long long milliseconds) {
-    unsigned long long seconds = milliseconds / 1000;
-
-    if (seconds < 60)
-        table_cell(line, column, "%llus", seconds);
-    else if (seconds < 3600)
-        table_cell(line, column, "%llum%02llus", seconds / 60, seconds % 60);
-    else if (seconds < 86400)
-        table_cell(line, column, "%lluh%02llum", seconds / 3600, seconds / 60 % 60);
-    else
-        table_cell(line, column, "%llud%02lluh", seconds / 86400, seconds / 3600 % 24);
-}
-
 void table_print(struct libscols_table *table) {
     if (scols_print_table(table))
         refused("fdsetctl", "cannot print the table");

@@ -20,6 +20,3 @@ void table_cell(struct libscols_line *line, size_t column, const char *format, .
 
 /* Prints and frees the table. Without lines it prints nothing. */
 void table_print(struct libscols_table *table);
-
-/* "5s", "3m20s", "7h05m", "12d03h". */
-void table_cell_age(struct libscols_line *line, size_t column, unsigned long long milliseconds);

@@ -1,6 +1,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -17,16 +18,78 @@ bool number_parse(const char *text, uint32_t limit, uint32_t *number) {
     return true;
 }
 
-bool set_parse(const char *text, int *set) {
+static const char *prefix_skip(const char *text) {
     static const char prefix[] = "/dev/fdset/";
+
+    return strncmp(text, prefix, strlen(prefix)) ? text : text + strlen(prefix);
+}
+
+bool set_parse(const char *text, int *set) {
     uint32_t number;
 
-    if (!strncmp(text, prefix, strlen(prefix)))
-        text += strlen(prefix);
-    if (!number_parse(text, INT_MAX, &number))
+    if (!number_parse(prefix_skip(text), INT_MAX, &number))
         return false;
     *set = number;
     return true;
+}
+
+#define LETTERS "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+
+bool name_is_valid(const char *text) {
+    size_t length = strlen(text);
+
+    return length >= 1 && length <= 63 && strspn(text, LETTERS "0123456789._-") == length &&
+           strspn(text, LETTERS) > 0;
+}
+
+bool set_or_name_parse(const char *text, struct fdset_filter *filter) {
+    if (set_parse(text, &filter->set)) {
+        filter->by_set = true;
+        return true;
+    }
+    filter->name = prefix_skip(text);
+    return name_is_valid(filter->name);
+}
+
+bool time_parse(const char *text, uint32_t *milliseconds) {
+    static const struct {
+        const char *name;
+        uint32_t milliseconds;
+    } units[] = {{"ms", 1}, {"s", 1000}, {"min", 60000}};
+    size_t digits = strspn(text, "0123456789");
+    char number[16];
+    uint32_t value;
+
+    if (digits >= sizeof number)
+        return false;
+    memcpy(number, text, digits);
+    number[digits] = '\0';
+    for (size_t i = 0; i < sizeof units / sizeof *units; i++) {
+        if (strcmp(text + digits, units[i].name))
+            continue;
+        if (!number_parse(number, UINT32_MAX / units[i].milliseconds, &value) || value == 0)
+            return false;
+        *milliseconds = value * units[i].milliseconds;
+        return true;
+    }
+    return false;
+}
+
+struct duration duration_text(uint64_t milliseconds) {
+    unsigned long long seconds = milliseconds / 1000;
+    struct duration duration;
+    char *text = duration.text;
+    size_t size = sizeof duration.text;
+
+    if (seconds < 60)
+        snprintf(text, size, "%llus", seconds);
+    else if (seconds < 3600)
+        snprintf(text, size, "%llum%02llus", seconds / 60, seconds % 60);
+    else if (seconds < 86400)
+        snprintf(text, size, "%lluh%02llum", seconds / 3600, seconds / 60 % 60);
+    else
+        snprintf(text, size, "%llud%02lluh", seconds / 86400, seconds / 3600 % 24);
+    return duration;
 }
 
 const char *mode_word(int flags) {
@@ -62,10 +125,62 @@ const char *flag_word(size_t index, int flags, bool *is_set) {
     return words[index].word;
 }
 
+void words_append(struct words *words, const char *word) {
+    size_t length = strlen(words->text);
+    snprintf(words->text + length, sizeof words->text - length, "%s%s", length ? "," : "", word);
+}
+
+const char *words_text(const struct words *words) {
+    return words->text[0] ? words->text : "-";
+}
+
+struct words flags_words(int flags) {
+    struct words words = {""};
+    const char *word;
+    bool is_set;
+
+    for (size_t i = 0; (word = flag_word(i, flags, &is_set)); i++)
+        if (is_set)
+            words_append(&words, word);
+    return words;
+}
+
+struct words member_words(const struct fdset_member_info *member) {
+    struct words words = flags_words(member->flags);
+
+    if (member->sharing != FDSET_SHARING_DEFAULT)
+        words_append(&words, sharing_word(member->sharing));
+    if (member->serves_read_only)
+        words_append(&words, "serves-read-only");
+    if (member->keep_content)
+        words_append(&words, "keep-content");
+    if (member->keep_locks)
+        words_append(&words, "keep-locks");
+    return words;
+}
+
+static const char *const lifetimes[] = {
+    [FDSET_CONNECTION] = "connection",
+    [FDSET_KEEP] = "keep",
+    [FDSET_ONCE] = "once",
+    [FDSET_IDLE] = "idle",
+};
+#define LIFETIME_COUNT (sizeof lifetimes / sizeof *lifetimes)
+
+bool lifetime_parse(const char *text, enum fdset_lifetime *lifetime) {
+    for (size_t i = FDSET_CONNECTION; i < LIFETIME_COUNT; i++) {
+        if (strcmp(text, lifetimes[i]))
+            continue;
+        *lifetime = (enum fdset_lifetime)i;
+        return true;
+    }
+    return false;
+}
+
 const char *lifetime_word(enum fdset_lifetime lifetime) {
-    return lifetime == FDSET_KEEP         ? "keep"
-           : lifetime == FDSET_CONNECTION ? "connection"
-                                          : "unknown";
+    size_t index = lifetime;
+
+    return index >= FDSET_CONNECTION && index < LIFETIME_COUNT ? lifetimes[index] : "unknown";
 }
 
 const char *state_word(enum fdset_member_state state) {

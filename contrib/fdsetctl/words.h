@@ -13,6 +13,22 @@ bool number_parse(const char *text, uint32_t limit, uint32_t *number);
 /* "N" or "/dev/fdset/N", as it is copied from QEMU's command line; N in 0..INT_MAX. */
 bool set_parse(const char *text, int *set);
 
+/* The same, or "NAME" or "/dev/fdset/NAME": into by_set and set, or name, which
+ * points into `text`. Numbers and names cannot be confused. */
+bool set_or_name_parse(const char *text, struct fdset_filter *filter);
+
+/* What may be a set's name: 1 to 63 of A-Z a-z 0-9 . _ -, the first a letter. */
+bool name_is_valid(const char *text);
+
+/* A whole number from 1 and its unit, "ms", "s" or "min", as milliseconds. */
+bool time_parse(const char *text, uint32_t *milliseconds);
+
+/* A time for people: "5s", "3m20s", "7h05m", "12d03h". */
+struct duration {
+    char text[32];
+};
+struct duration duration_text(uint64_t milliseconds);
+
 /* The access mode in open(2) flags: "read-only", ... */
 const char *mode_word(int flags);
 
@@ -20,7 +36,22 @@ const char *mode_word(int flags);
  * from 0. NULL after the last; `*is_set` tells whether `flags` has it. */
 const char *flag_word(size_t index, int flags, bool *is_set);
 
+/* Several words with commas between; "-" for none. There is room for all flags
+ * and rules that a member can have. */
+struct words {
+    char text[160];
+};
+void words_append(struct words *words, const char *word);
+const char *words_text(const struct words *words);
+
+/* The words of all flags. */
+struct words flags_words(int flags);
+
+/* The open file description's flags, then what the manager laid down. */
+struct words member_words(const struct fdset_member_info *member);
+
 /* What <fdset/manager.h> has as numbers. */
+bool lifetime_parse(const char *text, enum fdset_lifetime *lifetime);
 const char *lifetime_word(enum fdset_lifetime lifetime);
 const char *state_word(enum fdset_member_state state);
 const char *sharing_word(enum fdset_sharing sharing);
