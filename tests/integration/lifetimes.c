@@ -148,8 +148,21 @@ static void test_half_closed_manager(void **state) {
     assert_int_equal(client_totals(helper->manager).sets, 0);
 }
 
+/* Every test counts the helper's descriptors before and after, where it may look:
+ * only root may. Where not, this says so. */
+static void test_descriptors_are_counted(void **state) {
+    struct helper *helper = helper_start(NULL);
+    if (helper->descriptors < 0)
+        skip();
+    int disk = file_open("disk", O_RDWR);
+    client_add_one(helper->manager, 1, disk);
+    assert_int_equal(helper_descriptors(helper), helper->descriptors + 1);
+    assert_held(helper, disk, 1);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
+        helper_test(test_descriptors_are_counted),
         helper_test(test_connection_is_the_default),
         helper_test(test_keep_stays),
         helper_test(test_orphaned_set),
