@@ -66,7 +66,7 @@ _fdsetctl() {
     esac
 
     case $command in
-    '') options='add remove list' ;;
+    '') options='add remove list show stats' ;;
     add)
         common+=' --set --opaque --fd --read-only --read-write --write-only --direct --append --sync
             --sharing --serves-read-only --keep-content --keep-locks --allow-socket --name --replace
@@ -83,6 +83,11 @@ _fdsetctl() {
         common+=' --leases --waiting --name --owner --opaque --output --json --no-headings'
         ((${#arguments[@]})) || options=$(_fdsetctl_sets)
         ;;
+    show)
+        common+=' --sandbox --json'
+        ((${#arguments[@]})) || options=$(_fdsetctl_sets)
+        ;;
+    stats) common+=' --json --openmetrics --no-headings' ;;
     esac
     [[ $word == -* ]] && options=$common
     mapfile -t COMPREPLY < <(compgen -W "$options" -- "$word")

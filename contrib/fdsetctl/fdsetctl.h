@@ -29,6 +29,8 @@ struct command {
 int command_add(int argc, char **argv, const char *socket);
 int command_remove(int argc, char **argv, const char *socket);
 int command_list(int argc, char **argv, const char *socket);
+int command_show(int argc, char **argv, const char *socket);
+int command_stats(int argc, char **argv, const char *socket);
 
 /* Options that every subcommand has. */
 #define COMMON_OPTIONS                                                          \

@@ -4,6 +4,7 @@
 
 #include "fdsetctl.h"
 #include "json.h"
+#include "totals.h"
 #include "words.h"
 
 json_t *json_text(const char *text) {
@@ -101,14 +102,33 @@ static json_t *waiting_json(const struct fdset_listing *listing) {
     return array;
 }
 
-static json_t *totals_json(const struct fdset_totals *totals) {
-    return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "sets",
-                     (json_int_t)totals->sets, "members", (json_int_t)totals->members, "leases",
-                     (json_int_t)totals->leases, "connections", (json_int_t)totals->connections,
-                     "settling", (json_int_t)totals->settling, "waiting",
-                     (json_int_t)totals->waiting, "opens", (json_int_t)totals->opens, "denied",
-                     (json_int_t)totals->denied, "closes", (json_int_t)totals->closes, "hangups",
-                     (json_int_t)totals->hangups, "uptime_ms", (json_int_t)totals->uptime_ms);
+json_t *totals_json(const struct fdset_totals *totals) {
+    json_t *object = json_object();
+    const struct total *total;
+
+    for (size_t i = 0; (total = total_at(i)); i++)
+        json_object_set_new(object, total->name, json_integer(total_value(total, totals)));
+    return object;
+}
+
+json_t *sandbox_json(const struct fdset_listing *listing) {
+    json_t *stages = json_array();
+
+    for (size_t i = 0; i < listing->sandbox_count; i++) {
+        const struct fdset_sandbox_info *stage = &listing->sandbox[i];
+        bool told = stage->detail && *stage->detail;
+        json_array_append_new(stages, json_pack("{s:o, s:b, s:o}", "name", json_text(stage->name),
+                                                "whole", stage->whole, "detail",
+                                                json_text(told ? stage->detail : NULL)));
+    }
+    return json_pack("{s:o}", "sandbox", stages);
+}
+
+json_t *listing_set_json(const struct fdset_listing *listing) {
+    json_t *set = set_json(&listing->sets[0]);
+
+    json_object_set_new(set, "waiting", waiting_json(listing));
+    return set;
 }
 
 json_t *listing_json(const struct fdset_listing *listing) {

@@ -16,5 +16,11 @@ json_t *json_text(const char *text);
 /* Sets, in each its members, in each its leases; opens that wait; and the totals. */
 json_t *listing_json(const struct fdset_listing *listing);
 
+/* The first set, and the opens that wait. */
+json_t *listing_set_json(const struct fdset_listing *listing);
+
+json_t *totals_json(const struct fdset_totals *totals);
+json_t *sandbox_json(const struct fdset_listing *listing);
+
 /* Prints `value`, which may be NULL after a lack of memory, and frees it. */
 void json_print(json_t *value);

@@ -13,7 +13,9 @@
 static const struct command commands[] = {
     {"add", "open files and put their descriptors into sets", command_add},
     {"remove", "take members out of a set", command_remove},
-    {"list", "show sets, members and leases", command_list},
+    {"list", "show sets, members, leases and waiting opens", command_list},
+    {"show", "show one set in full, or the helper's sandbox", command_show},
+    {"stats", "show the helper's totals", command_stats},
 };
 #define COMMAND_COUNT (sizeof commands / sizeof *commands)
 
