@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <signal.h>
 #include <stdio.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -71,30 +72,45 @@ static int limit_set(int resource, rlim_t value) {
     return setrlimit(resource, &limit) < 0 ? -errno : 0;
 }
 
-/* Holds after it: no process or thread can be started, no file be written to
- * beyond its beginning, no core be dumped, no more descriptors be received than
- * planned: what does not fit, the kernel drops and says so (MSG_CTRUNC).
+/* How much a log that is a regular file may still grow: the ready line and what
+ * the end may have to say. */
+#define LOG_BYTES 4096
+
+/* The offset up to which a file may be written. Writing to pipes, sockets and
+ * terminals is not limited. */
+static rlim_t file_limit(bool *log_is_file) {
+    struct stat log;
+    off_t at = lseek(STDERR_FILENO, 0, SEEK_CUR);
+
+    *log_is_file = fstat(STDERR_FILENO, &log) == 0 && S_ISREG(log.st_mode);
+    if (!*log_is_file)
+        return 0;
+    return (rlim_t)(at > log.st_size ? at : log.st_size) + LOG_BYTES;
+}
+
+/* Holds after it: no process or thread can be started, no file grow (but the
+ * log, if it is one, by a page), no core be dumped, no more descriptors be
+ * received than planned: what does not fit, the kernel drops and says so
+ * (MSG_CTRUNC).
  * Must not have happened before: nothing; the settle threads must run already. */
 int limits_stage(struct confinement *confinement, struct confine_stage *stage) {
-    struct stat log;
-    /* Log lines to a regular file are writes like any others, and the signal
-     * that comes with the refusal is deadly. */
-    bool log_is_file = fstat(STDERR_FILENO, &log) == 0 && S_ISREG(log.st_mode);
     size_t descriptors = confinement->plan->descriptor_limit;
+    bool log_is_file;
+    rlim_t bytes = file_limit(&log_is_file);
     int result;
 
+    /* A line too much is lost. It should not be the end. */
+    signal(SIGXFSZ, SIG_IGN);
     if ((result = limit_set(RLIMIT_CORE, 0)) < 0)
         return stage_failed(stage, result, "RLIMIT_CORE", "allow setrlimit");
-    if (!log_is_file && (result = limit_set(RLIMIT_FSIZE, 0)) < 0)
+    if ((result = limit_set(RLIMIT_FSIZE, bytes)) < 0)
         return stage_failed(stage, result, "RLIMIT_FSIZE", "allow setrlimit");
     if ((result = limit_set(RLIMIT_NPROC, 0)) < 0)
         return stage_failed(stage, result, "RLIMIT_NPROC", "allow setrlimit");
     if ((result = limit_set(RLIMIT_NOFILE, descriptors)) < 0)
         return stage_failed(stage, result, "RLIMIT_NOFILE",
                             "raise the hard limit (LimitNOFILE=, ulimit -Hn)");
-    if (log_is_file)
-        return stage_partly(stage, "%zu descriptors, but files may grow: the log is one",
-                            descriptors);
-    stage_detail(stage, "%zu descriptors", descriptors);
+    stage_detail(stage, "%zu descriptors%s", descriptors,
+                 log_is_file ? ", the log may grow by 4 KiB" : "");
     return 0;
 }

@@ -31,6 +31,7 @@ struct cage {
     uid_t tester_uid;
     int settle[2]; /* main thread's and settle thread's end */
     int control;   /* a socket to the test */
+    bool kernel_has_mdwe;
     int keep[4];
 };
 
@@ -58,7 +59,7 @@ void cage_refuse_if(int call, int error, unsigned index, uint64_t value);
  * does before it runs a program. */
 void cage_become(uid_t uid);
 
-/* Whether every stage so far is CONFINE_DONE. */
+/* Whether every stage so far is CONFINE_DONE, but for what the kernel is too old for. */
 bool cage_all_done(const struct cage *cage);
 
 /* How the named stage ended; CONFINE_PENDING if there is no such line. */
