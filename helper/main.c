@@ -249,7 +249,7 @@ static void keep_report(const struct confine_report *report) {
 }
 
 static void say_ready(int notify, const struct confine_report *report) {
-    char sandbox[400];
+    char sandbox[900]; /* all stages, refused in a container */
 
     confine_describe(report, sandbox, sizeof(sandbox));
     notify_ready(notify, sandbox);

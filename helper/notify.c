@@ -60,7 +60,7 @@ int notify_prepare(void) {
 }
 
 void notify_ready(int socket, const char *status) {
-    char text[512];
+    char text[1024];
     int length = snprintf(text, sizeof(text), "READY=1\nSTATUS=%s\n", status);
     struct iovec vector = {text, (size_t)length < sizeof(text) ? (size_t)length : sizeof(text) - 1};
     struct msghdr header = {.msg_iov = &vector, .msg_iovlen = 1};
