@@ -1,129 +1,104 @@
-/* The state of a process after lock-down, looked at from inside (between the
- * two halves, where everything but seccomp has to hold alone) and from outside
- * (through /proc, by root). */
+/* The state of the real helper after lock-down, looked at from outside: through
+ * /proc by root, and by its own answer to a Query. Started by each who may. */
+#include "subject.h"
+
 #include <dirent.h>
 #include <errno.h>
-#include <fcntl.h>
-#include <grp.h>
 #include <net/if.h>
-#include <netinet/in.h>
-#include <poll.h>
-#include <pthread.h>
 #include <sched.h>
-#include <setjmp.h>
-#include <signal.h>
-#include <stdarg.h>
-#include <stdint.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/epoll.h>
 #include <sys/ioctl.h>
-#include <sys/mman.h>
-#include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/ptrace.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
-#include <sys/sysmacros.h>
-#include <sys/un.h>
 #include <sys/vfs.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <cmocka.h>
 #include <linux/magic.h>
 
-#include "cage.h"
+#include "options.h"
+#include "settle.h"
 
-/* ------------------------------------------------------- inside the process */
+#ifndef PR_GET_MDWE
+#define PR_GET_MDWE 66
+#endif
 
-static void *settle_thread(void *argument) {
-    int socket = *(int *)argument;
-    char byte = 0;
-    struct iovec vector = {&byte, 1};
-    struct msghdr header = {.msg_iov = &vector, .msg_iovlen = 1};
+#define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 
-    /* The first tells that libc has begun this thread, the second never comes. */
-    sendmsg(socket, &header, MSG_DONTWAIT | MSG_NOSIGNAL);
-    recvmsg(socket, &header, MSG_CMSG_CLOEXEC);
-    return NULL;
+static const char *starter;
+
+/* -------------------------------------------------------------- its own word */
+
+/* The stages that a starter's own confinement takes something from. */
+static bool is_expected_whole(const char *stage) {
+    bool privileged = !strcmp(starter, "root") || !strcmp(starter, "user");
+    bool by_user = strcmp(starter, "root") != 0 && strcmp(starter, "container") != 0;
+
+    if (!strcmp(stage, "mdwe"))
+        return prctl(PR_GET_MDWE, 0, 0, 0, 0) >= 0; /* Linux 6.3 */
+    if (!strcmp(stage, "namespaces") || !strcmp(stage, "root"))
+        return privileged;
+    /* The bounding set stays where there was no CAP_SETPCAP, not even in a
+     * user namespace. */
+    return strcmp(stage, "capabilities") != 0 || privileged || !by_user;
 }
 
-static bool byte_send(int socket) {
-    char byte = 0;
-    struct iovec vector = {&byte, 1};
-    struct msghdr header = {.msg_iov = &vector, .msg_iovlen = 1};
-    return sendmsg(socket, &header, MSG_DONTWAIT | MSG_NOSIGNAL) == 1;
+static void check_stages(void) {
+    static const char *const names[] = {"descriptors", "namespaces", "root",         "capabilities",
+                                        "ids",         "undumpable", "no-new-privs", "landlock",
+                                        "mdwe",        "limits",     "seccomp"};
+
+    assert_int_equal(subject.stage_count, COUNT(names));
+    for (size_t i = 0; i < COUNT(names); i++) {
+        print_message("# %-13s %-6s %s\n", names[i], subject.stages[i].whole ? "whole" : "partly",
+                      subject.stages[i].detail);
+        assert_string_equal(subject.stages[i].name, names[i]);
+        assert_int_equal(subject.stages[i].whole, is_expected_whole(names[i]));
+        assert_true(subject.stages[i].whole || strlen(subject.stages[i].detail) > 10);
+    }
 }
 
-/* As the helper: a settle thread between the halves, then it waits for ever. */
-static int wait_sealed(struct cage *cage) {
-    const gid_t groups[] = {7, 8};
-    int null = open("/dev/null", O_RDWR), zero = open("/dev/zero", O_RDWR);
-    struct epoll_event events[CONFINE_EPOLL_EVENTS];
-    pthread_t thread;
-    char byte;
+/* The ready line says the same. */
+static void check_ready_line(void) {
+    char wanted[sizeof(subject.ready)] = "fdset-helper: ready:";
+    size_t used = strlen(wanted);
 
-    /* What must be gone afterwards: strays, groups, what standard streams were. */
-    dup2(null, STDERR_FILENO);
-    dup2(zero, STDIN_FILENO);
-    dup2(zero, STDOUT_FILENO);
-    dup2(null, 77);
-    dup2(null, 200);
-    if (open("/", O_RDONLY | O_DIRECTORY) < 0 || (geteuid() == 0 && setgroups(2, groups) < 0))
-        return 1;
-    CAGE_CHECK(confine_enter(&cage->plan, &cage->report) == 0);
-    CAGE_CHECK(pthread_create(&thread, NULL, settle_thread, &cage->settle[1]) == 0);
-    CAGE_CHECK(recv(cage->settle[0], &byte, 1, 0) == 1);
-    CAGE_CHECK(confine_seal(&cage->plan, &cage->report) == 0);
-    CAGE_CHECK(byte_send(cage->control));
-    for (;;)
-        epoll_pwait(cage->plan.epoll, events, CONFINE_EPOLL_EVENTS, -1, NULL);
+    for (size_t i = 0; i < subject.stage_count; i++) {
+        bool bare = subject.stages[i].whole && !subject.stages[i].detail[0];
+        used += snprintf(wanted + used, sizeof(wanted) - used, " %s%s%s%s%s",
+                         subject.stages[i].name, bare ? "" : "(",
+                         subject.stages[i].whole ? "" : "partly: ", subject.stages[i].detail,
+                         bare ? "" : ")");
+    }
+    assert_int_equal(strcspn(subject.ready, "\n"), used);
+    assert_memory_equal(subject.ready, wanted, used);
 }
 
-/* ------------------------------------------------------------- from outside */
-
-static pid_t subject;
-static enum starter subject_starter;
-static int subject_control = -1;
-
-static const char *subject_path(const char *name) {
-    static char path[128];
-    snprintf(path, sizeof(path), "/proc/%d/%s", subject, name);
-    return path;
-}
-
-/* A line "name: value" of a file; the value without leading blanks. */
-static const char *line_find(const char *path, const char *name) {
-    static char line[512];
-    FILE *file = fopen(path, "r");
-    bool found = false;
-
-    assert_non_null(file);
-    while (!found && fgets(line, sizeof(line), file))
-        found = !strncmp(line, name, strlen(name));
-    fclose(file);
-    if (!found)
-        fail_msg("no %s in %s", name, path);
-    line[strcspn(line, "\n")] = '\0';
-    return line + strlen(name) + strspn(line + strlen(name), ":\t ");
-}
+/* --------------------------------------------------------------- its threads */
 
 static void thread_check(const char *status) {
-    static const char *const sets[] = {"CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"};
+    static const char *const sets[] = {"CapInh", "CapPrm", "CapEff", "CapAmb"};
+    char ids[60];
 
-    for (size_t i = 0; i < sizeof(sets) / sizeof(sets[0]); i++)
-        assert_string_equal(line_find(status, sets[i]), "0000000000000000");
-    assert_string_equal(line_find(status, "NoNewPrivs"), "1");
-    assert_string_equal(line_find(status, "Seccomp:"), "2");
-    assert_string_equal(line_find(status, "Uid"), "4242\t4242\t4242\t4242");
-    assert_string_equal(line_find(status, "Gid"), "4242\t4242\t4242\t4242");
-    assert_string_equal(line_find(status, "Groups"), "");
+    for (size_t i = 0; i < COUNT(sets); i++)
+        assert_string_equal(subject_line(status, sets[i]), "0000000000000000");
+    if (subject_holds("capabilities"))
+        assert_string_equal(subject_line(status, "CapBnd"), "0000000000000000");
+    assert_string_equal(subject_line(status, "NoNewPrivs"), "1");
+    assert_string_equal(subject_line(status, "Seccomp:"), "2");
+    snprintf(ids, sizeof(ids), "%u\t%u\t%u\t%u", subject.uid, subject.uid, subject.uid,
+             subject.uid);
+    assert_string_equal(subject_line(status, "Uid"), ids);
+    if (geteuid() != 0)
+        return; /* the groups are those of whoever runs this */
+    assert_string_equal(subject_line(status, "Gid"), ids);
+    assert_string_equal(subject_line(status, "Groups"), "");
 }
 
-/* Of the settle thread as of the main one. */
+/* Of the settle threads as of the main one. */
 static void check_privileges(void) {
     DIR *tasks = opendir(subject_path("task"));
     int count = 0;
@@ -133,52 +108,77 @@ static void check_privileges(void) {
         char status[300];
         if (entry->d_name[0] == '.')
             continue;
-        snprintf(status, sizeof(status), "/proc/%d/task/%s/status", subject, entry->d_name);
+        snprintf(status, sizeof(status), "/proc/%d/task/%s/status", subject.pid, entry->d_name);
         thread_check(status);
         count++;
     }
     closedir(tasks);
-    assert_int_equal(count, 2);
+    assert_int_equal(count, 1 + SETTLE_THREADS);
 }
 
 static void check_limits(void) {
     const char *limits = subject_path("limits");
-    unsigned soft, hard;
+    unsigned descriptors, soft, hard;
 
-    static const struct {
+    assert_int_equal(sscanf(subject_detail("limits"), "%u", &descriptors), 1);
+    assert_in_range(descriptors, 1, 10000);
+    const struct {
         const char *name;
         unsigned value;
     } wanted[] = {{"Max core file size", 0},
                   {"Max file size", 0},
                   {"Max processes", 0},
-                  {"Max open files", CAGE_DESCRIPTORS}};
-    for (size_t i = 0; i < sizeof(wanted) / sizeof(wanted[0]); i++) {
-        assert_int_equal(sscanf(line_find(limits, wanted[i].name), "%u %u", &soft, &hard), 2);
+                  {"Max open files", descriptors}};
+    for (size_t i = 0; i < COUNT(wanted); i++) {
+        assert_int_equal(sscanf(subject_line(limits, wanted[i].name), "%u %u", &soft, &hard), 2);
         assert_int_equal(soft, wanted[i].value);
         assert_int_equal(hard, wanted[i].value);
     }
 }
 
-/* 0 to 2, epoll, the settle pair, the control socket: seven, and no more. */
+/* ----------------------------------------------------------- what it can reach */
+
+enum kind { STANDARD, EPOLL, SOCKET, DISK, OTHER, KINDS };
+
+static enum kind kind_of(int number, const char *target, const struct stat *file) {
+    struct stat disk;
+
+    assert_int_equal(fstat(subject.disk, &disk), 0);
+    if (number <= STDERR_FILENO) {
+        /* The confined starter can open no /dev/null. */
+        assert_string_equal(target, number == STDERR_FILENO || !strcmp(starter, "confined")
+                                        ? subject.error
+                                        : "/dev/null");
+        return STANDARD;
+    }
+    return !strcmp(target, "anon_inode:[eventpoll]")                    ? EPOLL
+           : S_ISSOCK(file->st_mode)                                    ? SOCKET
+           : file->st_ino == disk.st_ino && file->st_dev == disk.st_dev ? DISK
+                                                                        : OTHER;
+}
+
+/* Neither the two directories that it was given nor what it needed to start. */
 static void check_descriptors(void) {
     DIR *directory = opendir(subject_path("fd"));
-    int count = 0;
+    int counts[KINDS] = {0};
 
     assert_non_null(directory);
     for (struct dirent *entry; (entry = readdir(directory));) {
         char target[100] = "";
+        struct stat file;
         if (entry->d_name[0] == '.')
             continue;
-        count++;
         assert_true(readlinkat(dirfd(directory), entry->d_name, target, sizeof(target) - 1) > 0);
-        if (atoi(entry->d_name) <= 2)
-            assert_string_equal(target, "/dev/null");
-        else
-            assert_true(!strncmp(target, "socket:", 7) ||
-                        !strcmp(target, "anon_inode:[eventpoll]"));
+        assert_int_equal(fstatat(dirfd(directory), entry->d_name, &file, 0), 0);
+        counts[kind_of(atoi(entry->d_name), target, &file)]++;
     }
     closedir(directory);
-    assert_int_equal(count, 7);
+    assert_int_equal(counts[STANDARD], 3);
+    assert_int_equal(counts[EPOLL], 1);
+    assert_int_equal(counts[DISK], 1);
+    /* Both ends for each settle thread; three to listen at, three connections. */
+    assert_int_equal(counts[SOCKET], 2 * SETTLE_THREADS + 3 + 3);
+    assert_int_equal(counts[OTHER], 0);
 }
 
 static void check_root(void) {
@@ -222,14 +222,13 @@ static bool namespace_shared(const char *kind) {
 }
 
 static void check_namespaces(void) {
-    assert_false(namespace_shared("mnt"));
-    assert_false(namespace_shared("net"));
-    assert_false(namespace_shared("ipc"));
-    assert_false(namespace_shared("uts"));
-    assert_false(namespace_shared("cgroup"));
+    static const char *const own[] = {"mnt", "net", "ipc", "uts", "cgroup"};
+
+    for (size_t i = 0; i < COUNT(own); i++)
+        assert_int_equal(namespace_shared(own[i]), !subject_holds("namespaces"));
     /* These two on purpose: SO_PEERCRED. */
     assert_true(namespace_shared("pid"));
-    assert_int_equal(namespace_shared("user"), subject_starter == AS_ROOT);
+    assert_int_equal(namespace_shared("user"), strcmp(starter, "user") != 0);
 }
 
 /* Runs in a child of its own, which does not come back from that namespace. */
@@ -255,17 +254,36 @@ static void check_network(void) {
     int status;
 
     if (child == 0)
-        cage_exit(network_look(path));
+        _exit(network_look(path));
     assert_int_equal(waitpid(child, &status, 0), child);
     assert_int_equal(status, 0);
 }
 
-/* Nothing writable and executable; what is pinned lies in read-only memory. The
- * process is our fork, so its addresses are ours. */
+/* ---------------------------------------------------------------- its memory */
+
+/* Where the program's file says that its symbol is. */
+static unsigned long symbol_find(const char *name) {
+    char command[100], line[300], found[200];
+    unsigned long address = 0;
+
+    snprintf(command, sizeof(command), "nm %s", subject_path("exe"));
+    FILE *symbols = popen(command, "re");
+    assert_non_null(symbols);
+    while (fgets(line, sizeof(line), symbols))
+        if (sscanf(line, "%lx %*c %199s", &address, found) == 2 && !strcmp(found, name))
+            break;
+    pclose(symbols);
+    assert_string_equal(found, name);
+    return address;
+}
+
+/* Nothing writable and executable; what statx and F_OFD_SETLK are held to lies
+ * in read-only memory. */
 static void check_memory(void) {
-    const uintptr_t pinned[] = {(uintptr_t)cage_empty_path, (uintptr_t)&cage_unlock_all};
-    FILE *maps = fopen(subject_path("maps"), "r");
-    unsigned long start, end;
+    unsigned long pinned[] = {symbol_find("description_empty_path"),
+                              symbol_find("description_unlock_all")};
+    unsigned long start, end, base = 0;
+    FILE *maps = fopen(subject_path("maps"), "re");
     char line[512], mode[8];
     int found = 0;
 
@@ -273,15 +291,23 @@ static void check_memory(void) {
     while (fgets(line, sizeof(line), maps)) {
         assert_int_equal(sscanf(line, "%lx-%lx %7s", &start, &end, mode), 3);
         assert_false(strchr(mode, 'w') && strchr(mode, 'x'));
-        for (int i = 0; i < 2; i++)
-            if (pinned[i] >= start && pinned[i] < end) {
-                assert_int_equal(mode[1], '-');
+        /* The program comes first, and the symbols of one that can lie anywhere
+         * count from there. */
+        if (!base)
+            base = start;
+        for (size_t i = 0; i < COUNT(pinned); i++) {
+            unsigned long address = pinned[i] < base ? base + pinned[i] : pinned[i];
+            if (address >= start && address < end) {
+                assert_string_equal(mode, "r--p");
                 found++;
             }
+        }
     }
     fclose(maps);
-    assert_int_equal(found, 2);
+    assert_int_equal(found, COUNT(pinned));
 }
+
+/* ---------------------------------------------------------------- strangers */
 
 /* Tried by a process of that uid: what it gets as errno. */
 static int hostility_run(uid_t uid, int (*attempt)(void)) {
@@ -290,8 +316,8 @@ static int hostility_run(uid_t uid, int (*attempt)(void)) {
 
     if (child == 0) {
         if (setresgid(uid, uid, uid) < 0 || setresuid(uid, uid, uid) < 0)
-            cage_exit(255);
-        cage_exit(attempt() < 0 ? errno : 0);
+            _exit(255);
+        _exit(attempt() < 0 ? errno : 0);
     }
     assert_int_equal(waitpid(child, &status, 0), child);
     assert_true(WIFEXITED(status));
@@ -299,7 +325,7 @@ static int hostility_run(uid_t uid, int (*attempt)(void)) {
 }
 
 static int attempt_trace(void) {
-    return ptrace(PTRACE_SEIZE, subject, 0, 0);
+    return ptrace(PTRACE_SEIZE, subject.pid, 0, 0);
 }
 
 static int attempt_memory(void) {
@@ -311,17 +337,25 @@ static int attempt_descriptors(void) {
 }
 
 static int attempt_steal(void) {
-    int pidfd = syscall(SYS_pidfd_open, subject, 0);
+    int pidfd = syscall(SYS_pidfd_open, subject.pid, 0);
     return pidfd < 0 ? -1 : syscall(SYS_pidfd_getfd, pidfd, 0, 0);
 }
 
 static int attempt_signal(void) {
-    return kill(subject, SIGTERM);
+    return kill(subject.pid, SIGTERM);
+}
+
+/* Whom the kernel takes for the helper's owner: not its user. */
+static void check_owner(void) {
+    struct stat memory;
+
+    assert_int_equal(stat(subject_path("mem"), &memory), 0);
+    assert_int_equal(memory.st_uid, 0);
 }
 
 static void check_strangers(void) {
     /* A VMM of its own uid, and one of the helper's. */
-    static const uid_t uids[] = {CAGE_UID + 1, CAGE_UID};
+    const uid_t uids[] = {subject.uid + 1, subject.uid};
 
     for (int i = 0; i < 2; i++) {
         assert_int_equal(hostility_run(uids[i], attempt_trace), EPERM);
@@ -329,53 +363,54 @@ static void check_strangers(void) {
         assert_int_equal(hostility_run(uids[i], attempt_descriptors), EACCES);
         assert_int_equal(hostility_run(uids[i], attempt_steal), EPERM);
     }
-    assert_int_equal(hostility_run(CAGE_UID + 1, attempt_signal), EPERM);
+    assert_int_equal(hostility_run(subject.uid + 1, attempt_signal), EPERM);
 }
 
 /* ------------------------------------------------------------------- tests */
 
-#define SUBJECT_TEST(check)                                       \
-    static void test_##check(void **state) {                      \
-        if (subject <= 0)                                         \
-            skip(); /* only root can start it and look into it */ \
-        check();                                                  \
-    }
+enum needs { ANYBODY, ROOT, NAMESPACES };
 
-SUBJECT_TEST(check_privileges)
-SUBJECT_TEST(check_limits)
-SUBJECT_TEST(check_descriptors)
-SUBJECT_TEST(check_root)
-SUBJECT_TEST(check_namespaces)
-SUBJECT_TEST(check_network)
-SUBJECT_TEST(check_memory)
-SUBJECT_TEST(check_strangers)
-
-static int subject_start(void **state) {
-    char byte;
-
-    if (geteuid() != 0)
-        return 0;
-    subject = cage_start(subject_starter, &subject_control, wait_sealed);
-    return recv(subject_control, &byte, 1, 0) == 1 ? 0 : -1;
+static void run_check(enum needs needs, void (*check)(void)) {
+    if (subject.pid == 0 || (needs != ANYBODY && geteuid() != 0))
+        skip();
+    if (needs == NAMESPACES && !subject_holds("root"))
+        assert_false(is_expected_whole("root"));
+    else
+        check();
 }
 
-static int subject_end(void **state) {
-    if (subject > 0) {
-        kill(subject, SIGKILL);
-        waitpid(subject, NULL, 0);
-        close(subject_control);
+#define SUBJECT_TEST(check, needs)           \
+    static void test_##check(void **state) { \
+        run_check(needs, check);             \
     }
-    return 0;
+
+SUBJECT_TEST(check_stages, ANYBODY)
+SUBJECT_TEST(check_ready_line, ANYBODY)
+SUBJECT_TEST(check_privileges, ANYBODY)
+SUBJECT_TEST(check_limits, ANYBODY)
+SUBJECT_TEST(check_descriptors, ROOT)
+SUBJECT_TEST(check_namespaces, ROOT)
+SUBJECT_TEST(check_root, NAMESPACES)
+SUBJECT_TEST(check_network, NAMESPACES)
+SUBJECT_TEST(check_memory, ROOT)
+SUBJECT_TEST(check_owner, ANYBODY)
+SUBJECT_TEST(check_strangers, ROOT)
+
+static int group_start(void **state) {
+    *state = (void *)starter;
+    return subject_start(state);
 }
 
 int main(int argc, char **argv) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_check_stages),      cmocka_unit_test(test_check_ready_line),
         cmocka_unit_test(test_check_privileges),  cmocka_unit_test(test_check_limits),
-        cmocka_unit_test(test_check_descriptors), cmocka_unit_test(test_check_root),
-        cmocka_unit_test(test_check_namespaces),  cmocka_unit_test(test_check_network),
-        cmocka_unit_test(test_check_memory),      cmocka_unit_test(test_check_strangers),
+        cmocka_unit_test(test_check_descriptors), cmocka_unit_test(test_check_namespaces),
+        cmocka_unit_test(test_check_root),        cmocka_unit_test(test_check_network),
+        cmocka_unit_test(test_check_memory),      cmocka_unit_test(test_check_owner),
+        cmocka_unit_test(test_check_strangers),
     };
 
-    subject_starter = argc > 1 && !strcmp(argv[1], "user") ? AS_USER : AS_ROOT;
-    return cmocka_run_group_tests(tests, subject_start, subject_end);
+    starter = argc > 1 ? argv[1] : geteuid() == 0 ? "root" : "user";
+    return cmocka_run_group_tests_name(starter, tests, group_start, subject_end);
 }
