@@ -25,7 +25,7 @@ _fdsetctl() {
     for ((i = 1; i < COMP_CWORD; i++)); do
         case ${COMP_WORDS[i - 1]} in
         -S | --socket | -s | --set | -o | --opaque | --output | --fd | --sharing | --name | \
-            --owner | --lifetime | --grace | --idle) continue ;;
+            --owner | --lifetime | --grace | --idle | -k | --kinds | -c | --count) continue ;;
         esac
         case ${COMP_WORDS[i]} in
         -*) ;;
@@ -59,14 +59,19 @@ _fdsetctl() {
         mapfile -t COMPREPLY < <(compgen -W 'exclusive shared' -- "$word")
         return
         ;;
-    -o | --opaque | --output | --fd | --grace | --idle)
+    -k | --kinds)
+        mapfile -t COMPREPLY < <(compgen -W 'added removed opened closed denied wanted set-gone
+            vmm-connected vmm-gone settle-stuck' -- "$word")
+        return
+        ;;
+    -o | --opaque | --output | --fd | --grace | --idle | -c | --count)
         COMPREPLY=()
         return
         ;;
     esac
 
     case $command in
-    '') options='add remove list show stats' ;;
+    '') options='add remove list show watch stats' ;;
     add)
         common+=' --set --opaque --fd --read-only --read-write --write-only --direct --append --sync
             --sharing --serves-read-only --keep-content --keep-locks --allow-socket --name --replace
@@ -87,6 +92,7 @@ _fdsetctl() {
         common+=' --sandbox --json'
         ((${#arguments[@]})) || options=$(_fdsetctl_sets)
         ;;
+    watch) common+=' --kinds --all --count --ready --json' ;;
     stats) common+=' --json --openmetrics --no-headings' ;;
     esac
     [[ $word == -* ]] && options=$common

@@ -1,5 +1,5 @@
-/* fdsetctl: the command-line manager of fdset-helper. One run is one request:
- * it connects, asks, prints and hangs up.
+/* fdsetctl: the command-line manager of fdset-helper. One run is one request
+ * (but for watch): it connects, asks, prints and hangs up.
  *
  * Standard output has what was asked for, as a table for people or as JSON for
  * programs; standard error has what went wrong, one sentence. */
@@ -30,6 +30,7 @@ int command_add(int argc, char **argv, const char *socket);
 int command_remove(int argc, char **argv, const char *socket);
 int command_list(int argc, char **argv, const char *socket);
 int command_show(int argc, char **argv, const char *socket);
+int command_watch(int argc, char **argv, const char *socket);
 int command_stats(int argc, char **argv, const char *socket);
 
 /* Options that every subcommand has. */

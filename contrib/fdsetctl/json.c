@@ -28,15 +28,23 @@ json_t *json_text(const char *text) {
     return value;
 }
 
-void json_print(json_t *value) {
+static void print_as(json_t *value, size_t format) {
     if (!value)
         refused("fdsetctl", "out of memory");
-    json_dumpf(value, stdout, JSON_INDENT(2));
+    json_dumpf(value, stdout, format);
     putchar('\n');
     json_decref(value);
 }
 
-static json_t *flags_json(int flags) {
+void json_print(json_t *value) {
+    print_as(value, JSON_INDENT(2));
+}
+
+void json_print_line(json_t *value) {
+    print_as(value, JSON_COMPACT);
+}
+
+json_t *flags_json(int flags) {
     json_t *array = json_array();
     const char *word;
     bool is_set;

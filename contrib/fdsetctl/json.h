@@ -22,5 +22,10 @@ json_t *listing_set_json(const struct fdset_listing *listing);
 json_t *totals_json(const struct fdset_totals *totals);
 json_t *sandbox_json(const struct fdset_listing *listing);
 
-/* Prints `value`, which may be NULL after a lack of memory, and frees it. */
+/* The words of open(2) flags, without the access mode. */
+json_t *flags_json(int flags);
+
+/* Prints `value`, which may be NULL after a lack of memory, and frees it: as
+ * people read it, or in one line. */
 void json_print(json_t *value);
+void json_print_line(json_t *value);

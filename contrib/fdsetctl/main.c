@@ -15,6 +15,7 @@ static const struct command commands[] = {
     {"remove", "take members out of a set", command_remove},
     {"list", "show sets, members, leases and waiting opens", command_list},
     {"show", "show one set in full, or the helper's sandbox", command_show},
+    {"watch", "print what happens, as it happens", command_watch},
     {"stats", "show the helper's totals", command_stats},
 };
 #define COMMAND_COUNT (sizeof commands / sizeof *commands)

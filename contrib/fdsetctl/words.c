@@ -203,3 +203,17 @@ const char *sharing_word(enum fdset_sharing sharing) {
            : sharing == FDSET_SHARED  ? "shared"
                                       : "default";
 }
+
+const char *code_word(int code) {
+    static const char *const words[] = {
+        [1] = "protocol", [2] = "role",       [3] = "descriptors", [4] = "argument",
+        [5] = "limit",    [10] = "path",      [11] = "no-set",     [12] = "empty-set",
+        [13] = "mode",    [14] = "sync",      [15] = "busy",       [16] = "flags",
+        [20] = "bad-fd",  [21] = "file-type", [22] = "other-file", [23] = "lifetime",
+        [24] = "name",    [30] = "no-member",
+    };
+
+    if (code < 0 || (size_t)code >= sizeof words / sizeof *words || !words[code])
+        return "unknown";
+    return words[code];
+}

@@ -51,6 +51,7 @@ struct words flags_words(int flags);
 struct words member_words(const struct fdset_member_info *member);
 
 /* What <fdset/manager.h> has as numbers. */
+const char *code_word(int code); /* enum Code of fdset.proto */
 bool lifetime_parse(const char *text, enum fdset_lifetime *lifetime);
 const char *lifetime_word(enum fdset_lifetime lifetime);
 const char *state_word(enum fdset_member_state state);

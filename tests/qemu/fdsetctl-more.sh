@@ -100,6 +100,14 @@ test_wrong_command_lines_do_nothing() {
     status 1 fdsetctl show 1
     status 1 fdsetctl show base
     status 2 fdsetctl stats 1
+    status 2 fdsetctl watch 1
+    status 2 fdsetctl watch --count 0
+    status 2 fdsetctl watch --count x
+    status 2 fdsetctl watch --all --kinds added
+    status 2 fdsetctl watch --kinds ''
+    status 2 fdsetctl watch --kinds added,
+    refused "'gone' is no list of kinds; there are added,removed,opened,closed,denied,wanted," \
+        fdsetctl watch --kinds gone
     status 2 fdsetctl stats --json --openmetrics
     equal '' "$(fdsetctl list)" "sets"
 }
@@ -355,6 +363,200 @@ test_stats() {
     fdsetctl stats --openmetrics >metrics
     openmetrics_check fdset_helper_members=2 fdset_helper_opens=1 fdset_helper_denied=2 \
         fdset_helper_expired=1 fdset_helper_hangups=0 <metrics
+}
+
+# watch_start OPTION...: its output is to be read from $events. It has subscribed.
+watch_start() {
+    mkfifo events
+    "$FDSETCTL" watch --ready "$@" >events 2>watch.log &
+    watch=$!
+    exec {events}<events
+    event_is ready
+}
+
+event_is() {
+    local event
+    IFS= read -r event <&"$events" || fail "watch has ended: $(cat watch.log)"
+    equal "$1" "$event" "event"
+}
+
+# watch_ends STATUS
+watch_ends() {
+    local found
+    wait "$watch"
+    found=$?
+    equal "$1" "$found" "status of watch, which says '$(cat watch.log)'"
+}
+
+test_watch() {
+    helper_start
+    images_make
+    watch_start --count 7
+    fdsetctl add --set 1 -rw a.img >output
+    event_is 'added set 1 member 1 read-only'
+    event_is 'added set 1 member 2 read-write'
+    vmm_start
+    event_is "vmm-connected by vmm (pid $vmm, connection 3)"
+    vmm_does open /dev/fdset/1 r 0 # of which it is not told
+    fdsetctl remove 1 2 >output
+    event_is 'removed set 1 member 2'
+    vmm_ask open /dev/fdset/1 rw 600000
+    event_is "wanted /dev/fdset/1 read-write because of mode for 600000ms by vmm (pid $vmm, connection 3)"
+    fdsetctl add --set 1 --read-write --append a.img >output
+    event_is 'added set 1 member 3 read-write,append'
+    vmm_says 'done'
+    fdsetctl remove 1 1 >output
+    event_is 'removed set 1 member 1'
+    watch_ends 0
+}
+
+test_watch_kinds() {
+    local connection one other
+    helper_start
+    images_make
+    watch_start --kinds opened,denied,closed,set-gone,vmm-gone
+    fdsetctl add --set 1 a.img >output
+    vmm_start
+    vmm_does open /dev/fdset/1 r 0
+    connection=$(fdsetctl list --json | sed -n 's/ *"connection": \([0-9]*\),/\1/p')
+    event_is "opened set 1 member 1 lease 1 read-only by vmm (pid $vmm, connection $connection)"
+    vmm_ask open /dev/fdset/nowhere w 0
+    vmm_says nowhere
+    event_is "denied /dev/fdset/nowhere write-only because of no-set by vmm (pid $vmm, connection $connection)"
+    fdsetctl remove 1 >output
+    exec {vmm_in}>&-
+    event_is "closed set 1 member 1 lease 1 by vmm (pid $vmm, connection $connection)"
+    # The set goes once its locks are cleared, which may take its time.
+    { IFS= read -r one && IFS= read -r other; } <&"$events"
+    equal "set-gone set 1 vmm-gone by vmm (pid $vmm, connection $connection)" \
+        "$(printf '%s\n' "$one" "$other" | sort | xargs)" "events"
+}
+
+test_watch_json() {
+    local line
+    helper_start
+    images_make
+    watch_start --json --all
+    fdsetctl add --set 1 a.img >output
+    vmm_start
+    vmm_ask open /dev/fdset/1 w 600000
+    for line in added vmm-connected wanted; do
+        IFS= read -r event <&"$events" || fail "watch has ended"
+        echo "$event" >"$line"
+    done
+    json added '(j["event"], j["set"], j["member"], j["lost"]) == ("added", 1, 1, 0)'
+    json added '(j["mode"], j["flags"]) == ("read-only", [])'
+    json added 'all(j[k] is None for k in "lease path code wait_ms connection pid name".split())'
+    json vmm-connected '(j["event"], j["name"], j["set"]) == ("vmm-connected", "vmm", None)'
+    json vmm-connected "j['pid'] == $vmm and j['connection'] > 0 and j['mode'] is None"
+    json wanted '(j["event"], j["path"], j["code"]) == ("wanted", "/dev/fdset/1", "mode")'
+    json wanted '(j["mode"], j["wait_ms"], j["name"]) == ("write-only", 600000, "vmm")'
+    json wanted 'j["sequence"] == __import__("json").load(open("added"))["sequence"] + 2'
+}
+
+test_watch_tells_of_losses() {
+    local lost
+    helper_start --limit events=4
+    images_make
+    watch_start --count 5
+    # In one request, before any event can be sent.
+    fdsetctl add --mixed --set 1 a.img a.img a.img a.img a.img a.img a.img a.img a.img a.img >output
+    fdsetctl add --set 2 b.img >output
+    watch_ends 0
+    cat <&"$events" >seen
+    grep -qx 'lost 6 events' seen || fail "no loss: $(cat seen)"
+    equal 5 "$(grep -c '^added set' seen)" "events"
+    equal 6 "$(total events_lost)" "events lost"
+}
+
+test_watch_tells_of_losses_in_json() {
+    helper_start --limit events=4
+    images_make
+    watch_start --count 5 --json
+    fdsetctl add --mixed --set 1 a.img a.img a.img a.img a.img a.img a.img a.img a.img a.img >output
+    fdsetctl add --set 2 b.img >output
+    watch_ends 0
+    cat <&"$events" >seen
+    equal 5 "$(wc -l <seen)" "lines"
+    sed -n 's/.*"lost":\([0-9]*\).*/\1/p' seen >lost
+    equal 6 "$(($(paste -sd + lost)))" "events lost"
+}
+
+test_watch_ends() {
+    helper_start
+    watch_start
+    kill -TERM "$watch"
+    watch_ends 0
+    rm events
+    watch_start
+    kill -INT "$watch"
+    watch_ends 0
+    rm events
+    watch_start
+    exec {events}<&- # and nobody reads it any more
+    watch_ends 0
+    rm events
+    watch_start
+    kill -KILL "$helper"
+    watch_ends 1
+    [[ $(cat watch.log) == 'fdsetctl watch: '*'ended'* ]] || fail "watch says: $(cat watch.log)"
+    status 1 fdsetctl watch
+}
+
+test_an_observer_may_watch_and_show() {
+    helper_start
+    images_make
+    watch_start --socket observe --count 1
+    fdsetctl add --set 1 a.img >output
+    event_is 'added set 1 member 1 read-only'
+    watch_ends 0
+    succeeds fdsetctl show --socket observe 1 >output
+    succeeds fdsetctl stats --socket observe >output
+}
+
+# The manual's manager in shell.
+test_a_manager_that_listens() {
+    helper_start
+    images_make
+    vmm_start
+    vmm_ask open /dev/fdset/first r 600000 # before anybody listens
+    total_becomes waiting 1
+    fdsetctl watch --ready --count 1 --json --kinds wanted |
+        while read -r event; do
+            if [ "$event" = ready ]; then
+                fdsetctl list --waiting --no-headings --output path
+            else
+                python3 -c 'import json, sys; print(json.loads(sys.argv[1])["path"])' "$event"
+            fi
+        done |
+        while read -r path; do
+            case $path in
+            /dev/fdset/first) fdsetctl add --name first a.img ;;
+            /dev/fdset/second) fdsetctl add --name second --read-write b.img ;;
+            esac
+        done >output &
+    vmm_says 'done'
+    vmm_does open /dev/fdset/second rw 600000
+    equal 2 "$(leases)" "leases"
+}
+
+# The manual's descriptors for one command. QEMU opens an image more than once, so
+# that the first open must not use it up.
+test_one_shot() {
+    local path
+    helper_start
+    images_make
+    path=$(fdsetctl add --path --lifetime once --grace 10min a.img)
+    vmm_start
+    vmm_does open "$path" r 0
+    equal removed "$(fdsetctl list -n --output state)" "state"
+    vmm_ask open "$path" r 0
+    vmm_says "${path##*/}"
+    exec {vmm_in}>&-
+    total_becomes sets 0
+    path=$(fdsetctl add --path --lifetime connection --grace 10min a.img)
+    preloaded qemu-io -r -f raw -c 'read 0 512' "/$path" >output 2>&1 || fail "$(cat output)"
+    succeeds fdsetctl remove "$path" >output
 }
 
 run_tests

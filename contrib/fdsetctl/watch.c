@@ -1,0 +1,158 @@
+/* fdsetctl watch: what happens, as it happens. */
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+#include "event.h"
+#include "fdsetctl.h"
+#include "json.h"
+#include "words.h"
+
+static const char help[] =
+    "Usage: fdsetctl watch [OPTION]...\n"
+    "Print what happens, one line an event, until SIGINT or SIGTERM.\n"
+    "\n"
+    "  -k, --kinds KINDS    these kinds, with commas between: added, removed, opened,\n"
+    "                       closed, denied, wanted, set-gone, vmm-connected, vmm-gone,\n"
+    "                       settle-stuck; default: all but opened, closed and denied\n"
+    "  -a, --all            all kinds\n"
+    "  -c, --count N        end after N events\n"
+    "  -r, --ready          print the line \"ready\" first: what happens from then on is\n"
+    "                       told\n"
+    "  -j, --json           print each event as one line of JSON\n" COMMON_OPTIONS_TEXT;
+
+struct watch_options {
+    const char *name; /* "fdsetctl watch" */
+    const char *socket;
+    uint32_t kinds; /* 0: the usual */
+    uint32_t count; /* 0: for ever */
+    bool all, ready, json;
+};
+
+static void option_read(struct watch_options *options, int option, const char *argument) {
+    switch (option) {
+    case 'k':
+        if (!kinds_parse(argument, &options->kinds))
+            usage_error(options->name, "--kinds: '%s' is no list of kinds; there are %s", argument,
+                        kinds_text());
+        break;
+    case 'a':
+        options->all = true;
+        break;
+    case 'c':
+        if (!number_parse(argument, UINT32_MAX, &options->count) || !options->count)
+            usage_error(options->name, "--count: '%s' is no number from 1", argument);
+        break;
+    case 'r':
+        options->ready = true;
+        break;
+    case 'j':
+        options->json = true;
+        break;
+    default:
+        common_option(option, argument, &options->socket, help);
+    }
+}
+
+static void options_read(struct watch_options *options, int argc, char **argv) {
+    static const struct option table[] = {
+        {"kinds", required_argument, NULL, 'k'}, {"all", no_argument, NULL, 'a'},
+        {"count", required_argument, NULL, 'c'}, {"ready", no_argument, NULL, 'r'},
+        {"json", no_argument, NULL, 'j'},        COMMON_OPTIONS,
+    };
+    int option;
+
+    while ((option = getopt_long(argc, argv, "k:ac:rj" COMMON_SHORT_OPTIONS, table, NULL)) >= 0)
+        option_read(options, option, optarg);
+    if (optind < argc)
+        usage_error(argv[0], "too many arguments: '%s'", argv[optind]);
+    if (options->all && options->kinds)
+        usage_error(argv[0], "give either --all or --kinds, not both");
+    if (options->all)
+        options->kinds = kinds_all();
+}
+
+/* SIGINT and SIGTERM as something to poll, so that none comes unseen between a
+ * look and a wait. */
+static int signals_open(const char *name) {
+    sigset_t signals;
+
+    sigemptyset(&signals);
+    sigaddset(&signals, SIGINT);
+    sigaddset(&signals, SIGTERM);
+    sigprocmask(SIG_BLOCK, &signals, NULL);
+    int fd = signalfd(-1, &signals, SFD_CLOEXEC);
+    if (fd < 0)
+        refused(name, "cannot wait for signals: %s", strerror(errno));
+    return fd;
+}
+
+/* Returns false once it is time to end: a signal has come, or who reads the
+ * output has gone. */
+static bool event_wait(const struct watch_options *options, struct fdset_manager *manager,
+                       int signals) {
+    struct pollfd polled[] = {
+        {.fd = fdset_manager_socket(manager), .events = POLLIN},
+        {.fd = signals, .events = POLLIN},
+        {.fd = STDOUT_FILENO},
+    };
+
+    while (poll(polled, sizeof polled / sizeof *polled, -1) < 0)
+        if (errno != EINTR)
+            refused(options->name, "poll: %s", strerror(errno));
+    return !polled[1].revents && !polled[2].revents;
+}
+
+/* A reader must have each line at once. */
+static void line_flush(const struct watch_options *options) {
+    if (fflush(stdout))
+        refused(options->name, "cannot write to standard output");
+}
+
+static void event_tell(const struct watch_options *options, const struct fdset_event *event) {
+    if (options->json)
+        json_print_line(event_json(event));
+    else
+        event_print(event);
+    line_flush(options);
+}
+
+static void watch(const struct watch_options *options, struct fdset_manager *manager, int signals) {
+    struct fdset_event event;
+    uint32_t told = 0;
+
+    do {
+        int result;
+        while ((result = fdset_next_event(manager, &event, 0)) > 0) {
+            event_tell(options, &event);
+            if (++told == options->count)
+                return;
+        }
+        if (result == -ECONNRESET)
+            refused(options->name, "fdset-helper has ended: %s", fdset_error_text());
+        if (result < 0)
+            refused(options->name, "%s", fdset_error_text());
+    } while (event_wait(options, manager, signals));
+}
+
+int command_watch(int argc, char **argv, const char *socket) {
+    struct watch_options options = {.name = argv[0], .socket = socket};
+
+    options_read(&options, argc, argv);
+    int signals = signals_open(argv[0]);
+    struct fdset_manager *manager = manager_connect(argv[0], options.socket, NULL);
+    if (fdset_subscribe(manager, options.kinds) < 0)
+        refused(argv[0], "%s", fdset_error_text());
+    if (options.ready) {
+        puts("ready");
+        line_flush(&options);
+    }
+    watch(&options, manager, signals);
+    fdset_manager_free(manager);
+    close(signals);
+    return EXIT_DONE;
+}
