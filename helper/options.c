@@ -192,6 +192,17 @@ static void parse_sandbox(struct options *options, const char *text) {
     die_usage("--sandbox: enforce, best-effort or log, not '%s'", text);
 }
 
+/* The shipped unit sets it, and whoever replaces its command line keeps it:
+ * nothing that was meant for a test run weakens the sandbox of a service. */
+static void check_sandbox(const struct options *options) {
+    const char *least = getenv("FDSET_SANDBOX");
+
+    if (least && strcmp(least, "enforce") != 0)
+        die_usage("FDSET_SANDBOX: enforce or not set, not '%s'", least);
+    if (least && options->confine != CONFINE_ENFORCE)
+        die_usage("--sandbox: FDSET_SANDBOX=enforce allows nothing less");
+}
+
 enum choice {
     MANAGE = 256,
     VMM,
@@ -309,6 +320,7 @@ void options_parse(struct options *options, int argc, char **argv) {
         apply(options, choice, optarg);
     if (optind < argc)
         die_usage("unexpected argument '%s'", argv[optind]);
+    check_sandbox(options);
     /* In a user namespace of its own the helper could not tell one stranger
      * from another; only root can do without. */
     if (geteuid() != 0 && options->managers.count > 2)
