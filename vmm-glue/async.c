@@ -2,9 +2,6 @@
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/epoll.h>
-#include <sys/eventfd.h>
-#include <unistd.h>
 
 #include "failure.h"
 #include "vmm.h"
@@ -12,7 +9,7 @@
 /* An open between fdset_open_submit() and its outcome. */
 struct submitted {
     struct waiter waiter;
-    struct submitted *next; /* in vmm->under_way or vmm->done */
+    struct submitted *next; /* in vmm->done */
     struct fdset_vmm *vmm;
     fdset_opened_function opened;
     void *context;
@@ -20,33 +17,11 @@ struct submitted {
 
     /* The outcome, as it came: the lease is entered by who dispatches. */
     Fdset__V1__Opened lease;
+    uint32_t generation;
     int fd;
     int error; /* -errno, 0 where there is a descriptor */
     char text[256];
 };
-
-static void list_append(struct submitted **list, struct submitted *submitted) {
-    while (*list)
-        list = &(*list)->next;
-    submitted->next = NULL;
-    *list = submitted;
-}
-
-static void list_remove(struct submitted **list, struct submitted *submitted) {
-    while (*list != submitted)
-        list = &(*list)->next;
-    *list = submitted->next;
-}
-
-/* Called with the lock held. */
-static void finish(struct submitted *submitted) {
-    struct fdset_vmm *vmm = submitted->vmm;
-    uint64_t one = 1;
-    list_remove(&vmm->under_way, submitted);
-    list_append(&vmm->done, submitted);
-    if (vmm->wake_fd >= 0 && write(vmm->wake_fd, &one, sizeof(one)) < 0)
-        return; /* it is full: readable enough */
-}
 
 static void fail_submitted(struct submitted *submitted, int error, const char *text) {
     submitted->fd = -1;
@@ -54,11 +29,16 @@ static void fail_submitted(struct submitted *submitted, int error, const char *t
     snprintf(submitted->text, sizeof(submitted->text), "%s", text);
 }
 
-/* Called with the lock held by whoever read the reply. */
+/* Called with the lock held by whoever read the reply, or found that none will come. */
 static void arrived(struct waiter *waiter, struct connection *connection) {
     struct submitted *submitted = (struct submitted *)waiter;
+    struct fdset_vmm *vmm = submitted->vmm;
     const Fdset__V1__Reply *reply = connection->reply;
-    if (reply->body_case == FDSET__V1__REPLY__BODY_OPENED) {
+    submitted->generation = connection->generation;
+    if (waiter->failed) {
+        int error = connection_say_broken(connection, waiter->failed);
+        fail_submitted(submitted, error, fdset_error_text());
+    } else if (reply->body_case == FDSET__V1__REPLY__BODY_OPENED) {
         submitted->lease = *reply->opened;
         submitted->error = connection_check_descriptors(connection, 1);
         if (submitted->error)
@@ -70,14 +50,15 @@ static void arrived(struct waiter *waiter, struct connection *connection) {
     } else {
         fail_submitted(submitted, -EPROTO, "fdset-helper answered something else than was asked");
     }
-    finish(submitted);
+    *vmm->done_end = submitted;
+    vmm->done_end = &submitted->next;
+    connection_news(connection, true);
 }
 
 int fdset_open_submit(struct fdset_vmm *vmm, const char *path, int flags, unsigned wait_ms,
                       fdset_opened_function opened, void *context) {
     Fdset__V1__Open open = FDSET__V1__OPEN__INIT;
     Fdset__V1__Request request = REQUEST(open = &open, OPEN);
-    struct connection *connection = &vmm->connection;
     int error = path_check(path);
     if (error)
         return error;
@@ -93,38 +74,20 @@ int fdset_open_submit(struct fdset_vmm *vmm, const char *path, int flags, unsign
     open.path = (char *)path;
     open.flags = (uint32_t)flags;
     open.wait_ms = wait_ms;
-    pthread_mutex_lock(&connection->lock);
-    list_append(&vmm->under_way, submitted);
-    pthread_mutex_unlock(&connection->lock);
-    error = connection_submit(connection, &request, &submitted->waiter);
-    if (!error)
-        return 0;
-    pthread_mutex_lock(&connection->lock);
-    list_remove(&vmm->under_way, submitted);
-    pthread_mutex_unlock(&connection->lock);
-    free(submitted);
+    error = connection_submit(&vmm->connection, &request, &submitted->waiter);
+    if (error)
+        free(submitted);
     return error;
 }
 
 /* ------------------------------------------------------------------ outcomes */
 
-/* Called with the lock held: the connection is over, so none will come. */
-static void fail_all(struct fdset_vmm *vmm, int error, const char *text) {
-    while (vmm->under_way) {
-        struct submitted *submitted = vmm->under_way;
-        connection_forget(&vmm->connection, &submitted->waiter);
-        fail_submitted(submitted, error, text);
-        finish(submitted);
-    }
-}
-
 /* Called with the lock held: takes all outcomes that are there. */
 static struct submitted *take_done(struct fdset_vmm *vmm) {
     struct submitted *done = vmm->done;
-    uint64_t count;
     vmm->done = NULL;
-    if (vmm->wake_fd >= 0 && read(vmm->wake_fd, &count, sizeof(count)) < 0)
-        return done; /* nobody was waiting for it */
+    vmm->done_end = &vmm->done;
+    connection_news(&vmm->connection, false);
     return done;
 }
 
@@ -132,11 +95,13 @@ static void deliver(struct submitted *submitted) {
     struct fdset_vmm *vmm = submitted->vmm;
     int result;
     if (submitted->error) {
-        result = fail(-submitted->error, "%s", submitted->text);
         if (submitted->lease.lease)
-            connection_tell_closed(&vmm->connection, &submitted->lease.lease, 1);
+            connection_tell_closed(&vmm->connection, submitted->generation, &submitted->lease.lease,
+                                   1);
+        result = fail(-submitted->error, "%s", submitted->text);
     } else {
-        result = lease_accept(vmm, &submitted->lease, submitted->fd, submitted->flags);
+        result = lease_accept(vmm, &submitted->lease, submitted->generation, submitted->fd,
+                              submitted->flags);
     }
     submitted->opened(vmm, result, submitted->context);
     free(submitted);
@@ -154,63 +119,37 @@ static int deliver_all(struct submitted *done) {
 }
 
 int fdset_vmm_dispatch(struct fdset_vmm *vmm, int timeout_ms) {
+    /* Also while outcomes are given out: those not yet given would be lost. */
+    NO_CANCELLATION;
     struct connection *connection = &vmm->connection;
     struct timespec point;
     const struct timespec *until = connection_until(&point, timeout_ms);
-    struct submitted *done;
     int result = 1;
     if (connection_foreign(connection))
         return fail(ESTALE, "the connection to fdset-helper belongs to the process that made it");
-    int before = cancellation_off();
     pthread_mutex_lock(&connection->lock);
     while (!vmm->done && result > 0)
         result = connection_pump(connection, until);
-    if (result < 0)
-        fail_all(vmm, result, fdset_error_text());
-    done = take_done(vmm);
+    struct submitted *done = take_done(vmm);
+    connection_pass_on(connection);
     pthread_mutex_unlock(&connection->lock);
-    cancellation_restore(&before);
-    if (!done)
-        return result < 0 ? result : 0;
-    return deliver_all(done);
+    return done ? deliver_all(done) : result;
 }
 
 int fdset_vmm_poll_fd(struct fdset_vmm *vmm) {
-    struct epoll_event event = {.events = EPOLLIN};
-    int error = 0;
-    pthread_mutex_lock(&vmm->connection.lock);
-    if (vmm->poll_fd < 0) {
-        vmm->wake_fd = eventfd(vmm->done != NULL, EFD_CLOEXEC | EFD_NONBLOCK);
-        vmm->poll_fd = epoll_create1(EPOLL_CLOEXEC);
-        if (vmm->wake_fd < 0 || vmm->poll_fd < 0 ||
-            epoll_ctl(vmm->poll_fd, EPOLL_CTL_ADD, vmm->wake_fd, &event) < 0 ||
-            epoll_ctl(vmm->poll_fd, EPOLL_CTL_ADD, vmm->connection.socket, &event) < 0)
-            error = fail(errno, "cannot make a descriptor to poll: %m");
-    }
-    pthread_mutex_unlock(&vmm->connection.lock);
-    if (!error)
-        return vmm->poll_fd;
-    submitted_close(vmm);
-    return error;
-}
-
-void submitted_close(struct fdset_vmm *vmm) {
-    if (vmm->poll_fd >= 0)
-        close(vmm->poll_fd);
-    if (vmm->wake_fd >= 0)
-        close(vmm->wake_fd);
-    vmm->poll_fd = vmm->wake_fd = -1;
+    return connection_poll_fd(&vmm->connection);
 }
 
 /* In a child the callbacks' world is the parent's, and so may be the lock: there
  * nothing is given out. */
 void submitted_cancel(struct fdset_vmm *vmm) {
-    if (!connection_foreign(&vmm->connection)) {
-        pthread_mutex_lock(&vmm->connection.lock);
-        fail_all(vmm, -ECANCELED, "the connection was given up");
-        struct submitted *done = take_done(vmm);
-        pthread_mutex_unlock(&vmm->connection.lock);
-        deliver_all(done);
-    }
-    submitted_close(vmm);
+    NO_CANCELLATION;
+    struct connection *connection = &vmm->connection;
+    if (connection_foreign(connection))
+        return;
+    connection_cancel(connection);
+    pthread_mutex_lock(&connection->lock);
+    struct submitted *done = take_done(vmm);
+    pthread_mutex_unlock(&connection->lock);
+    deliver_all(done);
 }

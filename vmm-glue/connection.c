@@ -28,36 +28,6 @@ bool connection_foreign(const struct connection *connection) {
     return connection->owner != getpid();
 }
 
-/* ------------------------------------------------------------------ sending */
-
-static int request_send(struct connection *connection, const Fdset__V1__Request *request,
-                        const int *descriptors, size_t count, int flags) {
-    uint8_t small[SMALL_PACKET_BYTES];
-    uint8_t *bytes = small;
-    size_t length = fdset__v1__request__get_packed_size(request);
-    if (length > PACKET_MAX_BYTES)
-        return -E2BIG;
-    if (length > sizeof(small))
-        bytes = malloc(length);
-    if (!bytes)
-        return -ENOMEM;
-
-    fdset__v1__request__pack(request, bytes);
-    int error = packet_send(connection->socket, bytes, length, descriptors, count, flags);
-    if (bytes != small)
-        free(bytes);
-    return error;
-}
-
-void connection_tell_closed(struct connection *connection, uint32_t *leases, size_t count) {
-    NO_CANCELLATION;
-    Fdset__V1__Close closed = FDSET__V1__CLOSE__INIT;
-    Fdset__V1__Request request = REQUEST(close = &closed, CLOSE);
-    closed.leases = leases;
-    closed.n_leases = count;
-    request_send(connection, &request, NULL, 0, 0);
-}
-
 /* ---------------------------------------------------------------- receiving */
 
 /* Reads one packet into the buffers. Returns 0 or -errno; nothing said. */
@@ -111,14 +81,41 @@ static struct waiter *waiter_remove(struct connection *connection, uint32_t seri
     return NULL;
 }
 
+/* With the lock held: wakes all that wait for whatever comes, to look whether it
+ * was for them. */
+void connection_wake(struct connection *connection) {
+    for (struct waiter *waiter = connection->waiters; waiter; waiter = waiter->next)
+        if (waiter->serial == 0)
+            pthread_cond_signal(&waiter->wake);
+}
+
+/* Called with the lock held. No reply of this connection's will come any more, and
+ * those who waited must not wait for one of the next. */
 static void break_off(struct connection *connection, int error) {
-    /* Nobody reads from now on, so the helper must not wait for that, nor a
-     * sender for the helper. */
+    /* Nobody reads from now on, so the helper must not wait for that. */
     shutdown(connection->socket, SHUT_RDWR);
     connection->broken = error;
+    connection->reply = NULL;
     connection->buffers_taken = false;
-    for (struct waiter *waiter = connection->waiters; waiter; waiter = waiter->next)
-        pthread_cond_signal(&waiter->wake);
+    for (struct waiter *waiter = connection->waiters, *next; waiter; waiter = next) {
+        next = waiter->next;
+        if (waiter->serial == 0)
+            continue;
+        waiter_unlink(connection, waiter);
+        waiter->failed = error;
+        if (waiter->arrived)
+            waiter->arrived(waiter, connection);
+        else
+            pthread_cond_signal(&waiter->wake);
+    }
+    connection_schedule(connection);
+    connection_wake(connection);
+}
+
+void connection_cancel(struct connection *connection) {
+    pthread_mutex_lock(&connection->lock);
+    break_off(connection, ECANCELED);
+    pthread_mutex_unlock(&connection->lock);
 }
 
 /* A reply to nobody. With serial 0 it says why the helper is about to hang up. */
@@ -132,18 +129,11 @@ static void drop_reply(struct connection *connection) {
     connection->buffers_taken = false;
 }
 
-/* Those who wait for whatever comes look whether it was for them. */
-static void wake_pumps(struct connection *connection) {
-    for (struct waiter *waiter = connection->waiters; waiter; waiter = waiter->next)
-        if (waiter->serial == 0)
-            pthread_cond_signal(&waiter->wake);
-}
-
 /* What came is for no thread that waits: it has been dealt with. */
 static void packet_done(struct connection *connection) {
     packet_descriptors_close(&connection->descriptors);
     connection->buffers_taken = false;
-    wake_pumps(connection);
+    connection_wake(connection);
 }
 
 /* Called with the lock held and the buffers free: reads one packet, without the
@@ -177,42 +167,24 @@ static void read_for_all(struct connection *connection) {
     pthread_cond_signal(&addressee->wake);
 }
 
-/* Called with the lock held. Says nothing where it works. */
-static int broken_error(const struct connection *connection) {
-    switch (connection->broken) {
-    case 0:
-        return 0;
+int connection_say_broken(const struct connection *connection, int error) {
+    switch (error) {
     case ECONNRESET:
         return fail(ECONNRESET, "fdset-helper has hung up or died%s%s",
                     connection->farewell_error ? ": " : "", connection->farewell);
+    case ECANCELED:
+        return fail(ECANCELED, "the connection to fdset-helper was given up");
     case EPROTO:
         return fail(EPROTO, "what fdset-helper sent is no reply");
     default:
-        return fail(connection->broken, "receiving from fdset-helper failed: %m");
+        return fail(error, "receiving from fdset-helper failed: %m");
     }
 }
 
-static int waiter_enter(struct connection *connection, struct waiter *waiter) {
-    pthread_mutex_lock(&connection->lock);
-    int error = broken_error(connection);
-    if (!error) {
-        if (++connection->last_serial == 0) /* 0 means no serial */
-            connection->last_serial = 1;
-        waiter->serial = connection->last_serial;
-        waiter->answered = waiter->asleep = false;
-        waiter->next = NULL;
-        waiter->wake = (pthread_cond_t)PTHREAD_COND_INITIALIZER;
-        waiter_add(connection, waiter);
-    }
-    pthread_mutex_unlock(&connection->lock);
-    return error;
-}
-
-/* Where it returns 0, the reply is in the buffers and they are the caller's. */
+/* Called with the lock held. Where it returns 0, the reply is in the buffers and
+ * they are the caller's. */
 static int waiter_wait(struct connection *connection, struct waiter *waiter) {
-    int error = 0;
-    pthread_mutex_lock(&connection->lock);
-    while (!waiter->answered && !connection->broken) {
+    while (!waiter->answered && !waiter->failed) {
         if (!connection->buffers_taken) {
             read_for_all(connection);
             continue;
@@ -221,18 +193,13 @@ static int waiter_wait(struct connection *connection, struct waiter *waiter) {
         pthread_cond_wait(&waiter->wake, &connection->lock);
         waiter->asleep = false;
     }
-    if (!waiter->answered) {
-        waiter_remove(connection, waiter->serial);
-        error = broken_error(connection);
-    }
-    pthread_mutex_unlock(&connection->lock);
-    return error;
+    return waiter->answered ? 0 : connection_say_broken(connection, waiter->failed);
 }
 
-/* Called with the lock held: the buffers are free, and who reads next is woken. */
-static void pass_on(struct connection *connection) {
-    connection->buffers_taken = false;
+void connection_pass_on(struct connection *connection) {
     struct waiter *next = connection->waiters;
+    if (connection->buffers_taken)
+        return;
     while (next && !next->asleep)
         next = next->next;
     if (next)
@@ -243,102 +210,9 @@ void connection_release(struct connection *connection) {
     NO_CANCELLATION;
     packet_descriptors_close(&connection->descriptors);
     pthread_mutex_lock(&connection->lock);
-    pass_on(connection);
+    connection->buffers_taken = false;
+    connection_pass_on(connection);
     pthread_mutex_unlock(&connection->lock);
-}
-
-/* Gives up a call that was not sent. A faulty helper may have answered it. */
-static void waiter_leave(struct connection *connection, struct waiter *waiter) {
-    pthread_mutex_lock(&connection->lock);
-    waiter_remove(connection, waiter->serial);
-    pthread_mutex_unlock(&connection->lock);
-    if (waiter->answered)
-        connection_release(connection);
-}
-
-/* -------------------------------------------------------------------- calls */
-
-static int send_error(int error) {
-    switch (error) {
-    case -E2BIG:
-        return fail(E2BIG, "the request is larger than the %d bytes that a packet has",
-                    PACKET_MAX_BYTES);
-    case -ETOOMANYREFS:
-        return fail(ETOOMANYREFS, "this user has too many descriptors on their way through "
-                                  "sockets (RLIMIT_NOFILE)");
-    default:
-        return fail(-error, "sending to fdset-helper failed: %m");
-    }
-}
-
-/* Where the helper hung up, reading tells what it said before that. */
-static bool send_failed(int error) {
-    return error && error != -EPIPE && error != -ECONNRESET;
-}
-
-static int reply_check(const Fdset__V1__Reply *reply, Fdset__V1__Reply__BodyCase expected) {
-    if (reply->body_case == expected)
-        return 0;
-    if (reply->body_case == FDSET__V1__REPLY__BODY_ERROR)
-        return fail(reply->error->error_number, "%s", reply->error->text);
-    return fail(EPROTO, "fdset-helper answered something else than was asked");
-}
-
-static int request_begin(struct connection *connection, Fdset__V1__Request *request,
-                         struct waiter *waiter) {
-    if (connection_foreign(connection))
-        return fail(ESTALE, "the connection to fdset-helper belongs to the process that made "
-                            "it, not to this child of it");
-    int error = waiter_enter(connection, waiter);
-    request->serial = waiter->serial;
-    return error;
-}
-
-int connection_submit(struct connection *connection, Fdset__V1__Request *request,
-                      struct waiter *waiter) {
-    NO_CANCELLATION;
-    int error = request_begin(connection, request, waiter);
-    if (error)
-        return error;
-    error = request_send(connection, request, NULL, 0, MSG_DONTWAIT);
-    if (!send_failed(error))
-        return 0;
-    connection_cancel(connection, waiter);
-    if (error == -EAGAIN)
-        return fail(EAGAIN, "too many opens are under way: dispatch their outcomes first");
-    return send_error(error);
-}
-
-void connection_forget(struct connection *connection, struct waiter *waiter) {
-    waiter_unlink(connection, waiter);
-}
-
-void connection_cancel(struct connection *connection, struct waiter *waiter) {
-    pthread_mutex_lock(&connection->lock);
-    connection_forget(connection, waiter);
-    pthread_mutex_unlock(&connection->lock);
-}
-
-int connection_call(struct connection *connection, Fdset__V1__Request *request,
-                    const int *descriptors, size_t count, Fdset__V1__Reply__BodyCase expected) {
-    NO_CANCELLATION;
-    struct waiter waiter = {0};
-    int error = request_begin(connection, request, &waiter);
-    if (error)
-        return error;
-    request->descriptors = (uint32_t)count;
-    error = request_send(connection, request, descriptors, count, 0);
-    if (send_failed(error)) {
-        waiter_leave(connection, &waiter);
-        return send_error(error);
-    }
-    error = waiter_wait(connection, &waiter);
-    if (error)
-        return error;
-    error = reply_check(connection->reply, expected);
-    if (error)
-        connection_release(connection);
-    return error;
 }
 
 /* ------------------------------------------------------------------ pumping */
@@ -374,18 +248,14 @@ static int pump_read(struct connection *connection, const struct timespec *until
     pthread_mutex_unlock(&connection->lock);
     int ready = poll(&pollfd, 1, remaining_ms(until));
     pthread_mutex_lock(&connection->lock);
-    if (connection->broken || ready > 0) {
-        connection->buffers_taken = false;
-        if (!connection->broken)
-            read_for_all(connection);
-        return 1;
-    }
-    pass_on(connection);
-    return ready < 0; /* a signal: its handler may have changed something */
+    connection->buffers_taken = false;
+    if (ready > 0)
+        read_for_all(connection);
+    return ready != 0; /* after a signal too: its handler may have changed something */
 }
 
-/* Somebody else reads: waits until that brings something. */
-static int pump_wait(struct connection *connection, const struct timespec *until) {
+/* Somebody else reads, or reconnects: waits until that brings something. */
+int connection_wait(struct connection *connection, const struct timespec *until) {
     struct waiter waiter = {.wake = PTHREAD_COND_INITIALIZER, .asleep = true};
     waiter_add(connection, &waiter);
     int error =
@@ -396,10 +266,188 @@ static int pump_wait(struct connection *connection, const struct timespec *until
 }
 
 int connection_pump(struct connection *connection, const struct timespec *until) {
-    int error = broken_error(connection);
+    int error = connection_check_entry(connection);
     if (error)
         return error;
-    return connection->buffers_taken ? pump_wait(connection, until) : pump_read(connection, until);
+    if (connection->broken)
+        return connection_reconnect(connection, until);
+    return connection->buffers_taken ? connection_wait(connection, until)
+                                     : pump_read(connection, until);
+}
+
+/* ------------------------------------------------------------------ sending */
+
+/* Nobody tells of room in the socket: look again after so long. */
+#define ROOM_MS 10
+
+/* Called with the lock held: the socket is full. It may stay so until what the
+ * helper has sent is read, of which there can be much where opens were submitted
+ * and nobody dispatches: so this reads, lest both wait for each other. */
+static void room_wait(struct connection *connection) {
+    struct pollfd pollfd = {connection->socket, POLLIN | POLLOUT, 0};
+    struct timespec soon;
+    pthread_mutex_unlock(&connection->lock);
+    poll(&pollfd, 1, -1);
+    pthread_mutex_lock(&connection->lock);
+    if (connection->broken || pollfd.revents & ~POLLIN)
+        return;
+    if (connection->buffers_taken)
+        connection_wait(connection, connection_until(&soon, ROOM_MS));
+    else
+        pump_read(connection, connection_until(&soon, 0));
+    connection_pass_on(connection);
+}
+
+/* Called with the lock held, which is what keeps a packet for one helper from
+ * going to the next. Returns 0 or -errno; nothing said. */
+static int packet_post(struct connection *connection, const uint8_t *bytes, size_t length,
+                       const int *descriptors, size_t count, bool patient) {
+    uint32_t generation = connection->generation;
+    for (;;) {
+        if (connection->broken || connection->generation != generation)
+            return -EPIPE;
+        int error =
+            packet_send(connection->socket, bytes, length, descriptors, count, MSG_DONTWAIT);
+        if (error != -EAGAIN || !patient)
+            return error;
+        room_wait(connection);
+    }
+}
+
+static int request_send(struct connection *connection, const Fdset__V1__Request *request,
+                        const int *descriptors, size_t count, bool patient) {
+    uint8_t small[SMALL_PACKET_BYTES];
+    uint8_t *bytes = small;
+    size_t length = fdset__v1__request__get_packed_size(request);
+    if (length > PACKET_MAX_BYTES)
+        return -E2BIG;
+    if (length > sizeof(small))
+        bytes = malloc(length);
+    if (!bytes)
+        return -ENOMEM;
+
+    fdset__v1__request__pack(request, bytes);
+    int error = packet_post(connection, bytes, length, descriptors, count, patient);
+    if (bytes != small)
+        free(bytes);
+    return error;
+}
+
+void connection_tell_closed(struct connection *connection, uint32_t generation, uint32_t *leases,
+                            size_t count) {
+    NO_CANCELLATION;
+    Fdset__V1__Close closed = FDSET__V1__CLOSE__INIT;
+    Fdset__V1__Request request = REQUEST(close = &closed, CLOSE);
+    closed.leases = leases;
+    closed.n_leases = count;
+    pthread_mutex_lock(&connection->lock);
+    if (connection->generation == generation)
+        request_send(connection, &request, NULL, 0, true);
+    pthread_mutex_unlock(&connection->lock);
+}
+
+/* -------------------------------------------------------------------- calls */
+
+static int send_error(int error) {
+    switch (error) {
+    case -E2BIG:
+        return fail(E2BIG, "the request is larger than the %d bytes that a packet has",
+                    PACKET_MAX_BYTES);
+    case -ETOOMANYREFS:
+        return fail(ETOOMANYREFS, "this user has too many descriptors on their way through "
+                                  "sockets (RLIMIT_NOFILE)");
+    default:
+        return fail(-error, "sending to fdset-helper failed: %m");
+    }
+}
+
+/* Where the helper hung up, reading tells what it said before that. */
+static bool send_failed(int error) {
+    return error && error != -EPIPE && error != -ECONNRESET;
+}
+
+static int reply_check(const Fdset__V1__Reply *reply, Fdset__V1__Reply__BodyCase expected) {
+    if (reply->body_case == expected)
+        return 0;
+    if (reply->body_case == FDSET__V1__REPLY__BODY_ERROR)
+        return fail(reply->error->error_number, "%s", reply->error->text);
+    return fail(EPROTO, "fdset-helper answered something else than was asked");
+}
+
+/* Called with the lock held. The reply will find the waiter: nobody can read it
+ * before the lock is given back. */
+static int request_post(struct connection *connection, Fdset__V1__Request *request,
+                        const int *descriptors, size_t count, struct waiter *waiter, bool patient) {
+    if (++connection->last_serial == 0) /* 0 means no serial */
+        connection->last_serial = 1;
+    waiter->serial = request->serial = connection->last_serial;
+    waiter->wake = (pthread_cond_t)PTHREAD_COND_INITIALIZER;
+    request->descriptors = (uint32_t)count;
+    uint32_t generation = connection->generation;
+    int error = request_send(connection, request, descriptors, count, patient);
+    if (error == -EAGAIN)
+        return fail(EAGAIN, "too many opens are under way: dispatch their outcomes first");
+    if (send_failed(error))
+        return send_error(error);
+    waiter->unsent = error;
+    if (connection->broken || connection->generation != generation)
+        waiter->failed = ECONNRESET; /* while there was no room */
+    else
+        waiter_add(connection, waiter);
+    return 0;
+}
+
+static int foreign_error(void) {
+    return fail(ESTALE, "the connection to fdset-helper belongs to the process that made "
+                        "it, not to this child of it");
+}
+
+int connection_submit(struct connection *connection, Fdset__V1__Request *request,
+                      struct waiter *waiter) {
+    NO_CANCELLATION;
+    if (connection_foreign(connection))
+        return foreign_error();
+    pthread_mutex_lock(&connection->lock);
+    int error = connection->broken ? connection_say_broken(connection, connection->broken)
+                                   : request_post(connection, request, NULL, 0, waiter, false);
+    pthread_mutex_unlock(&connection->lock);
+    return error;
+}
+
+/* Called with the lock held. `unsent` is set if the helper cannot have seen it. */
+static int call(struct connection *connection, Fdset__V1__Request *request, const int *descriptors,
+                size_t count, bool *unsent) {
+    struct waiter waiter = {0};
+    int error = connection_check_entry(connection);
+    *unsent = false;
+    while (error >= 0 && connection->broken)
+        error = connection_reconnect(connection, NULL);
+    if (error >= 0)
+        error = request_post(connection, request, descriptors, count, &waiter, true);
+    if (error)
+        return error;
+    *unsent = waiter.unsent;
+    return waiter_wait(connection, &waiter);
+}
+
+int connection_call(struct connection *connection, Fdset__V1__Request *request,
+                    const int *descriptors, size_t count, Fdset__V1__Reply__BodyCase expected) {
+    NO_CANCELLATION;
+    if (connection_foreign(connection))
+        return foreign_error();
+    pthread_mutex_lock(&connection->lock);
+    bool unsent;
+    int error = call(connection, request, descriptors, count, &unsent);
+    /* The first to find that the helper was restarted need not suffer for it. */
+    if (error && unsent && connection->link.kept)
+        error = call(connection, request, descriptors, count, &unsent);
+    pthread_mutex_unlock(&connection->lock);
+    if (error)
+        return error;
+    error = reply_check(connection->reply, expected);
+    if (error)
+        connection_release(connection);
+    return error;
 }
 
 int connection_check_descriptors(struct connection *connection, size_t expected) {

@@ -21,6 +21,8 @@
 #include <sys/types.h>
 #include <time.h>
 
+#include <fdset/reconnect.h>
+
 #include "fdset.pb-c.h"
 #include "packet.h"
 
@@ -32,19 +34,36 @@ struct connection;
 struct waiter {
     uint32_t serial;
     bool answered; /* the reply is in the buffers, and they are this thread's */
-    bool asleep;   /* can be woken to read; one that is still sending cannot */
+    bool asleep;   /* can be woken to read */
+    bool unsent;   /* the helper had gone before it was sent */
+    int failed;    /* the connection ended before the reply: a positive errno, or 0 */
     pthread_cond_t wake;
     struct waiter *next;
 
     /* Where no thread waits: takes what it needs out of the buffers. Called by
-     * whichever thread read the reply, with the lock held. */
+     * whichever thread read the reply, with the lock held; or, when the connection
+     * ends before, with `failed` set and no reply. */
     void (*arrived)(struct waiter *waiter, struct connection *connection);
 };
 
+/* What it takes to connect anew; guarded by the connection's lock. */
+struct link {
+    char *path, *name, *owner; /* path NULL: there is no way to */
+    bool kept;                 /* it is wanted, by this plan: */
+    struct fdset_reconnect plan;
+
+    bool trying; /* a thread is at it, and has the buffers: */
+    pthread_t who;
+    bool told_down, in_period, given_up;
+    unsigned pause_ms;
+    struct timespec next_attempt, period_end;
+};
+
 struct connection {
-    int socket;
-    pid_t owner;          /* the process that connected */
-    Fdset__V1__Role role; /* what the helper says this connection may do */
+    int socket;            /* the number stays, whatever it is connected to */
+    pid_t owner;           /* the process that connected */
+    Fdset__V1__Role role;  /* what the helper says this connection may do, */
+    Fdset__V1__Role asked; /* and what it was to be */
 
     pthread_mutex_t lock; /* guards the block below */
     uint32_t last_serial;
@@ -54,8 +73,23 @@ struct connection {
     int farewell_error; /* what the helper said before it hung up, 0 if nothing, */
     char farewell[256]; /* and in words */
 
+    /* Counts the helpers: what one has given means nothing to the next. Does not
+     * change while a thread has the buffers, other than by that thread. */
+    uint32_t generation;
+    struct link link;
+
+    bool news;    /* there is something for who polls */
+    int poll_fd;  /* epoll of the socket and `alarm_fd`, -1 before it is asked for */
+    int alarm_fd; /* timerfd: expired while there is news, or when to reconnect */
+
     /* Called as `arrived` is, with events; NULL where none are expected. */
     void (*events_arrived)(struct connection *connection, const Fdset__V1__Events *events);
+
+    /* Where a new connection needs more than a Hello: `renew` asks for it over the
+     * fresh one, without the lock; `renewed` is called with it once that has taken
+     * the place of the old one. May be NULL. */
+    int (*renew)(struct connection *connection, struct connection *fresh);
+    void (*renewed)(struct connection *connection);
 
     /* Belong to the thread that took the buffers. */
     const Fdset__V1__Reply *reply;
@@ -74,8 +108,9 @@ struct connection {
 
 /* All that can fail return 0 or -errno and have said why (failure.h). */
 
-/* Connects to a socket by path. Returns the socket, close-on-exec. */
-int connection_dial(const char *path);
+/* Connects to a socket by path, waiting up to `patience_ms` (0: for ever) for a place
+ * among those who connect. Returns the socket, close-on-exec. */
+int connection_dial(const char *path, int patience_ms);
 
 /* Shakes hands as `role` (a MANAGER may turn out to be an OBSERVER) and fills
  * in `connection`, zeroed before. Consumes `socket`, also on failure. NULL for
@@ -106,20 +141,23 @@ int connection_check_descriptors(struct connection *connection, size_t expected)
 void connection_release(struct connection *connection);
 
 /* The same without waiting: the reply goes to waiter->arrived(). The waiter is the
- * connection's until then, or until connection_cancel(). -EAGAIN where the socket
- * is full: then it is the caller's again, as after any failure. */
+ * connection's until then. -EAGAIN where the socket is full: then it is the
+ * caller's again, as after any failure. Never reconnects. */
 int connection_submit(struct connection *connection, Fdset__V1__Request *request,
                       struct waiter *waiter);
-void connection_cancel(struct connection *connection, struct waiter *waiter);
 
-/* The same with the lock held. */
-void connection_forget(struct connection *connection, struct waiter *waiter);
+/* Ends the connection for good: everything under way fails with -ECANCELED. */
+void connection_cancel(struct connection *connection);
 
 /* Waits for `until` (CLOCK_MONOTONIC; NULL: for ever) or until a packet has
- * come, whoever read it. Called with the lock held. Returns 1 if something may
- * have changed, 0 where the time is over, or -errno (said) where the connection
- * is. */
+ * come, whoever read it, or until something has changed by reconnecting. Called
+ * with the lock held. Returns 1 if something may have changed, 0 where the time is
+ * over, or -errno (said) where the connection is. */
 int connection_pump(struct connection *connection, const struct timespec *until);
+
+/* To be called, with the lock held, by who has pumped and does not go on: another
+ * thread may have been waiting for it to read. */
+void connection_pass_on(struct connection *connection);
 
 /* The point in time `timeout_ms` from now; NULL for -1, which is for ever. */
 const struct timespec *connection_until(struct timespec *until, int timeout_ms);
@@ -131,6 +169,46 @@ void cancellation_restore(const int *before);
 #define NO_CANCELLATION \
     __attribute__((cleanup(cancellation_restore), unused)) int cancellation = cancellation_off()
 
-/* Tells the helper that leases are closed. No reply; nothing to be done about
- * a failure, as without a connection there are no leases. */
-void connection_tell_closed(struct connection *connection, uint32_t *leases, size_t count);
+/* Tells the helper that gave them, and no other, that leases are closed. No reply;
+ * nothing to be done about a failure, as without a connection there are no leases. */
+void connection_tell_closed(struct connection *connection, uint32_t generation, uint32_t *leases,
+                            size_t count);
+
+/* ------------------------------------------------------------- for poll(2) */
+
+/* The descriptor to poll, made when it is first asked for, or -errno. */
+int connection_poll_fd(struct connection *connection);
+
+/* With the lock held: whether there is something for who polls. */
+void connection_news(struct connection *connection, bool news);
+
+/* With the lock held: sets the alarm by what is so now. */
+void connection_set_alarm(struct connection *connection);
+
+/* With the lock held: polls the socket, or not while it leads nowhere. */
+void connection_poll_socket(struct connection *connection, bool wanted);
+
+/* ------------------------------------------------------------ reconnecting */
+
+/* Keeps what it takes to connect anew. Returns 0 or -ENOMEM. */
+int connection_remember(struct connection *connection, const char *path, const char *name,
+                        const char *owner);
+
+/* Turns reconnecting on, or, with NULL, off. */
+int connection_set_reconnect(struct connection *connection, const struct fdset_reconnect *plan);
+
+/* With the lock held, for a connection that is broken: makes an attempt where one
+ * is due, waits where not. Returns as connection_pump(). */
+int connection_reconnect(struct connection *connection, const struct timespec *until);
+
+/* With the lock held: -EDEADLK where this thread is inside of plan.state(). */
+int connection_check_entry(const struct connection *connection);
+
+/* With the lock held, as the connection breaks: attempts may begin. */
+void connection_schedule(struct connection *connection);
+
+/* The parts of this that connection.c has, all with the lock held: says why the
+ * connection is over; waits for another thread; wakes all that wait so. */
+int connection_say_broken(const struct connection *connection, int error);
+int connection_wait(struct connection *connection, const struct timespec *until);
+void connection_wake(struct connection *connection);

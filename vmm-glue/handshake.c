@@ -1,8 +1,10 @@
 /* How a connection begins and ends. */
 #include <errno.h>
 #include <fcntl.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/time.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -11,7 +13,7 @@
 
 #define PROTOCOL_VERSION 1
 
-int connection_dial(const char *path) {
+int connection_dial(const char *path, int patience_ms) {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
     if (!path || !*path)
         return fail(EINVAL, "no path of a socket is given");
@@ -23,6 +25,9 @@ int connection_dial(const char *path) {
     int sock = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
     if (sock < 0)
         return fail(errno, "cannot make a socket: %m");
+    /* A full backlog would have it wait. 0 is for ever. */
+    struct timeval patience = {patience_ms / 1000, patience_ms % 1000 * 1000};
+    setsockopt(sock, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience));
     int result;
     do {
         result = connect(sock, (const struct sockaddr *)&address, sizeof(address));
@@ -96,6 +101,7 @@ int connection_open(struct connection *connection, int socket, Fdset__V1__Role r
                     const char *name, const char *owner) {
     connection->socket = socket;
     connection->owner = getpid();
+    connection->asked = role;
     pthread_mutex_init(&connection->lock, NULL);
     connection->last_serial = 0;
     connection->waiters = NULL;
@@ -104,6 +110,7 @@ int connection_open(struct connection *connection, int socket, Fdset__V1__Role r
     connection->farewell_error = 0;
     connection->farewell[0] = '\0';
     connection->descriptors.count = 0;
+    connection->poll_fd = connection->alarm_fd = -1;
     packet_arena_init(&connection->arena);
 
     int error = socket_adopt(socket);
@@ -118,4 +125,11 @@ void connection_close(struct connection *connection) {
     if (!connection_foreign(connection))
         shutdown(connection->socket, SHUT_RDWR);
     close(connection->socket);
+    if (connection->poll_fd >= 0)
+        close(connection->poll_fd);
+    if (connection->alarm_fd >= 0)
+        close(connection->alarm_fd);
+    free(connection->link.path);
+    free(connection->link.name);
+    free(connection->link.owner);
 }

@@ -8,6 +8,8 @@
 /* Most programs never get past this descriptor number. */
 #define FIRST_SIZE 64
 
+#define NO_LEASE ((struct lease_id){0, 0})
+
 void leases_init(struct leases *leases) {
     pthread_mutex_init(&leases->lock, NULL);
     leases->slots = NULL;
@@ -53,7 +55,7 @@ static struct lease *slot_clear(struct leases *leases, int fd) {
     return lease;
 }
 
-static struct lease *lease_new(struct leases *leases, uint32_t id) {
+static struct lease *lease_new(struct leases *leases, struct lease_id id) {
     struct lease *lease = leases->spare;
     if (lease)
         leases->spare = lease->next;
@@ -64,26 +66,26 @@ static struct lease *lease_new(struct leases *leases, uint32_t id) {
     return lease;
 }
 
-static uint32_t copy_end(struct leases *leases, struct lease *lease) {
+static struct lease_id copy_end(struct leases *leases, struct lease *lease) {
     assert(lease->copies > 0);
     if (--lease->copies > 0)
-        return 0;
+        return NO_LEASE;
     lease->next = leases->spare;
     leases->spare = lease;
     return lease->id;
 }
 
 /* The kernel has just given out `fd`, so whatever the slot says is over. */
-static void slot_set(struct leases *leases, int fd, struct lease *lease, uint32_t *stale) {
+static void slot_set(struct leases *leases, int fd, struct lease *lease, struct lease_id *stale) {
     struct lease *old = slot_clear(leases, fd);
     leases->slots[fd] = lease;
     lease->copies++;
-    *stale = old ? copy_end(leases, old) : 0;
+    *stale = old ? copy_end(leases, old) : NO_LEASE;
 }
 
-int leases_put(struct leases *leases, int fd, uint32_t id, uint32_t *stale) {
+int leases_put(struct leases *leases, int fd, struct lease_id id, struct lease_id *stale) {
     assert(fd >= 0);
-    *stale = 0;
+    *stale = NO_LEASE;
     pthread_mutex_lock(&leases->lock);
     int error = table_reach(leases, fd);
     struct lease *lease = error ? NULL : lease_new(leases, id);
@@ -93,9 +95,9 @@ int leases_put(struct leases *leases, int fd, uint32_t id, uint32_t *stale) {
     return lease ? 0 : -ENOMEM;
 }
 
-int leases_share(struct leases *leases, int fd, int copy, uint32_t *stale) {
+int leases_share(struct leases *leases, int fd, int copy, struct lease_id *stale) {
     int error = 0;
-    *stale = 0;
+    *stale = NO_LEASE;
     pthread_mutex_lock(&leases->lock);
     struct lease *lease = slot_get(leases, fd);
     if (lease && copy >= 0) {
@@ -104,7 +106,7 @@ int leases_share(struct leases *leases, int fd, int copy, uint32_t *stale) {
             slot_set(leases, copy, lease, stale);
     } else {
         struct lease *old = slot_clear(leases, copy);
-        *stale = old ? copy_end(leases, old) : 0;
+        *stale = old ? copy_end(leases, old) : NO_LEASE;
     }
     pthread_mutex_unlock(&leases->lock);
     return error;
@@ -117,17 +119,17 @@ struct lease *leases_take(struct leases *leases, int fd) {
     return lease;
 }
 
-uint32_t leases_end(struct leases *leases, struct lease *lease) {
+struct lease_id leases_end(struct leases *leases, struct lease *lease) {
     pthread_mutex_lock(&leases->lock);
-    uint32_t id = copy_end(leases, lease);
+    struct lease_id id = copy_end(leases, lease);
     pthread_mutex_unlock(&leases->lock);
     return id;
 }
 
-uint32_t leases_find(struct leases *leases, int fd) {
+struct lease_id leases_find(struct leases *leases, int fd) {
     pthread_mutex_lock(&leases->lock);
     struct lease *lease = slot_get(leases, fd);
-    uint32_t id = lease ? lease->id : 0;
+    struct lease_id id = lease ? lease->id : NO_LEASE;
     pthread_mutex_unlock(&leases->lock);
     return id;
 }

@@ -14,9 +14,15 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/* What to tell the helper of, and which: connection.h, `generation`. */
+struct lease_id {
+    uint32_t id; /* 0: none */
+    uint32_t generation;
+};
+
 /* One lease, counted. */
 struct lease {
-    uint32_t id;
+    struct lease_id id;
     uint32_t copies;
     struct lease *next; /* among the spare ones */
 };
@@ -34,20 +40,20 @@ void leases_init(struct leases *leases);
 void leases_destroy(struct leases *leases);
 
 /* Enters `fd` as the first copy of lease `id`. `stale` gets the lease that
- * ended by this, or 0. Returns 0 or -ENOMEM. */
-int leases_put(struct leases *leases, int fd, uint32_t id, uint32_t *stale);
+ * ended by this, or none. Returns 0 or -ENOMEM. */
+int leases_put(struct leases *leases, int fd, struct lease_id id, struct lease_id *stale);
 
 /* Enters `copy` as one more copy of what `fd` is: a lease or none. `stale` as
  * above. Returns 0 or -ENOMEM. */
-int leases_share(struct leases *leases, int fd, int copy, uint32_t *stale);
+int leases_share(struct leases *leases, int fd, int copy, struct lease_id *stale);
 
 /* Clears the slot of `fd`. Returns its copy, for leases_end(), or NULL where
  * `fd` is no lease. */
 struct lease *leases_take(struct leases *leases, int fd);
 
 /* A taken copy has been closed. Returns the lease's id if it was the last one
- * and the helper is to be told, else 0. */
-uint32_t leases_end(struct leases *leases, struct lease *lease);
+ * and the helper is to be told, else none. */
+struct lease_id leases_end(struct leases *leases, struct lease *lease);
 
-/* The lease that `fd` is, or 0. */
-uint32_t leases_find(struct leases *leases, int fd);
+/* The lease that `fd` is, or none. */
+struct lease_id leases_find(struct leases *leases, int fd);

@@ -42,8 +42,21 @@ int fdset_manager_attach_fd(struct fdset_manager **manager, int socket, const ch
 int fdset_manager_connect_as(struct fdset_manager **manager, const char *path,
                              const struct fdset_manager_options *options) {
     *manager = NULL;
-    int socket = connection_dial(path);
-    return socket < 0 ? socket : fdset_manager_attach_fd_as(manager, socket, options);
+    int socket = connection_dial(path, 0);
+    int error = socket < 0 ? socket : fdset_manager_attach_fd_as(manager, socket, options);
+    if (!error)
+        error = connection_remember(&(*manager)->connection, path, options ? options->name : NULL,
+                                    options ? options->owner : NULL);
+    if (error && *manager) {
+        fdset_manager_free(*manager);
+        *manager = NULL;
+    }
+    return error;
+}
+
+int fdset_manager_set_reconnect(struct fdset_manager *manager,
+                                const struct fdset_reconnect *reconnect) {
+    return connection_set_reconnect(&manager->connection, reconnect);
 }
 
 int fdset_manager_connect(struct fdset_manager **manager, const char *path, const char *name) {
@@ -52,6 +65,10 @@ int fdset_manager_connect(struct fdset_manager **manager, const char *path, cons
 
 int fdset_manager_socket(const struct fdset_manager *manager) {
     return manager->connection.socket;
+}
+
+int fdset_manager_poll_fd(struct fdset_manager *manager) {
+    return connection_poll_fd(&manager->connection);
 }
 
 void fdset_manager_free(struct fdset_manager *manager) {
@@ -228,7 +245,8 @@ static void cursor_copy(Fdset__V1__Cursor *place, const Fdset__V1__Cursor *next)
 /* Fetches the page after `place` and moves `place` on. Returns 1 if there is
  * more, 0 if that was all, or -errno. */
 static int page_fetch(struct connection *connection, Fdset__V1__Query *query,
-                      Fdset__V1__Cursor *place, struct fdset_listing *listing) {
+                      Fdset__V1__Cursor *place, uint32_t *generation,
+                      struct fdset_listing *listing) {
     Fdset__V1__Request request = REQUEST(query = query, QUERY);
     int error = connection_call(connection, &request, NULL, 0, FDSET__V1__REPLY__BODY_QUERY);
     if (error)
@@ -236,7 +254,11 @@ static int page_fetch(struct connection *connection, Fdset__V1__Query *query,
     const Fdset__V1__QueryReply *page = connection->reply->query;
     const Fdset__V1__Cursor *next = page->next;
     int result = next != NULL;
-    if (listing_append(listing, page) < 0)
+    if (!query->after)
+        *generation = connection->generation;
+    if (*generation != connection->generation)
+        result = fail(ECONNRESET, "fdset-helper was restarted while its sets were listed");
+    else if (listing_append(listing, page) < 0)
         result = fail(ENOMEM, "out of memory");
     else if (next && query->after && !cursor_advances(place, next))
         result = fail(EPROTO, "fdset-helper's listing runs in a circle");
@@ -278,9 +300,10 @@ int fdset_query_filtered(struct fdset_manager *manager, const struct fdset_filte
     struct fdset_listing *pages = listing_new();
     if (!pages)
         return fail(ENOMEM, "out of memory");
+    uint32_t generation = 0;
     int more;
     do {
-        more = page_fetch(&manager->connection, &query, &place, pages);
+        more = page_fetch(&manager->connection, &query, &place, &generation, pages);
     } while (more > 0);
     /* The set may go while its pages are read; then that was all of it. */
     if (more == -ENOENT && pages->count > 0)

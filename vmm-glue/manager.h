@@ -12,5 +12,9 @@ struct fdset_manager {
      * connection's lock. NULL before the first subscription. */
     struct fdset_event *events;
     size_t first_event, event_count;
-    uint64_t lost; /* before the first in the ring, or the next to come */
+    uint64_t lost; /* before the next to come */
+
+    /* What was subscribed to, for a new connection; changed by who has the buffers. */
+    bool subscribed;
+    uint32_t kinds;
 };

@@ -36,7 +36,7 @@ static int vmm_new(struct fdset_vmm **vmm, int socket, const char *name) {
         return error;
     }
     leases_init(&new->leases);
-    new->poll_fd = new->wake_fd = -1;
+    new->done_end = &new->done;
     new->helper = (struct helper){-1, -1, false};
     *vmm = new;
     return 0;
@@ -70,8 +70,19 @@ int fdset_vmm_attach_fd(struct fdset_vmm **vmm, int socket, const char *name) {
 
 int fdset_vmm_attach_path(struct fdset_vmm **vmm, const char *path, const char *name) {
     *vmm = NULL;
-    int socket = connection_dial(path);
-    return socket < 0 ? socket : vmm_new(vmm, socket, name);
+    int socket = connection_dial(path, 0);
+    int error = socket < 0 ? socket : vmm_new(vmm, socket, name);
+    if (!error)
+        error = connection_remember(&(*vmm)->connection, path, name, NULL);
+    if (error && *vmm) {
+        fdset_vmm_free(*vmm);
+        *vmm = NULL;
+    }
+    return error;
+}
+
+int fdset_vmm_set_reconnect(struct fdset_vmm *vmm, const struct fdset_reconnect *reconnect) {
+    return connection_set_reconnect(&vmm->connection, reconnect);
 }
 
 void fdset_vmm_free(struct fdset_vmm *vmm) {
@@ -97,9 +108,9 @@ int fdset_vmm_socket(const struct fdset_vmm *vmm) {
 
 /* ------------------------------------------------------------------ leases */
 
-static void tell_closed(struct fdset_vmm *vmm, uint32_t lease) {
-    if (lease)
-        connection_tell_closed(&vmm->connection, &lease, 1);
+static void tell_closed(struct fdset_vmm *vmm, struct lease_id lease) {
+    if (lease.id)
+        connection_tell_closed(&vmm->connection, lease.generation, &lease.id, 1);
 }
 
 /* What open(2) does by O_TRUNC: nothing where it is not a regular file. */
@@ -118,9 +129,9 @@ static int truncate_regular(int fd) {
 }
 
 /* Makes a received descriptor what the caller asked for. */
-static int lease_prepare(struct fdset_vmm *vmm, const Fdset__V1__Opened *opened, int fd,
+static int lease_prepare(struct fdset_vmm *vmm, struct lease_id lease, bool truncate, int fd,
                          int flags) {
-    if (opened->truncate) {
+    if (truncate) {
         int error = truncate_regular(fd);
         if (error)
             return error;
@@ -128,20 +139,21 @@ static int lease_prepare(struct fdset_vmm *vmm, const Fdset__V1__Opened *opened,
     /* It arrived with FD_CLOEXEC. */
     if (!(flags & O_CLOEXEC) && fcntl(fd, F_SETFD, 0) < 0)
         return fail(errno, "cannot clear FD_CLOEXEC: %m");
-    uint32_t stale;
-    if (leases_put(&vmm->leases, fd, opened->lease, &stale) < 0)
+    struct lease_id stale;
+    if (leases_put(&vmm->leases, fd, lease, &stale) < 0)
         return fail(ENOMEM, "out of memory");
     tell_closed(vmm, stale);
     return 0;
 }
 
-/* Consumes `fd`. Returns it, as the caller's lease, or -errno. */
-int lease_accept(struct fdset_vmm *vmm, const Fdset__V1__Opened *opened, int fd, int flags) {
-    int error = lease_prepare(vmm, opened, fd, flags);
+int lease_accept(struct fdset_vmm *vmm, const Fdset__V1__Opened *opened, uint32_t generation,
+                 int fd, int flags) {
+    struct lease_id lease = {opened->lease, generation};
+    int error = lease_prepare(vmm, lease, opened->truncate, fd, flags);
     if (!error)
         return fd;
     close(fd);
-    tell_closed(vmm, opened->lease);
+    tell_closed(vmm, lease);
     return error;
 }
 
@@ -174,14 +186,15 @@ int fdset_open_wait(struct fdset_vmm *vmm, const char *path, int flags, unsigned
         return error;
 
     Fdset__V1__Opened opened = *connection->reply->opened;
+    uint32_t generation = connection->generation;
     int fd = -1;
     error = connection_check_descriptors(connection, 1);
     if (!error)
         fd = packet_descriptors_take(&connection->descriptors, 0);
     connection_release(connection);
     if (!error)
-        return lease_accept(vmm, &opened, fd, flags);
-    tell_closed(vmm, opened.lease);
+        return lease_accept(vmm, &opened, generation, fd, flags);
+    tell_closed(vmm, (struct lease_id){opened.lease, generation});
     return error;
 }
 
@@ -215,6 +228,7 @@ int fdset_unhold(struct fdset_vmm *vmm, const char *path) {
 /* One packet's worth of opens, and what became of them. */
 struct batch {
     size_t count;
+    uint32_t generation; /* of the connection that brought the results */
     Fdset__V1__Open opens[OPENS_PER_PACKET];
     Fdset__V1__Open *pointers[OPENS_PER_PACKET];
     Fdset__V1__Opened opened[OPENS_PER_PACKET]; /* lease 0: refused */
@@ -280,6 +294,7 @@ static int batch_exchange(struct fdset_vmm *vmm, struct batch *batch,
         return error;
 
     size_t next = 0;
+    batch->generation = connection->generation;
     int succeeded = batch_read(batch, connection->reply->opened_many, requests);
     error = succeeded < 0 ? succeeded : connection_check_descriptors(connection, (size_t)succeeded);
     for (size_t i = 0; !error && i < batch->count; i++)
@@ -287,7 +302,7 @@ static int batch_exchange(struct fdset_vmm *vmm, struct batch *batch,
             requests[i].fd = packet_descriptors_take(&connection->descriptors, next++);
     connection_release(connection);
     if (error && succeeded > 0)
-        connection_tell_closed(connection, batch->leases, (size_t)succeeded);
+        connection_tell_closed(connection, batch->generation, batch->leases, (size_t)succeeded);
     return error;
 }
 
@@ -306,7 +321,8 @@ static int open_some(struct fdset_vmm *vmm, struct batch *batch,
     for (size_t i = 0; i < batch->count; i++) {
         struct fdset_open_request *request = &requests[i];
         if (batch->opened[i].lease)
-            request->fd = lease_accept(vmm, &batch->opened[i], request->fd, request->flags);
+            request->fd = lease_accept(vmm, &batch->opened[i], batch->generation, request->fd,
+                                       request->flags);
         else if (request->fd == -EAGAIN)
             /* The member is being settled, and only a single open waits for that. */
             request->fd = fdset_open(vmm, request->path, request->flags);
@@ -363,11 +379,17 @@ int fdset_close(struct fdset_vmm *vmm, int fd) {
 }
 
 uint32_t fdset_lease(struct fdset_vmm *vmm, int fd) {
-    return connection_foreign(&vmm->connection) ? 0 : leases_find(&vmm->leases, fd);
+    if (connection_foreign(&vmm->connection))
+        return 0;
+    struct lease_id lease = leases_find(&vmm->leases, fd);
+    pthread_mutex_lock(&vmm->connection.lock);
+    bool current = lease.generation == vmm->connection.generation;
+    pthread_mutex_unlock(&vmm->connection.lock);
+    return current ? lease.id : 0;
 }
 
 int fdset_duplicated(struct fdset_vmm *vmm, int fd, int copy) {
-    uint32_t stale;
+    struct lease_id stale;
     if (connection_foreign(&vmm->connection))
         return 0;
     int error = leases_share(&vmm->leases, fd, copy, &stale);

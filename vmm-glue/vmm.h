@@ -12,22 +12,20 @@ struct fdset_vmm {
     struct leases leases;
     struct helper helper;
 
-    /* Opens that were submitted: under way, and with an outcome, oldest first.
-     * Guarded by the connection's lock. */
-    struct submitted *under_way, *done;
-    int poll_fd; /* epoll of the socket and `wake_fd`, -1 before it is asked for */
-    int wake_fd; /* eventfd: readable while there is an outcome */
+    /* Opens that were submitted and have an outcome, oldest first. Guarded by the
+     * connection's lock. */
+    struct submitted *done, **done_end;
 };
 
 /* 0, or -errno for a path that cannot be sent. */
 int path_check(const char *path);
 
 /* Makes a received descriptor, which it consumes, the caller's lease, as open(2)
- * with `flags` would. Returns it, or -errno. */
-int lease_accept(struct fdset_vmm *vmm, const Fdset__V1__Opened *opened, int fd, int flags);
+ * with `flags` would. Returns it, or -errno. `generation` is the connection's as it
+ * was when the descriptor came. */
+int lease_accept(struct fdset_vmm *vmm, const Fdset__V1__Opened *opened, uint32_t generation,
+                 int fd, int flags);
 
-/* Gives out all outcomes, those still to come as -ECANCELED. */
+/* Gives out all outcomes, those still to come as -ECANCELED. Nothing can be opened
+ * after that. */
 void submitted_cancel(struct fdset_vmm *vmm);
-
-/* Closes what fdset_vmm_poll_fd() made. */
-void submitted_close(struct fdset_vmm *vmm);

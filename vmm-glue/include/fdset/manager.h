@@ -20,6 +20,8 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include <fdset/reconnect.h>
+
 #ifdef __cplusplus
 extern "C" {
 #endif
@@ -52,6 +54,14 @@ int fdset_manager_connect_as(struct fdset_manager **manager, const char *path,
                              const struct fdset_manager_options *options);
 int fdset_manager_attach_fd_as(struct fdset_manager **manager, int socket,
                                const struct fdset_manager_options *options);
+
+/* From now on, if the helper goes, connect to the one that takes its place at the
+ * path, under the same owner and with the same subscription: see
+ * <fdset/reconnect.h>. NULL: no longer. -EOPNOTSUPP for an object that did not connect
+ * by a path. What was under way fails with -ECONNRESET (and may have been done). The
+ * new helper has no sets; a subscriber is told so (FDSET_EVENT_RECONNECTED). */
+int fdset_manager_set_reconnect(struct fdset_manager *manager,
+                                const struct fdset_reconnect *reconnect);
 
 /* Hangs up and frees. Sets of lifetime FDSET_CONNECTION and FDSET_ONCE that this
  * connection made lose their unused members, when their grace is over. NULL is
@@ -236,6 +246,10 @@ enum fdset_event_kind {
     FDSET_EVENT_VMM_CONNECTED,
     FDSET_EVENT_VMM_GONE,
     FDSET_EVENT_SETTLE_STUCK,
+
+    /* From the library: it has reconnected, to a helper in which all begins anew,
+     * sets and sequence too. What happened in between is not known. */
+    FDSET_EVENT_RECONNECTED = 31,
 };
 
 struct fdset_event {
@@ -265,9 +279,13 @@ int fdset_subscribe(struct fdset_manager *manager, uint32_t kinds);
  * where the helper has gone. Other threads may use the connection meanwhile. */
 int fdset_next_event(struct fdset_manager *manager, struct fdset_event *event, int timeout_ms);
 
-/* To poll for POLLIN: fdset_next_event() may then have one. Another call on the
- * connection may have taken events in already, so ask with timeout 0 until
- * there is none before polling. Borrowed. */
+/* A descriptor that is readable (POLLIN) as long as fdset_next_event() has something
+ * to do, also where another thread's call has taken the events in. It then may have
+ * an event, or reconnect, or say that the connection is over. The same one for the
+ * object's life; borrowed; -errno where it cannot be made. */
+int fdset_manager_poll_fd(struct fdset_manager *manager);
+
+/* The socket itself. The number stays the same when it reconnects. Borrowed. */
 int fdset_manager_socket(const struct fdset_manager *manager);
 
 /* As in <fdset/vmm.h>. */

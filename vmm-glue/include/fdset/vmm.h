@@ -27,12 +27,14 @@
  * the helper cannot tell that the parent was killed.
  *
  * If the helper dies, descriptors already given stay good, and every later
- * open fails at once with -ECONNRESET. */
+ * open fails at once with -ECONNRESET; unless fdset_vmm_set_reconnect(). */
 #pragma once
 
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
+
+#include <fdset/reconnect.h>
 
 #ifdef __cplusplus
 extern "C" {
@@ -100,6 +102,17 @@ int fdset_vmm_attach_fd(struct fdset_vmm **vmm, int socket, const char *name);
 /* Attaches to a helper's VMM socket by path. */
 int fdset_vmm_attach_path(struct fdset_vmm **vmm, const char *path, const char *name);
 
+/* From now on, if the helper goes, attach to the one that takes its place at the
+ * path: see <fdset/reconnect.h>. NULL: no longer. -EOPNOTSUPP for an object that did
+ * not attach by a path.
+ *
+ * What was under way when the connection ended fails with -ECONNRESET, and what was
+ * open stays open, but is no lease any more: fdset_close() just closes it. The new
+ * helper knows no set but what a manager gives it, and no hold: who held a set
+ * holds it again. An open that is submitted while the helper is away fails with
+ * -ECONNRESET; to dispatch is what brings it back. */
+int fdset_vmm_set_reconnect(struct fdset_vmm *vmm, const struct fdset_reconnect *reconnect);
+
 /* Hangs up, which ends all leases that this object has, and frees it. The
  * descriptors that were opened stay open; they are the caller's to close, by
  * close(2). A spawned helper ends and is waited for, for ten seconds at most,
@@ -150,8 +163,8 @@ int fdset_open_many(struct fdset_vmm *vmm, struct fdset_open_request *requests, 
  * fdset_vmm_dispatch(), in the thread that calls that: the descriptor, which is a
  * lease as if from fdset_open(), or -errno, with fdset_error_text(). Every open
  * that was submitted gets an outcome, at the latest -ECONNRESET by dispatching
- * after the helper's end, or -ECANCELED in fdset_vmm_free(). `opened` may submit,
- * open and close, but not dispatch or free. */
+ * after the helper's end, or -ECANCELED in fdset_vmm_free(), after which nothing more
+ * can be submitted. `opened` may submit, open and close, but not dispatch or free. */
 typedef void (*fdset_opened_function)(struct fdset_vmm *vmm, int fd, void *context);
 int fdset_open_submit(struct fdset_vmm *vmm, const char *path, int flags, unsigned wait_ms,
                       fdset_opened_function opened, void *context);
@@ -161,8 +174,11 @@ int fdset_open_submit(struct fdset_vmm *vmm, const char *path, int flags, unsign
  * over and all outcomes have been given. */
 int fdset_vmm_dispatch(struct fdset_vmm *vmm, int timeout_ms);
 
-/* A descriptor that is readable (POLLIN) when fdset_vmm_dispatch() has something
- * to do. Borrowed; -errno where it cannot be made. */
+/* A descriptor that is readable (POLLIN) as long as fdset_vmm_dispatch() has something
+ * to do, also where another thread has read it: outcomes to give, something to read,
+ * an attempt to reconnect that is due. Once the connection is over for good, it is
+ * always readable. The same one for the object's life; borrowed; -errno where it
+ * cannot be made. */
 int fdset_vmm_poll_fd(struct fdset_vmm *vmm);
 
 /* Stands in for close(2): closes `fd` and, if it is a lease of this object,
@@ -182,7 +198,8 @@ int fdset_duplicated(struct fdset_vmm *vmm, int fd, int copy);
 void fdset_forget(struct fdset_vmm *vmm, int fd);
 
 /* The socket to the helper: for those who must not close it, and to poll for
- * the helper's end (POLLHUP). Borrowed; do not read from it. */
+ * the helper's end (POLLHUP). The number stays the same when it reconnects, but an
+ * epoll(7) must be told. Borrowed; do not read from it. */
 int fdset_vmm_socket(const struct fdset_vmm *vmm);
 
 /* What went wrong in the last call that failed in this thread, one sentence,
