@@ -205,15 +205,24 @@ static void test_too_many_are_refused_until_dispatched(void **state) {
     fake_end();
 }
 
-/* Both ways are full: the helper reads no more until we read, and nobody dispatches. */
-static int fill_both_ways(uint32_t *last) {
+static bool refuse_if_there_is_room(uint32_t serial) {
+    uint8_t bytes[PACKET_MAX_BYTES];
+    Reply reply = FDSET__V1__REPLY__INIT;
+    Fdset__V1__Error error = FDSET__V1__ERROR__INIT;
+    reply.serial = serial;
+    reply.body_case = REPLY_IS(ERROR);
+    reply.error = &error;
+    error.error_number = ENOENT;
+    int length = packet_encode(&reply.base, bytes);
+    return packet_send(fake.socket, bytes, (size_t)length, NULL, 0, MSG_DONTWAIT) == 0;
+}
+
+/* Both ways are full: the helper reads no more until we read, and nobody dispatches.
+ * `held` is what it cannot answer. */
+static int fill_both_ways(uint32_t *held) {
     int count = submit_till_full();
-    struct pollfd room = {fake.socket, POLLOUT, 0};
-    while (poll(&room, 1, 0) == 1) {
-        fake_error(receive_open(), ENOENT, "no set");
+    while (refuse_if_there_is_room(*held = receive_open()))
         count += fdset_open_submit(fake.vmm, "/dev/fdset/1", O_RDWR, 0, note, &many) == 0;
-    }
-    *last = receive_open();
     return count + submit_till_full();
 }
 
