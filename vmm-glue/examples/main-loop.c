@@ -84,7 +84,8 @@ static void opened(struct fdset_vmm *vmm, int fd, void *context) {
 }
 
 int main(int argc, char **argv) {
-    struct fdset_source source = {.base = {fdset_prepare, fdset_check, fdset_dispatch}};
+    struct fdset_source source = {
+        .base = {.prepare = fdset_prepare, .check = fdset_check, .dispatch = fdset_dispatch}};
     struct source *sources[] = {&source.base};
     if (argc != 2)
         errx(2, "usage: %s FILE", argv[0]);
