@@ -41,7 +41,7 @@ vmm_ask() {
 
 vmm_says() {
     local answer
-    IFS= read -r answer <&"$vmm_out" || fail "the VMM has ended"
+    IFS= read -r -t 60 answer <&"$vmm_out" || fail "the VMM says nothing"
     [[ $answer == *"$1"* ]] || fail "the VMM says '$answer' and not '$1'"
 }
 
@@ -214,9 +214,9 @@ test_lifetimes() {
 test_a_lifetime_ends() {
     helper_start
     images_make
-    fdsetctl add --lifetime once --grace 1ms a.img >output
-    fdsetctl add --lifetime connection --grace 1ms b.img >output
-    fdsetctl add --lifetime idle --idle 1ms b.img >output
+    succeeds fdsetctl add --lifetime once --grace 1ms a.img >output
+    succeeds fdsetctl add --lifetime connection --grace 1ms b.img >output
+    succeeds fdsetctl add --lifetime idle --idle 1ms b.img >output
     total_becomes sets 0
 }
 
@@ -366,9 +366,10 @@ test_stats() {
 }
 
 # watch_start OPTION...: its output is to be read from $events. It has subscribed.
+# It does not stay for ever where an event does not come.
 watch_start() {
     mkfifo events
-    "$FDSETCTL" watch --ready "$@" >events 2>watch.log &
+    timeout 60 "$FDSETCTL" watch --ready "$@" >events 2>watch.log &
     watch=$!
     exec {events}<events
     event_is ready
@@ -376,7 +377,7 @@ watch_start() {
 
 event_is() {
     local event
-    IFS= read -r event <&"$events" || fail "watch has ended: $(cat watch.log)"
+    IFS= read -r -t 60 event <&"$events" || fail "watch says nothing: $(cat watch.log)"
     equal "$1" "$event" "event"
 }
 
@@ -427,7 +428,7 @@ test_watch_kinds() {
     exec {vmm_in}>&-
     event_is "closed set 1 member 1 lease 1 by vmm (pid $vmm, connection $connection)"
     # The set goes once its locks are cleared, which may take its time.
-    { IFS= read -r one && IFS= read -r other; } <&"$events"
+    { IFS= read -r -t 60 one && IFS= read -r -t 60 other; } <&"$events"
     equal "set-gone set 1 vmm-gone by vmm (pid $vmm, connection $connection)" \
         "$(printf '%s\n' "$one" "$other" | sort | xargs)" "events"
 }
@@ -441,7 +442,7 @@ test_watch_json() {
     vmm_start
     vmm_ask open /dev/fdset/1 w 600000
     for line in added vmm-connected wanted; do
-        IFS= read -r event <&"$events" || fail "watch has ended"
+        IFS= read -r -t 60 event <&"$events" || fail "watch says nothing"
         echo "$event" >"$line"
     done
     json added '(j["event"], j["set"], j["member"], j["lost"]) == ("added", 1, 1, 0)'
@@ -460,7 +461,8 @@ test_watch_tells_of_losses() {
     images_make
     watch_start --count 5
     # In one request, before any event can be sent.
-    fdsetctl add --mixed --set 1 a.img a.img a.img a.img a.img a.img a.img a.img a.img a.img >output
+    succeeds fdsetctl add --mixed --set 1 a.img a.img a.img a.img a.img a.img a.img a.img a.img a.img \
+        >output
     fdsetctl add --set 2 b.img >output
     watch_ends 0
     cat <&"$events" >seen
@@ -473,7 +475,8 @@ test_watch_tells_of_losses_in_json() {
     helper_start --limit events=4
     images_make
     watch_start --count 5 --json
-    fdsetctl add --mixed --set 1 a.img a.img a.img a.img a.img a.img a.img a.img a.img a.img >output
+    succeeds fdsetctl add --mixed --set 1 a.img a.img a.img a.img a.img a.img a.img a.img a.img a.img \
+        >output
     fdsetctl add --set 2 b.img >output
     watch_ends 0
     cat <&"$events" >seen
