@@ -282,14 +282,17 @@ static void expect_clean(struct helper *helper) {
             client_hang_up(client);
 
     for (QueryReply *page;;) {
+        char path[32];
         page = client_query(helper->manager, SET_ALL, NULL);
         if (page->n_sets == 0)
             break;
         int set = page->sets[0]->set;
+        snprintf(path, sizeof(path), "/dev/fdset/%d", set);
         for (size_t i = 0; i < page->sets[0]->n_members; i++)
             for (size_t j = 0; j < page->sets[0]->members[i]->n_leases; j++)
                 client_close_leases(helper->vmm, &page->sets[0]->members[i]->leases[j]->lease, 1);
         client_barrier(helper->vmm);
+        client_unhold(helper->vmm, path);
         client_remove(helper->manager, set, 0);
     }
     Totals totals;

@@ -1,229 +1,449 @@
-/* Sets by name, replacing, mixed sets, and the lifetimes beside connection and keep. */
-#include "harness.h"
+/* Names: what is one, how it goes with ids, and that Replace, behind a name that
+ * stays, is one step for whoever opens it. And what a set takes only if it is
+ * told to: several files, and sockets. */
+#include "client-more.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
-/* Adds one member as `set` says, but for its members. */
-static Reply *add_as(struct client *manager, struct new_set set, int fd) {
-    struct new_member member = {.fd = fd};
-    set.members = &member;
-    set.count = 1;
-    return client_add(manager, &set, 1);
+static int disk;
+
+static struct helper *start(void) {
+    struct helper *helper = helper_start(NULL);
+    disk = file_open("disk", O_RDWR);
+    return helper;
 }
 
-static void assert_added(Reply *reply) {
+/* An addition of the test's disk, by id, name or both. */
+static Reply *add(struct helper *helper, int set, const char *name) {
+    struct new_member member = {.fd = disk};
+    struct new_set new_set = {set, LIFETIME(KEEP), &member, 1, name};
+    return client_add(helper->manager, &new_set, 1);
+}
+
+static int added(struct helper *helper, int set, const char *name) {
+    Reply *reply = add(helper, set, name);
     if (reply->body_case == REPLY(ERROR))
         fail_msg("add refused: %s", reply->error->text);
-    assert_int_equal(reply->body_case, REPLY(ADDED));
+    return reply->added->sets[0]->set;
 }
 
-static void test_name_beside_the_id(void **state) {
-    struct helper *helper = helper_start(NULL);
-    int disk = file_open("disk", O_RDWR);
-    assert_added(add_as(helper->manager, (struct new_set){.set = 5, .name = "disk0"}, disk));
-    assert_serves(client_open(helper->vmm, "/dev/fdset/disk0", O_RDWR).fd, disk, O_RDWR);
-    assert_serves(client_open(helper->vmm, "/dev/fdset/5", O_RDWR).fd, disk, O_RDWR);
-    assert_int_equal(client_open(helper->vmm, "/dev/fdset/disk", O_RDWR).code, CODE(NO_SET));
-    assert_int_equal(client_open(helper->vmm, "/dev/fdset/disk00", O_RDWR).code, CODE(NO_SET));
-    assert_string_equal(client_query(helper->manager, 5, NULL)->sets[0]->name, "disk0");
-
-    /* By its name alone it is the same set. */
-    int more = file_open("disk", O_RDONLY);
-    Reply *reply = add_as(helper->manager, (struct new_set){.set = SET_NEW, .name = "disk0"}, more);
-    assert_added(reply);
-    assert_int_equal(reply->added->sets[0]->set, 5);
+static const char *path_of(const char *name) {
+    static char path[300];
+    snprintf(path, sizeof(path), "/dev/fdset/%s", name);
+    return path;
 }
+
+static void remove_and_wait(struct helper *helper, int set) {
+    client_remove(helper->manager, set, 0);
+    wait_until(!client_find_set(helper->manager, set));
+}
+
+/* -------------------------------------------------------------- what is one */
+
+#define TEN "abcdefghij"
+#define N60 TEN TEN TEN TEN TEN TEN
 
 static void test_names_that_are_none(void **state) {
-    char longest[65];
-    struct helper *helper = helper_start(NULL);
-    int disk = file_open("disk", O_RDWR);
-    memset(longest, 'n', 64);
-    longest[64] = '\0';
-    const char *wrong[] = {"0disk",  "-disk",     ".disk", "disk 0",
-                           "disk/0", "d\xc3\xa9", "d\n",   longest};
-    for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++)
-        assert_refused(
-            add_as(helper->manager, (struct new_set){.set = SET_NEW, .name = wrong[i]}, disk),
-            CODE(NAME), EINVAL);
-    longest[63] = '\0';
-    assert_added(add_as(helper->manager, (struct new_set){.set = SET_NEW, .name = longest}, disk));
+    static const char *const names[] = {
+        "1",      "0",           "007",      "-disk",     "_disk",     ".disk", ".",
+        "..",     "disk 0",      " disk",    "disk ",     "disk/0",    "/disk", "disk/",
+        "disk\n", "disk\t",      "disk\x7f", "disk:0",    "disk@vm",   "disk+", "disk,0",
+        "disk=0", "d\xc3\xb6sk", "\xc3\xb6", "disk\xff",  "9disk",     "@",     "[",
+        "`",      "{",           N60 "abcd", N60 N60 N60, "disk\\x00", "%n",    "*",
+    };
+    struct helper *helper = start();
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+        print_message("# name \"%s\"\n", names[i]);
+        assert_refused(add(helper, SET_NEW, names[i]), CODE(NAME), EINVAL);
+        assert_refused(add(helper, 1, names[i]), CODE(NAME), EINVAL);
+    }
+    assert_int_equal(client_totals(helper->manager).sets, 0);
+    client_wait_settled(helper->manager);
+    assert_held(helper, disk, 0);
 }
 
-static void test_name_is_one_sets(void **state) {
-    struct helper *helper = helper_start(NULL);
-    int disk = file_open("disk", O_RDWR);
-    assert_added(add_as(helper->manager, (struct new_set){.set = 1, .name = "a"}, disk));
-    assert_refused(add_as(helper->manager, (struct new_set){.set = 2, .name = "a"}, disk),
-                   CODE(NAME), EEXIST);
-    assert_refused(add_as(helper->manager, (struct new_set){.set = 1, .name = "b"}, disk),
-                   CODE(NAME), EEXIST);
+static void test_names_that_are_some(void **state) {
+    static const char *const names[] = {
+        "d",
+        "D",
+        "disk0",
+        "DISK0",
+        "Disk0",
+        "a.b",
+        "a-b",
+        "a_b",
+        "a..b",
+        "z9",
+        "Z",
+        "disk.qcow2",
+        "vm1-disk-0_backing.img",
+        "a.",
+        "a-",
+        "a_",
+        "x0x1",
+        N60 "abc",
+    };
+    struct helper *helper = start();
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+        int set = added(helper, SET_NEW, names[i]);
+        assert_int_equal(set, i);
+        assert_string_equal(client_query(helper->manager, set, NULL)->sets[0]->name, names[i]);
+    }
+    /* Each is itself and no other: large and small letters differ. */
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+        Query query = FDSET__V1__QUERY__INIT;
+        query.name = (char *)names[i];
+        QueryReply *page = client_query_with(helper->manager, &query);
+        assert_int_equal(page->n_sets, 1);
+        assert_int_equal(page->sets[0]->set, i);
+        assert_serves(client_open(helper->vmm, path_of(names[i]), O_RDWR).fd, disk, O_RDWR);
+    }
+}
+
+static void test_paths_with_names(void **state) {
+    static const struct {
+        const char *path;
+        int code, error;
+    } paths[] = {
+        {"/dev/fdset/disk0", 0, 0},
+        {"/dev/fdset/1", 0, 0},
+        {"/dev/fdset/disk", CODE(NO_SET), ENOENT},
+        {"/dev/fdset/disk00", CODE(NO_SET), ENOENT},
+        {"/dev/fdset/Disk0", CODE(NO_SET), ENOENT},
+        {"/dev/fdset/disk0/", CODE(PATH), EINVAL},
+        {"/dev/fdset/disk0 ", CODE(PATH), EINVAL},
+        {"/dev/fdset//disk0", CODE(PATH), EINVAL},
+        {"/dev/fdset/./disk0", CODE(PATH), EINVAL},
+        {"/dev/fdset/../disk0", CODE(PATH), EINVAL},
+        {"disk0", CODE(PATH), EINVAL},
+        {"/dev/fdset/" N60 "abcd", CODE(PATH), EINVAL},
+    };
+    struct helper *helper = start();
+    added(helper, 1, "disk0");
+    for (size_t i = 0; i < sizeof(paths) / sizeof(paths[0]); i++) {
+        print_message("# path \"%s\"\n", paths[i].path);
+        struct opened opened = client_open(helper->vmm, paths[i].path, O_RDWR);
+        assert_int_equal(opened.code, paths[i].code);
+        assert_int_equal(opened.error, paths[i].error);
+        if (opened.code == 0)
+            assert_serves(opened.fd, disk, O_RDWR);
+    }
+}
+
+/* ------------------------------------------------------------ names and ids */
+
+static void test_a_name_and_an_id(void **state) {
+    struct helper *helper = start();
+    int first = added(helper, SET_NEW, "alpha");              /* made under a new id */
+    assert_int_equal(added(helper, SET_NEW, "alpha"), first); /* joined by name */
+    assert_int_equal(added(helper, first, "alpha"), first);   /* both agree */
+    assert_int_equal(added(helper, first, NULL), first);      /* by id alone */
+    assert_int_equal(added(helper, 7, NULL), 7);
+    assert_int_equal(added(helper, 7, "beta"), 7); /* the set gets its name */
+    assert_int_equal(added(helper, 9, "gamma"), 9);
+    assert_int_equal(client_find_set(helper->manager, first)->n_members, 4);
+    assert_string_equal(client_find_set(helper->manager, 7)->name, "beta");
+
+    /* The name is another's, whether the set is there or not. */
+    assert_refused(add(helper, 7, "alpha"), CODE(NAME), EEXIST);
+    assert_refused(add(helper, 8, "alpha"), CODE(NAME), EEXIST);
+    /* The set has another name. */
+    assert_refused(add(helper, 7, "delta"), CODE(NAME), EEXIST);
+    assert_null(client_find_set(helper->manager, 8));
+    assert_int_equal(client_find_set(helper->manager, 7)->n_members, 2);
+    assert_int_equal(client_open(helper->vmm, "/dev/fdset/delta", O_RDWR).code, CODE(NO_SET));
+
+    /* No refusal has changed what there is. */
+    assert_serves(client_open(helper->vmm, "/dev/fdset/beta", O_RDWR).fd, disk, O_RDWR);
+    assert_int_equal(client_totals(helper->manager).sets, 3);
+}
+
+static void test_one_name_twice_in_a_request(void **state) {
+    struct helper *helper = start();
+    struct new_member member = {.fd = disk};
+    struct new_set sets[] = {{SET_NEW, 0, &member, 1, "alpha"}, {3, 0, &member, 1, "alpha"}};
+    assert_refused(client_add(helper->manager, sets, 2), CODE(ARGUMENT), EINVAL);
+    sets[1].set = SET_NEW;
+    assert_refused(client_add(helper->manager, sets, 2), CODE(ARGUMENT), EINVAL);
+    assert_int_equal(client_totals(helper->manager).sets, 0);
+    /* Once by its name, once by its id. */
+    added(helper, 3, "alpha");
+    sets[1] = (struct new_set){3, 0, &member, 1};
+    assert_refused(client_add(helper->manager, sets, 2), CODE(ARGUMENT), EINVAL);
+    assert_int_equal(client_find_set(helper->manager, 3)->n_members, 1);
+}
+
+/* A refused request leaves no name behind, not even of its good parts. */
+static void test_a_refused_add_names_nothing(void **state) {
+    struct helper *helper = start();
+    struct new_member good = {.fd = disk}, wrong[] = {{.fd = disk}, {.fd = file_open("b", O_RDWR)}};
+    struct new_set sets[] = {{SET_NEW, 0, &good, 1, "alpha"}, {5, 0, wrong, 2, "beta"}};
+    added(helper, 4, NULL);
+    assert_refused(client_add(helper->manager, sets, 2), CODE(OTHER_FILE), EXDEV);
+    sets[0].set = 4;
+    assert_refused(client_add(helper->manager, sets, 2), CODE(OTHER_FILE), EXDEV);
+    assert_string_equal(client_find_set(helper->manager, 4)->name, "");
+    added(helper, 6, "alpha");
+    added(helper, 5, "beta");
+}
+
+/* A set that is only held up by its leases has its name still; then it is free. */
+static void test_how_long_a_name_is_taken(void **state) {
+    struct helper *helper = start();
+    added(helper, 1, "alpha");
+    struct opened opened = client_open(helper->vmm, "/dev/fdset/alpha", O_RDWR);
     client_remove(helper->manager, 1, 0);
-    client_wait_settled(helper->manager);
-    assert_added(add_as(helper->manager, (struct new_set){.set = 2, .name = "a"}, disk));
-}
-
-static void test_replace(void **state) {
-    struct helper *helper = helper_start(NULL);
-    int old = file_open("disk", O_RDWR), new = file_open("other", O_RDWR);
-    struct new_set set = {.set = 1, .replace = true};
-    assert_added(add_as(helper->manager, set, old));
-    struct opened before = client_open_set(helper->vmm, 1, O_RDWR);
-    assert_added(add_as(helper->manager, set, new));
-    assert_serves(client_open_set(helper->vmm, 1, O_RDWR).fd, new, O_RDWR);
-    assert_serves(before.fd, old, O_RDWR);
-    client_close(helper->vmm, &before);
-    client_barrier(helper->vmm);
-    client_wait_settled(helper->manager);
-    assert_held(helper, old, 0);
-    assert_held(helper, new, 1);
-}
-
-static void test_replace_that_fails_changes_nothing(void **state) {
-    struct helper *helper = helper_start(NULL);
-    int disk = file_open("disk", O_RDWR);
-    int bad = harness_keep(open(file_path("disk"), O_PATH | O_CLOEXEC));
-    client_add_one(helper->manager, 1, disk);
-    assert_refused(add_as(helper->manager, (struct new_set){.set = 1, .replace = true}, bad),
-                   CODE(BAD_FD), EBADF);
-    assert_serves(client_open_set(helper->vmm, 1, O_RDWR).fd, disk, O_RDWR);
-}
-
-static void test_mixed_set(void **state) {
-    struct helper *helper = helper_start(NULL);
-    int disk = file_open("disk", O_RDWR), log = file_open("log", O_WRONLY);
-    assert_added(add_as(helper->manager, (struct new_set){.set = 1, .mixed = true}, disk));
-    assert_added(add_as(helper->manager, (struct new_set){.set = 1}, log));
-    assert_serves(client_open_set(helper->vmm, 1, O_RDWR).fd, disk, O_RDWR);
-    assert_serves(client_open_set(helper->vmm, 1, O_WRONLY).fd, log, O_WRONLY);
-}
-
-static void test_socket_where_allowed(void **state) {
-    struct helper *helper = helper_start(NULL);
-    int sockets[2];
-    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sockets), 0);
-    struct new_member member = {.fd = harness_keep(sockets[0]), .allow_socket = true};
-    client_add_set(helper->manager, 1, 0, &member, 1);
-    struct opened opened = client_open_set(helper->vmm, 1, O_RDWR);
-    assert_true(opened.fd >= 0);
-    assert_int_equal(write(opened.fd, "x", 1), 1);
-    char byte = 0;
-    assert_int_equal(read(harness_keep(sockets[1]), &byte, 1), 1);
-    assert_int_equal(byte, 'x');
-}
-
-/* ---------------------------------------------------------------- lifetimes */
-
-static void test_once(void **state) {
-    struct helper *helper = helper_start(NULL);
-    int disk = file_open("disk", O_RDWR);
-    assert_added(
-        add_as(helper->manager, (struct new_set){.set = 1, .lifetime = LIFETIME(ONCE)}, disk));
-    assert_int_equal(client_open_set(helper->vmm, 1, O_RDONLY).code, CODE(MODE));
-    struct opened opened = client_open_set(helper->vmm, 1, O_RDWR);
-    assert_serves(opened.fd, disk, O_RDWR);
-    assert_int_equal(client_open_set(helper->vmm, 1, O_RDWR).code, CODE(EMPTY_SET));
+    assert_refused(add(helper, 2, "alpha"), CODE(NAME), EEXIST);
+    assert_int_equal(client_open(helper->vmm, "/dev/fdset/alpha", O_RDWR).code, CODE(EMPTY_SET));
     client_close(helper->vmm, &opened);
     client_wait_idle(helper->manager);
-    assert_int_equal(client_totals(helper->manager).sets, 0);
-    assert_held(helper, disk, 0);
+    wait_until(!client_find_set(helper->manager, 1));
+    assert_int_equal(client_open(helper->vmm, "/dev/fdset/alpha", O_RDWR).code, CODE(NO_SET));
+    added(helper, 2, "alpha");
 }
 
-static void wait_for_sets(struct helper *helper, unsigned count) {
-    while (client_totals(helper->manager).sets != count)
-        ;
+/* Names with one hash (FNV-1a, 32 bits) are told apart, in whatever order they
+ * come and go. */
+static void test_names_of_one_hash(void **state) {
+    static const char *const names[] = {"pxysbrs", "kplhxyk", "nncdhpt"};
+    static const int orders[][3] = {{0, 1, 2}, {0, 2, 1}, {1, 0, 2},
+                                    {1, 2, 0}, {2, 0, 1}, {2, 1, 0}};
+    struct helper *helper = start();
+    for (size_t order = 0; order < 6; order++) {
+        int sets[3];
+        for (int i = 0; i < 3; i++)
+            sets[i] = added(helper, SET_NEW, names[i]);
+        for (int i = 0; i < 3; i++) {
+            remove_and_wait(helper, sets[orders[order][i]]);
+            for (int j = 0; j < 3; j++) {
+                bool there = j > i;
+                struct opened opened =
+                    client_open(helper->vmm, path_of(names[orders[order][j]]), O_RDWR);
+                assert_int_equal(opened.code, there ? 0 : CODE(NO_SET));
+                if (there)
+                    client_close(helper->vmm, &opened);
+            }
+            client_wait_idle(helper->manager);
+        }
+    }
 }
 
-static void test_idle(void **state) {
-    struct helper *helper = helper_start(NULL);
-    struct new_set set = {.set = 1, .lifetime = LIFETIME(IDLE), .idle_ms = 20};
-    int disk = file_open("disk", O_RDWR);
-    assert_added(add_as(helper->manager, set, disk));
-    wait_for_sets(helper, 0);
+static void test_no_more_names_than_sets(void **state) {
+    struct helper *helper = helper_start((const char *[]){"--limit", "sets=4", NULL});
+    char name[64];
+    disk = file_open("disk", O_RDWR);
+    for (int round = 0; round < 3; round++) {
+        /* Long ones, which have a store of their own. */
+        for (int set = 0; set < 4; set++) {
+            snprintf(name, sizeof(name), N60 "%d%d", round, set);
+            added(helper, set, name);
+        }
+        assert_refused(add(helper, 4, "fifth"), CODE(LIMIT), ENOSPC);
+        for (int set = 0; set < 4; set++)
+            remove_and_wait(helper, set);
+    }
+}
 
-    /* Not while it is open or held. The other set's end shows that time has passed. */
-    set.set = 2;
-    set.idle_ms = 200;
-    assert_added(add_as(helper->manager, set, disk));
-    struct opened opened = client_open_set(helper->vmm, 2, O_RDWR);
-    assert_int_equal(opened.code, 0);
-    assert_int_equal(client_hold(helper->vmm, "/dev/fdset/2")->body_case, REPLY(DONE));
-    set.set = 3;
-    assert_added(add_as(helper->manager, set, disk));
-    wait_for_sets(helper, 1);
-    client_close(helper->vmm, &opened);
+/* ----------------------------------------------------------------- Replace */
+
+static int replaced(struct helper *helper, const char *name, int fd) {
+    struct new_member member = {.fd = fd};
+    return client_add_new(helper->manager, (struct new_set){SET_NEW, LIFETIME(KEEP), &member, 1,
+                                                            name, .replace = true});
+}
+
+static void test_leases_of_replaced_members_stay(void **state) {
+    struct helper *helper = start();
+    int newer = file_open("disk", O_RDWR);
+    int set = added(helper, SET_NEW, "disk0");
+    struct opened old = client_open(helper->vmm, "/dev/fdset/disk0", O_RDWR);
+    assert_int_equal(replaced(helper, "disk0", newer), set);
+
+    SetInfo *info = client_query(helper->manager, set, NULL)->sets[0];
+    assert_int_equal(info->n_members, 2);
+    assert_int_equal(info->members[0]->member, old.member);
+    assert_int_equal(info->members[0]->state, MEMBER(REMOVED));
+    assert_int_equal(info->members[0]->n_leases, 1);
+    assert_int_equal(info->members[0]->leases[0]->lease, old.lease);
+    assert_int_equal(info->members[1]->state, MEMBER(LISTED));
+    assert_serves(old.fd, disk, O_RDWR);
+    assert_serves(client_open(helper->vmm, "/dev/fdset/disk0", O_RDWR).fd, newer, O_RDWR);
+
+    client_close(helper->vmm, &old);
     client_barrier(helper->vmm);
-    set.set = 4;
-    assert_added(add_as(helper->manager, set, disk));
-    wait_for_sets(helper, 1);
-    assert_int_equal(client_query(helper->manager, 2, NULL)->sets[0]->holds, 1);
-    assert_int_equal(client_unhold(helper->vmm, "/dev/fdset/2")->body_case, REPLY(DONE));
-    wait_for_sets(helper, 0);
-    assert_held(helper, disk, 0);
-}
-
-static struct client *connect_owner(struct helper *helper, const char *owner) {
-    struct client *manager = helper_connect_silent(helper, ROLE(MANAGER));
-    assert_int_equal(client_hello_as(manager, "owner", owner)->hello->role, ROLE(MANAGER));
-    return manager;
-}
-
-static void hang_up_and_wait(struct helper *helper, struct client *client) {
-    unsigned connections = client_totals(helper->manager).connections;
-    client_hang_up(client);
-    while (client_totals(helper->manager).connections == connections)
-        ;
-}
-
-/* A manager that comes back within the grace has its sets again; another has not. */
-static void test_grace_and_owner(void **state) {
-    struct helper *helper = helper_start(NULL);
-    struct new_set set = {.set = 1, .grace_ms = 3600000};
-    int disk = file_open("disk", O_RDWR);
-    struct client *first = connect_owner(helper, "libvirt");
-    assert_added(add_as(first, set, disk));
-    hang_up_and_wait(helper, first);
-    SetInfo *info = client_query(helper->manager, 1, NULL)->sets[0];
-    assert_string_equal(info->owner, "libvirt");
-    assert_int_equal(info->clock_case, FDSET__V1__SET_INFO__CLOCK_EXPIRES_MS);
-
-    hang_up_and_wait(helper, connect_owner(helper, "another"));
-    struct client *again = connect_owner(helper, "libvirt");
-    info = client_query(helper->manager, 1, NULL)->sets[0];
-    assert_int_equal(info->clock_case, FDSET__V1__SET_INFO__CLOCK__NOT_SET);
-    assert_false(info->orphaned);
-    assert_serves(client_open_set(helper->vmm, 1, O_RDWR).fd, disk, O_RDWR);
-    client_hang_up(again);
-}
-
-static void test_grace_runs_out(void **state) {
-    struct helper *helper = helper_start(NULL);
-    struct new_set set = {.set = 1, .grace_ms = 20};
-    int disk = file_open("disk", O_RDWR);
-    struct client *manager = connect_owner(helper, "libvirt");
-    assert_added(add_as(manager, set, disk));
-    client_hang_up(manager);
-    wait_for_sets(helper, 0);
     client_wait_settled(helper->manager);
-    assert_held(helper, disk, 0);
+    assert_int_equal(client_query(helper->manager, set, NULL)->sets[0]->n_members, 1);
+    assert_held(helper, newer, 1);
+}
+
+static void test_replace_by_any_way(void **state) {
+    struct helper *helper = start();
+    int other = file_open("other", O_RDWR);
+    struct new_member members[] = {{.fd = other}, {.fd = file_open("other", O_RDONLY)}};
+    struct new_set set = {5, LIFETIME(KEEP), members, 2, .replace = true};
+
+    client_add_new(helper->manager, set); /* what is not there need not be */
+    client_add_one(helper->manager, 5, other);
+    set.name = "disk0"; /* by id, and a name for it */
+    client_add_new(helper->manager, set);
+    client_wait_settled(helper->manager);
+    assert_int_equal(client_find_set(helper->manager, 5)->n_members, 2);
+    /* The new ones are of another file: it is not the set's for ever. */
+    assert_int_equal(replaced(helper, "disk0", disk), 5);
+    client_wait_settled(helper->manager);
+    assert_serves(client_open(helper->vmm, "/dev/fdset/disk0", O_RDWR).fd, disk, O_RDWR);
+    assert_held(helper, other, 0);
+}
+
+static void test_a_refused_replace_changes_nothing(void **state) {
+    struct helper *helper = start();
+    int nothing = harness_keep(open(file_path("disk"), O_PATH | O_CLOEXEC));
+    struct new_member bad[] = {{.fd = file_open("disk", O_RDWR)}, {.fd = nothing}};
+    struct new_member mixed[] = {{.fd = disk}, {.fd = file_open("other", O_RDWR)}};
+    added(helper, 1, "disk0");
+    uint32_t member = client_find_set(helper->manager, 1)->members[0]->member;
+    client_add_refused(helper->manager, (struct new_set){1, 0, bad, 2, .replace = true},
+                       CODE(BAD_FD), EBADF);
+    client_add_refused(helper->manager, (struct new_set){1, 0, mixed, 2, .replace = true},
+                       CODE(OTHER_FILE), EXDEV);
+    client_add_refused(helper->manager,
+                       (struct new_set){1, LIFETIME(CONNECTION), mixed, 1, .replace = true},
+                       CODE(LIFETIME), EINVAL);
+    client_add_refused(helper->manager, (struct new_set){1, 0, mixed, 1, "x", .replace = true},
+                       CODE(NAME), EEXIST);
+    client_add_refused(helper->manager, (struct new_set){1, 0, NULL, 0, .replace = true},
+                       CODE(ARGUMENT), EINVAL);
+    assert_int_equal(client_find_set(helper->manager, 1)->n_members, 1);
+    assert_int_equal(client_open(helper->vmm, "/dev/fdset/disk0", O_RDWR).member, member);
+}
+
+/* Without room for both, old and new, there is no step from the one to the other. */
+static void test_replace_at_the_limit(void **state) {
+    struct helper *helper = helper_start((const char *[]){"--limit", "members=2", NULL});
+    disk = file_open("disk", O_RDWR);
+    struct new_member members[] = {{.fd = disk}, {.fd = disk}};
+    client_add_new(helper->manager, (struct new_set){1, LIFETIME(KEEP), members, 2, "disk0"});
+    client_add_refused(helper->manager, (struct new_set){1, 0, members, 1, .replace = true},
+                       CODE(LIMIT), ENOSPC);
+    assert_int_equal(client_find_set(helper->manager, 1)->n_members, 2);
+    assert_serves(client_open(helper->vmm, "/dev/fdset/disk0", O_RDWR).fd, disk, O_RDWR);
+}
+
+#define REPLACES 1000
+
+/* Which file serves which member: the first member's id and two inodes. */
+struct expected {
+    uint32_t first;
+    ino_t inodes[2];
+};
+
+static void opens_all_the_time(struct child_side *side) {
+    struct expected *expected = side->data;
+    uint32_t last = 0;
+    struct stat file;
+
+    parent_tell(side);
+    while (last < expected->first + REPLACES) {
+        struct opened opened = client_open(side->client, "/dev/fdset/disk0", O_RDWR);
+        if (opened.fd < 0)
+            fail_msg("in the middle of a replace: %s", opened.text);
+        if (opened.member < last || opened.member > expected->first + REPLACES)
+            fail_msg("member %u after %u", opened.member, last);
+        last = opened.member;
+        assert_int_equal(fstat(opened.fd, &file), 0);
+        assert_int_equal(file.st_ino, expected->inodes[(last - expected->first) % 2]);
+        client_close(side->client, &opened);
+    }
+}
+
+/* One process opens a name again and again while another replaces what is
+ * behind it a thousand times, with one file and another in turn: there is never
+ * nothing, and never the one after the other. */
+static void test_no_open_sees_a_replace(void **state) {
+    struct helper *helper = start();
+    int files[2] = {disk, file_open("other", O_RDWR)};
+    struct expected expected;
+    for (int i = 0; i < 2; i++) {
+        struct stat file;
+        assert_int_equal(fstat(files[i], &file), 0);
+        expected.inodes[i] = file.st_ino;
+    }
+    int set = added(helper, SET_NEW, "disk0");
+    expected.first = client_find_set(helper->manager, set)->members[0]->member;
+    struct child child =
+        child_start(helper, ROLE(VMM), "opens all the time", opens_all_the_time, &expected);
+    child_wait(&child);
+    for (int i = 1; i <= REPLACES; i++)
+        assert_int_equal(replaced(helper, "disk0", files[i % 2]), set);
+    child_join(&child);
+    assert_int_equal(client_totals(helper->manager).denied, 0);
+    client_wait_idle(helper->manager);
+    assert_held(helper, files[1], 0);
+    assert_held(helper, files[0], 1);
+}
+
+/* --------------------------------------------- what a set takes if it is told */
+
+static void test_a_set_of_several_files(void **state) {
+    struct helper *helper = start();
+    int log = file_open("log", O_WRONLY), next = file_open("next", O_RDONLY);
+    struct new_member members[] = {{.fd = disk}, {.fd = log}}, more = {.fd = next};
+    struct new_set set = {1, LIFETIME(KEEP), members, 2};
+    client_add_refused(helper->manager, set, CODE(OTHER_FILE), EXDEV);
+    set.mixed = true;
+    client_add_new(helper->manager, set);
+    assert_true(client_find_set(helper->manager, 1)->mixed);
+    /* What it is it stays, whatever a later add says or does not say of it. */
+    client_add_new(helper->manager, (struct new_set){1, 0, &more, 1});
+    assert_serves(client_open(helper->vmm, "/dev/fdset/1", O_RDWR).fd, disk, O_RDWR);
+    assert_serves(client_open(helper->vmm, "/dev/fdset/1", O_WRONLY).fd, log, O_WRONLY);
+    assert_serves(client_open(helper->vmm, "/dev/fdset/1", O_RDONLY).fd, next, O_RDONLY);
+    added(helper, 2, NULL);
+    client_add_refused(helper->manager, (struct new_set){2, 0, &more, 1, .mixed = true},
+                       CODE(OTHER_FILE), EXDEV);
+}
+
+static void test_a_socket(void **state) {
+    struct helper *helper = start();
+    int pair[2];
+    char byte = 0;
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
+    struct new_member member = {.fd = harness_keep(pair[0])};
+    harness_keep(pair[1]);
+    client_add_refused(helper->manager, (struct new_set){1, 0, &member, 1}, CODE(FILE_TYPE),
+                       EINVAL);
+    member.allow_socket = true;
+    client_add_new(helper->manager, (struct new_set){1, 0, &member, 1});
+    struct opened opened = client_open(helper->vmm, "/dev/fdset/1", O_RDWR);
+    assert_int_equal(opened.code, 0);
+    assert_int_equal(write(opened.fd, "x", 1), 1);
+    assert_int_equal(read(pair[1], &byte, 1), 1);
+    assert_int_equal(byte, 'x');
 }
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        helper_test(test_name_beside_the_id),
         helper_test(test_names_that_are_none),
-        helper_test(test_name_is_one_sets),
-        helper_test(test_replace),
-        helper_test(test_replace_that_fails_changes_nothing),
-        helper_test(test_mixed_set),
-        helper_test(test_socket_where_allowed),
-        helper_test(test_once),
-        helper_test(test_idle),
-        helper_test(test_grace_and_owner),
-        helper_test(test_grace_runs_out),
+        helper_test(test_names_that_are_some),
+        helper_test(test_paths_with_names),
+        helper_test(test_a_name_and_an_id),
+        helper_test(test_one_name_twice_in_a_request),
+        helper_test(test_a_refused_add_names_nothing),
+        helper_test(test_how_long_a_name_is_taken),
+        helper_test(test_names_of_one_hash),
+        helper_test(test_no_more_names_than_sets),
+        helper_test(test_leases_of_replaced_members_stay),
+        helper_test(test_replace_by_any_way),
+        helper_test(test_a_refused_replace_changes_nothing),
+        helper_test(test_replace_at_the_limit),
+        helper_test(test_no_open_sees_a_replace),
+        helper_test(test_a_set_of_several_files),
+        helper_test(test_a_socket),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
