@@ -362,11 +362,10 @@ int serve_subscribe(struct service *service, struct session *session,
     uint32_t kinds = wanted->all ? UINT32_MAX : 0;
 
     for (size_t i = 0; i < wanted->n_kinds; i++) {
-        if (wanted->kinds[i] < FDSET__V1__EVENT_KIND__EVENT_ADDED ||
-            (int)wanted->kinds[i] >= EVENT_KINDS)
-            return refuse(refusal, REFUSAL_ARGUMENT, EINVAL, "no kind of event is %d",
-                          (int)wanted->kinds[i]);
-        kinds |= 1u << wanted->kinds[i];
+        int kind = (int)wanted->kinds[i];
+        if (kind < EVENT_ADDED || kind >= EVENT_KINDS)
+            return refuse(refusal, REFUSAL_ARGUMENT, EINVAL, "no kind of event is %d", kind);
+        kinds |= 1u << kind;
     }
     subscribe(session, kinds);
     service_reply_done(service, session, request->serial);

@@ -40,10 +40,12 @@ static void enqueue(struct service *service, struct subscription *subscription,
 
     if (!(subscription->kinds & 1u << event->kind))
         return;
+    /* The oldest goes: what is lost lies before all that is still queued. */
     if (subscription->count == room) {
+        subscription->first = (subscription->first + 1) % room;
+        subscription->count--;
         subscription->lost++;
         service->events_lost++;
-        return;
     }
     subscription->events[(subscription->first + subscription->count++) % room] = *event;
     service->events_queued = true;
