@@ -34,7 +34,7 @@ static void tell_wanted(struct service *service, const struct session *session,
 int waiting_begin(struct service *service, struct session *session, uint32_t serial,
                   const char *path, int flags, uint32_t wait_ms, const struct refusal *why,
                   struct refusal *refusal) {
-    uint32_t share = service->model.limits.waiting / WAITING_SHARE + 1;
+    uint32_t share = (service->model.limits.waiting + WAITING_SHARE - 1) / WAITING_SHARE;
     struct waiting *waiting = NULL;
 
     if (session->waiting_count < share)

@@ -1,235 +1,434 @@
-/* Opens that wait for a descriptor, holds, and the events that tell of it all. */
-#include "harness.h"
+/* Opens that wait for what is not there yet: a manager hears what is wanted,
+ * passes it, and the open succeeds, with no command in between. */
+#include "client-more.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
-/* As good as for ever: nothing here waits for it to run out. */
-#define LONG_MS 3600000
+#define DISK "/dev/fdset/1"
 
-static struct client *subscriber(struct helper *helper) {
-    struct client *client = helper_connect(helper, ROLE(OBSERVER), "listens");
-    client_subscribe(client);
-    return client;
+static const int wanted_events[] = {EVENT(WANTED)};
+
+static uint32_t begin(struct client *vmm, const char *path, int flags) {
+    return client_begin_open(vmm, path, flags, WAIT_FOREVER_MS);
 }
 
-/* ------------------------------------------------------------------ waiting */
+static void expect_waiting(struct helper *helper, unsigned count) {
+    assert_int_equal(client_totals(helper->manager).waiting, count);
+}
 
-static void test_wait_for_a_set(void **state) {
+static void expect_served(struct client *vmm, uint32_t serial, int original, int flags) {
+    struct opened opened = client_opened(vmm, serial);
+    if (opened.fd < 0)
+        fail_msg("not opened: %s", opened.text);
+    assert_serves(opened.fd, original, flags);
+}
+
+/* ------------------------------------------------------- what is waited for */
+
+static void test_wanted_then_added_then_opened(void **state) {
     struct helper *helper = helper_start(NULL);
-    struct client *events = subscriber(helper);
+    struct subscriber manager = subscriber_begin(helper, wanted_events, 1);
     int disk = file_open("disk", O_RDWR);
-    uint32_t serial = client_send_patient_open(helper->vmm, "/dev/fdset/1", O_RDWR, LONG_MS);
-    const Event *wanted = client_event(events, EVENT(WANTED));
-    assert_string_equal(wanted->path, "/dev/fdset/1");
-    assert_int_equal(wanted->flags, O_RDWR);
-    assert_int_equal(wanted->code, CODE(NO_SET));
-    assert_int_equal(wanted->wait_ms, LONG_MS);
-    assert_int_equal(wanted->pid, getpid());
-    assert_string_equal(wanted->name, "test vmm");
+    uint32_t serial = begin(helper->vmm, DISK, O_RDWR | O_DIRECT);
 
-    QueryReply *page = client_query(helper->manager, SET_ALL, NULL);
-    assert_int_equal(page->n_waiting, 1);
-    assert_string_equal(page->waiting[0]->path, "/dev/fdset/1");
+    Event *event = event_expect(&manager, EVENT(WANTED));
+    assert_string_equal(event->path, DISK);
+    assert_int_equal(event->flags, O_RDWR | O_DIRECT);
+    assert_int_equal(event->code, CODE(NO_SET));
+    assert_int_equal(event->wait_ms, WAIT_FOREVER_MS);
+    assert_string_equal(event->name, "test vmm");
+    assert_int_equal(event->pid, getpid());
+    assert_true(event->connection > 0);
+
+    /* The path, flags and code are all that the manager needs to know. */
+    assert_int_equal(strcmp(event->path, DISK), 0);
     client_add_one(helper->manager, 1, disk);
-    assert_serves(client_opened(helper->vmm, serial).fd, disk, O_RDWR);
-    assert_int_equal(client_totals(helper->manager).waiting, 0);
+    expect_served(helper->vmm, serial, disk, O_RDWR | O_DIRECT);
+    Totals totals = client_totals(helper->manager);
+    assert_int_equal(totals.waiting, 0);
+    assert_int_equal(totals.waited, 1);
+    assert_int_equal(totals.opens, 1);
+    assert_int_equal(totals.denied, 0);
 }
 
-/* What QEMU's read-only to read-write reopen needs: the manager passes the
- * descriptor in the moment in which it is wanted. */
-static void test_wait_for_a_mode(void **state) {
+/* A reopen for writing of a disk that was there for reading: QEMU's
+ * block-commit, without the manager's having to foresee it. */
+static void test_a_mode_that_comes(void **state) {
     struct helper *helper = helper_start(NULL);
-    struct client *events = subscriber(helper);
-    int ro = file_open("disk", O_RDONLY), rw = file_open("disk", O_RDWR);
-    client_add_one(helper->manager, 1, ro);
-    uint32_t serial = client_send_patient_open(helper->vmm, "/dev/fdset/1", O_RDWR, LONG_MS);
-    assert_int_equal(client_event(events, EVENT(WANTED))->code, CODE(MODE));
-    /* One that waits holds up no other. */
-    assert_serves(client_open_set(helper->vmm, 1, O_RDONLY).fd, ro, O_RDONLY);
-    client_add_one(helper->manager, 1, rw);
-    assert_serves(client_opened(helper->vmm, serial).fd, rw, O_RDWR);
+    struct subscriber manager = subscriber_begin(helper, wanted_events, 1);
+    int reading = file_open("disk", O_RDONLY), writing = file_open("disk", O_RDWR);
+    client_add_one(helper->manager, 1, reading);
+    struct opened old = client_open(helper->vmm, DISK, O_RDONLY);
+    uint32_t serial = begin(helper->vmm, DISK, O_RDWR);
+    assert_int_equal(event_expect(&manager, EVENT(WANTED))->code, CODE(MODE));
+    client_add_one(helper->manager, 1, writing);
+    expect_served(helper->vmm, serial, writing, O_RDWR);
+    assert_serves(old.fd, reading, O_RDONLY);
 }
 
-static void test_wait_for_a_busy_member(void **state) {
+static void test_each_thing_that_can_come(void **state) {
     struct helper *helper = helper_start(NULL);
-    struct client *second = helper_connect(helper, ROLE(VMM), "second");
-    struct client *third = helper_connect(helper, ROLE(VMM), "third");
+    struct subscriber manager = subscriber_begin(helper, wanted_events, 1);
+    struct client *other = helper_connect(helper, ROLE(VMM), "other vm");
+    int disk = file_open("disk", O_RDWR), synced = file_open("disk", O_RDWR | O_SYNC);
+    uint32_t member = client_add_one(helper->manager, 1, disk);
+
+    uint32_t serial = begin(other, DISK, O_RDWR | O_SYNC);
+    assert_int_equal(event_expect(&manager, EVENT(WANTED))->code, CODE(SYNC));
+    uint32_t second = client_add_one(helper->manager, 1, synced);
+    expect_served(other, serial, synced, O_RDWR | O_SYNC);
+    client_remove(helper->manager, 1, second);
+
+    struct opened mine = client_open(helper->vmm, DISK, O_RDWR);
+    serial = begin(other, DISK, O_RDWR);
+    assert_int_equal(event_expect(&manager, EVENT(WANTED))->code, CODE(BUSY));
+    client_close(helper->vmm, &mine);
+    expect_served(other, serial, disk, O_RDWR);
+
+    client_remove(helper->manager, 1, member);
+    serial = begin(helper->vmm, DISK, O_RDWR);
+    assert_int_equal(event_expect(&manager, EVENT(WANTED))->code, CODE(EMPTY_SET));
+    client_add_one(helper->manager, 1, disk);
+    expect_served(helper->vmm, serial, disk, O_RDWR);
+}
+
+static void test_a_name_that_comes(void **state) {
+    struct helper *helper = helper_start(NULL);
+    int disk = file_open("disk", O_RDWR);
+    struct new_member member = {.fd = disk};
+    uint32_t serial = begin(helper->vmm, "/dev/fdset/disk0", O_RDWR);
+    client_add_one(helper->manager, 1, file_open("other", O_RDWR));
+    expect_waiting(helper, 1);
+    client_add_new(helper->manager, (struct new_set){SET_NEW, 0, &member, 1, "disk0"});
+    expect_served(helper->vmm, serial, disk, O_RDWR);
+}
+
+/* As an open it fails at once, and says so, however long it would wait. */
+static void test_what_no_waiting_helps(void **state) {
+    static const struct {
+        const char *path;
+        int flags;
+        uint32_t wait_ms;
+        int code, error;
+    } cases[] = {
+        {"/dev/fdset/x/y", O_RDWR, WAIT_FOREVER_MS, CODE(PATH), EINVAL},
+        {"/dev/fdset/01", O_RDWR, WAIT_FOREVER_MS, CODE(PATH), EINVAL},
+        {"/dev/fdset/9", O_RDWR | O_DIRECT, WAIT_FOREVER_MS, CODE(FLAGS), EINVAL},
+        {DISK, O_RDWR, WAIT_FOREVER_MS + 1, CODE(ARGUMENT), EINVAL},
+        {DISK, O_RDWR, UINT32_MAX, CODE(ARGUMENT), EINVAL},
+    };
+    struct helper *helper = helper_start(NULL);
+    client_add_one(helper->manager, 9, harness_keep(open("/dev/null", O_RDWR | O_CLOEXEC)));
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        uint32_t serial;
+        client_begin_open(helper->vmm, "/dev/fdset/99", O_RDWR, WAIT_FOREVER_MS);
+        client_send_patient_open(helper->vmm, cases[i].path, cases[i].flags, cases[i].wait_ms);
+        struct opened opened = client_next_opened(helper->vmm, &serial);
+        assert_int_equal(serial, helper->vmm->serial);
+        assert_int_equal(opened.code, cases[i].code);
+        assert_int_equal(opened.error, cases[i].error);
+    }
+    assert_int_equal(client_totals(helper->manager).waited, sizeof(cases) / sizeof(cases[0]));
+}
+
+/* Many cannot wait: they would hold each other up. */
+static void test_many_do_not_wait(void **state) {
+    struct helper *helper = helper_start(NULL);
+    char path[] = DISK;
+    Fdset__V1__Open first = FDSET__V1__OPEN__INIT, second = FDSET__V1__OPEN__INIT;
+    Fdset__V1__Open *opens[] = {&first, &second};
+    Fdset__V1__OpenMany many = FDSET__V1__OPEN_MANY__INIT;
+    Request request = FDSET__V1__REQUEST__INIT;
     int disk = file_open("disk", O_RDWR);
     client_add_one(helper->manager, 1, disk);
-    struct opened first = client_open_set(helper->vmm, 1, O_RDWR);
-    uint32_t second_serial = client_send_patient_open(second, "/dev/fdset/1", O_RDWR, LONG_MS);
-    client_barrier(second);
-    uint32_t third_serial = client_send_patient_open(third, "/dev/fdset/1", O_RDWR, LONG_MS);
-    client_barrier(third);
-
-    /* First come, first served. */
-    client_close(helper->vmm, &first);
-    assert_serves(client_opened(second, second_serial).fd, disk, O_RDWR);
-    assert_int_equal(client_totals(helper->manager).waiting, 1);
-    client_hang_up(second);
-    assert_serves(client_opened(third, third_serial).fd, disk, O_RDWR);
+    first.path = second.path = path;
+    first.flags = second.flags = O_RDWR;
+    first.wait_ms = 1;
+    many.opens = opens;
+    many.n_opens = 2;
+    request.body_case = FDSET__V1__REQUEST__BODY_OPEN_MANY;
+    request.open_many = &many;
+    Reply *reply = client_ask(helper->vmm, &request);
+    assert_int_equal(reply->body_case, REPLY(OPENED_MANY));
+    assert_int_equal(reply->opened_many->results[0]->error->code, CODE(ARGUMENT));
+    assert_int_equal(reply->opened_many->results[1]->outcome_case,
+                     FDSET__V1__OPENED_MANY__RESULT__OUTCOME_OPENED);
+    assert_int_equal(client_totals(helper->manager).waited, 0);
 }
 
-static void test_wait_runs_out(void **state) {
+/* --------------------------------------------------------- when time is over */
+
+static void test_time_is_over(void **state) {
     struct helper *helper = helper_start(NULL);
-    client_add_one(helper->manager, 1, file_open("disk", O_RDONLY));
-    uint32_t serial = client_send_patient_open(helper->vmm, "/dev/fdset/1", O_RDWR, 20);
-    struct opened opened = client_opened(helper->vmm, serial);
-    assert_int_equal(opened.code, CODE(MODE));
-    assert_int_equal(opened.error, EACCES);
+    struct opened opened =
+        client_opened(helper->vmm, client_send_patient_open(helper->vmm, DISK, O_RDWR, 1));
+    assert_int_equal(opened.code, CODE(NO_SET));
+    assert_int_equal(opened.error, ENOENT);
+    assert_non_null(strstr(opened.text, "no set 1"));
+    assert_non_null(strstr(opened.text, "waited"));
     Totals totals = client_totals(helper->manager);
     assert_int_equal(totals.waited, 1);
     assert_int_equal(totals.expired, 1);
+    assert_int_equal(totals.denied, 1);
+    assert_int_equal(totals.waiting, 0);
 }
 
-static void test_nothing_to_wait_for(void **state) {
+/* It fails with what is in its way at the end, not with what was at the start:
+ * first there is no set, then one without the mode, then the time is over. */
+static int code_at_the_end(struct helper *helper, struct subscriber *events, uint32_t wait_ms) {
+    client_send_patient_open(helper->vmm, DISK, O_RDWR, wait_ms);
+    assert_int_equal(event_expect(events, EVENT(WANTED))->code, CODE(NO_SET));
+    client_add_one(helper->manager, 1, file_open("disk", O_RDONLY));
+    struct opened opened = client_opened(helper->vmm, helper->vmm->serial);
+    Event *denied = event_expect(events, EVENT(DENIED));
+    assert_int_equal(denied->code, opened.code);
+    assert_string_equal(denied->path, DISK);
+    if (opened.code == CODE(MODE))
+        assert_non_null(strstr(opened.text, "only read-only"));
+    return opened.code;
+}
+
+static void test_what_is_in_the_way_at_the_end(void **state) {
     struct helper *helper = helper_start(NULL);
-    uint32_t serial = client_send_patient_open(helper->vmm, "/etc/passwd", O_RDWR, LONG_MS);
-    assert_int_equal(client_opened(helper->vmm, serial).code, CODE(PATH));
-    serial = client_send_patient_open(helper->vmm, "/dev/fdset/1", O_RDWR, LONG_MS + 1);
-    assert_int_equal(client_opened(helper->vmm, serial).code, CODE(ARGUMENT));
+    struct subscriber events = subscriber_begin(helper, (int[]){EVENT(WANTED), EVENT(DENIED)}, 2);
+    /* On a busy machine the time may be over before the set is there. */
+    for (uint32_t wait_ms = 50; code_at_the_end(helper, &events, wait_ms) == CODE(NO_SET);
+         wait_ms *= 2) {
+        client_remove(helper->manager, 1, 0);
+        wait_until(!client_find_set(helper->manager, 1));
+    }
 }
 
-static void test_hangup_cancels_a_wait(void **state) {
+/* The time of one is no other's: the first to come has the longer time. */
+static void test_each_has_its_own_time(void **state) {
+    struct helper *helper = helper_start(NULL);
+    struct client *other = helper_connect(helper, ROLE(VMM), "other vm");
+    uint32_t longer = begin(helper->vmm, DISK, O_RDWR);
+    assert_int_equal(client_opened(other, client_send_patient_open(other, DISK, O_RDWR, 1)).code,
+                     CODE(NO_SET));
+    QueryReply *page = client_query(helper->manager, SET_ALL, NULL);
+    assert_int_equal(page->n_waiting, 1);
+    assert_true(page->waiting[0]->expires_ms > 0);
+    assert_true(page->waiting[0]->expires_ms <= WAIT_FOREVER_MS);
+    int disk = file_open("disk", O_RDWR);
+    client_add_one(helper->manager, 1, disk);
+    expect_served(helper->vmm, longer, disk, O_RDWR);
+}
+
+/* ------------------------------------------------------------------- the end */
+
+static void test_hanging_up_cancels(void **state) {
     struct helper *helper = helper_start(NULL);
     struct client *vmm = helper_connect(helper, ROLE(VMM), "impatient");
-    client_send_patient_open(vmm, "/dev/fdset/1", O_RDWR, LONG_MS);
-    client_barrier(vmm);
-    assert_int_equal(client_totals(helper->manager).waiting, 1);
-    client_hang_up(vmm);
-    while (client_totals(helper->manager).waiting > 0)
-        ;
+    begin(vmm, DISK, O_RDWR);
+    begin(vmm, DISK, O_RDONLY);
+    expect_waiting(helper, 2);
+    client_leave(helper, vmm);
+    expect_waiting(helper, 0);
     client_add_one(helper->manager, 1, file_open("disk", O_RDWR));
-    assert_int_equal(client_totals(helper->manager).leases, 0);
+    Totals totals = client_totals(helper->manager);
+    assert_int_equal(totals.leases, 0);
+    assert_int_equal(totals.opens, 0);
+    assert_int_equal(totals.expired, 0);
 }
 
-static void test_limit_of_waiting(void **state) {
-    struct helper *helper = helper_start((const char *[]){"--limit", "waiting=4", NULL});
-    struct client *greedy = helper_connect(helper, ROLE(VMM), "greedy");
-    int refused = 0;
-    uint32_t last = 0;
-    for (int i = 0; i < 10; i++)
-        last = client_send_patient_open(greedy, "/dev/fdset/1", O_RDWR, LONG_MS);
-    /* The replies are those that were refused, the last among them. */
-    for (Reply *reply = client_receive(greedy);; reply = client_receive(greedy)) {
-        assert_refused(reply, CODE(LIMIT), ENFILE);
-        refused++;
-        if (reply->serial == last)
-            break;
-    }
-    assert_true(refused >= 6);
-    /* There is room left for another. */
-    uint32_t serial = client_send_patient_open(helper->vmm, "/dev/fdset/2", O_RDONLY, LONG_MS);
-    client_barrier(helper->vmm);
-    client_add_one(helper->manager, 2, file_open("disk", O_RDONLY));
-    assert_true(client_opened(helper->vmm, serial).fd >= 0);
+static void waits_for_ever(struct child_side *side) {
+    begin(side->client, DISK, O_RDWR);
+    parent_tell(side);
+    parent_wait(side);
 }
 
-/* -------------------------------------------------------------------- holds */
-
-static void test_hold_keeps_an_orphaned_set(void **state) {
+static void test_a_killed_vmm_waits_no_more(void **state) {
     struct helper *helper = helper_start(NULL);
-    struct client *manager = helper_connect(helper, ROLE(MANAGER), "goes");
+    struct child child = child_start(helper, ROLE(VMM), "doomed", waits_for_ever, NULL);
+    child_wait(&child);
+    WaitingInfo *waiting = client_query(helper->manager, SET_ALL, NULL)->waiting[0];
+    assert_int_equal(waiting->pid, child.pid);
+    assert_string_equal(waiting->name, "doomed");
+    child_kill(&child);
+    wait_until(client_totals(helper->manager).waiting == 0);
     int disk = file_open("disk", O_RDWR);
-    client_add_one(manager, 1, disk);
-    assert_int_equal(client_hold(helper->vmm, "/dev/fdset/1")->body_case, REPLY(DONE));
-    assert_int_equal(client_hold(helper->vmm, "/dev/fdset/1")->body_case, REPLY(DONE));
-    assert_int_equal(client_totals(helper->manager).holds, 1);
-    client_hang_up(manager);
-    while (client_totals(helper->manager).connections > 2)
-        ;
-    struct opened opened = client_open_set(helper->vmm, 1, O_RDWR);
-    assert_serves(opened.fd, disk, O_RDWR);
+    client_add_one(helper->manager, 1, disk);
+    assert_serves(client_open(helper->vmm, DISK, O_RDWR).fd, disk, O_RDWR);
+}
+
+/* The helper's own end is no worse for one that waits than for any other. */
+static void test_the_vmm_that_the_helper_is_for_ends(void **state) {
+    struct helper *helper = helper_start(NULL);
+    struct client *other = helper_connect(helper, ROLE(VMM), "other vm");
+    begin(helper->vmm, DISK, O_RDWR);
+    begin(other, DISK, O_RDWR);
+    client_hang_up(helper->vmm);
+    client_hang_up(other);
+    assert_int_equal(helper_wait(helper), 0);
+}
+
+/* -------------------------------------------------------- bounds and fairness */
+
+/* One VMM may have a quarter of the places, and all of them together all. */
+static void test_a_quarter_for_each(void **state) {
+    struct helper *helper = helper_start((const char *[]){"--limit", "waiting=8", NULL});
+    struct client *vmms[5] = {helper->vmm};
+    for (int i = 1; i < 5; i++)
+        vmms[i] = helper_connect(helper, ROLE(VMM), "one of five");
+    for (int i = 0; i < 5; i++) {
+        for (int j = 0; i < 4 && j < 2; j++)
+            begin(vmms[i], DISK, O_RDWR);
+        struct opened refused = client_opened(
+            vmms[i], client_send_patient_open(vmms[i], DISK, O_RDWR, WAIT_FOREVER_MS));
+        assert_int_equal(refused.code, CODE(LIMIT));
+        assert_int_equal(refused.error, ENFILE);
+        assert_non_null(strstr(refused.text, "waiting"));
+    }
+    expect_waiting(helper, 8);
+
+    /* A place that is free again is there for who had none. */
+    client_leave(helper, vmms[1]);
+    begin(vmms[4], DISK, O_RDWR);
+    begin(vmms[4], DISK, O_RDWR);
+    expect_waiting(helper, 8);
+    client_hang_up(helper->vmm);
+}
+
+static void test_few_places_are_still_one_for_each(void **state) {
+    struct helper *helper = helper_start((const char *[]){"--limit", "waiting=2", NULL});
+    struct client *other = helper_connect(helper, ROLE(VMM), "other vm");
+    begin(helper->vmm, DISK, O_RDWR);
+    begin(other, DISK, O_RDWR);
+    expect_waiting(helper, 2);
+    client_hang_up(helper->vmm);
+}
+
+#define QUEUE 6
+
+static void test_served_in_the_order_in_which_they_came(void **state) {
+    struct helper *helper = helper_start(NULL);
+    struct client *vmms[QUEUE];
+    uint32_t serials[QUEUE];
+    struct new_member member = {.fd = file_open("disk", O_RDWR), .sharing = SHARING(EXCLUSIVE)};
+    client_add_set(helper->manager, 1, LIFETIME(KEEP), &member, 1);
+    struct opened opened = client_open(helper->vmm, DISK, O_RDWR);
+    for (int i = 0; i < QUEUE; i++) {
+        vmms[i] = helper_connect(helper, ROLE(VMM), "in the queue");
+        serials[i] = begin(vmms[i], DISK, O_RDWR);
+    }
     client_close(helper->vmm, &opened);
-    assert_int_equal(client_unhold(helper->vmm, "/dev/fdset/1")->body_case, REPLY(DONE));
-    client_wait_idle(helper->manager);
-    assert_int_equal(client_totals(helper->manager).sets, 0);
+    for (int i = 0; i < QUEUE; i++) {
+        opened = client_opened(vmms[i], serials[i]);
+        assert_int_equal(opened.code, 0);
+        client_wait_settled(helper->manager);
+        expect_waiting(helper, QUEUE - 1 - (unsigned)i);
+        client_close(vmms[i], &opened);
+    }
 }
 
-static void test_hold_ends_with_its_vmm(void **state) {
+/* Who lets go and asks again at once does not overtake who has been waiting. */
+static void test_no_overtaking(void **state) {
     struct helper *helper = helper_start(NULL);
-    struct client *vmm = helper_connect(helper, ROLE(VMM), "holds");
+    struct client *other = helper_connect(helper, ROLE(VMM), "patient");
     client_add_one(helper->manager, 1, file_open("disk", O_RDWR));
-    client_hold(vmm, "/dev/fdset/1");
-    client_remove(helper->manager, 1, 0);
-    client_wait_settled(helper->manager);
-    assert_int_equal(client_totals(helper->manager).sets, 1);
-    client_hang_up(vmm);
-    while (client_totals(helper->manager).sets > 0)
-        ;
+    struct opened mine = client_open(helper->vmm, DISK, O_RDWR);
+    uint32_t serial = begin(other, DISK, O_RDWR);
+    client_close(helper->vmm, &mine);
+    uint32_t again = client_send_patient_open(helper->vmm, DISK, O_RDWR, WAIT_FOREVER_MS);
+    struct opened theirs = client_opened(other, serial);
+    assert_int_equal(theirs.code, 0);
+    client_barrier(other);
+    expect_waiting(helper, 1);
+    client_close(other, &theirs);
+    assert_int_equal(client_opened(helper->vmm, again).code, 0);
 }
 
-static void test_hold_of_what_is_not_there(void **state) {
+/* One that cannot be served holds up neither its own VMM nor the next in line. */
+static void test_one_that_waits_holds_up_none(void **state) {
     struct helper *helper = helper_start(NULL);
-    assert_refused(client_hold(helper->vmm, "/dev/fdset/1"), CODE(NO_SET), ENOENT);
-    assert_refused(client_hold(helper->vmm, "/dev/fdset/01"), CODE(PATH), EINVAL);
-    assert_refused(client_hold(helper->manager, "/dev/fdset/1"), CODE(ROLE), EPERM);
-}
-
-/* ------------------------------------------------------------------- events */
-
-static void test_events_of_a_life(void **state) {
-    struct helper *helper = helper_start(NULL);
-    struct client *events = subscriber(helper);
-    struct client *vmm = helper_connect(helper, ROLE(VMM), "vm1");
-    assert_string_equal(client_event(events, EVENT(VMM_CONNECTED))->name, "vm1");
-    uint32_t member = client_add_one(helper->manager, 1, file_open("disk", O_RDWR));
-    const Event *event = client_event(events, EVENT(ADDED));
-    assert_int_equal(event->set, 1);
-    assert_int_equal(event->member, member);
-    uint64_t sequence = event->sequence;
-
-    client_open_set(vmm, 1, O_RDONLY);
-    event = client_event(events, EVENT(DENIED));
-    assert_int_equal(event->code, CODE(MODE));
-    assert_string_equal(event->path, "/dev/fdset/1");
-    struct opened opened = client_open_set(vmm, 1, O_RDWR);
-    event = client_event(events, EVENT(OPENED));
-    assert_int_equal(event->lease, opened.lease);
-    assert_int_equal(event->member, member);
-    assert_string_equal(event->name, "vm1");
-    assert_int_equal(event->sequence, sequence + 2);
-    client_hang_up(vmm);
-    assert_int_equal(client_event(events, EVENT(CLOSED))->lease, opened.lease);
-    assert_string_equal(client_event(events, EVENT(VMM_GONE))->name, "vm1");
-    client_remove(helper->manager, 1, 0);
-    assert_int_equal(client_event(events, EVENT(REMOVED))->member, member);
-    assert_int_equal(client_event(events, EVENT(SET_GONE))->set, 1);
-}
-
-/* Loses events, is told how many, and holds nobody up. */
-static void test_subscriber_that_does_not_read(void **state) {
-    struct helper *helper = helper_start(NULL);
-    struct client *slow = subscriber(helper);
-    const unsigned opens = 20000;
-    uint64_t heard = 0, lost = 0;
-    client_add_one(helper->manager, 1, file_open("disk", O_RDWR));
-    for (unsigned i = 0; i < opens; i++) {
-        struct opened opened = client_open_set(helper->vmm, 1, O_RDWR);
+    int disk = file_open("disk", O_RDWR), log = file_open("log", O_WRONLY);
+    uint32_t never = begin(helper->vmm, "/dev/fdset/77", O_RDWR);
+    uint32_t second = begin(helper->vmm, "/dev/fdset/2", O_WRONLY);
+    client_add_one(helper->manager, 1, disk);
+    for (int i = 0; i < 100; i++) {
+        struct opened opened = client_open(helper->vmm, DISK, O_RDWR);
+        assert_serves(opened.fd, disk, O_RDWR);
         client_close(helper->vmm, &opened);
     }
-    client_barrier(helper->vmm);
-    while (heard + lost < 2 * opens + 1) {
-        Reply *reply = client_answer(slow, 0);
-        assert_int_equal(reply->body_case, REPLY(EVENTS));
-        heard += reply->events->n_events;
-        lost += reply->events->lost;
+    client_add_one(helper->manager, 2, log);
+    expect_served(helper->vmm, second, log, O_WRONLY);
+    expect_waiting(helper, 1);
+    client_add_one(helper->manager, 77, disk);
+    expect_served(helper->vmm, never, disk, O_RDWR);
+}
+
+/* A set for one open is not given to two. */
+static void test_two_wait_for_a_set_of_one_open(void **state) {
+    struct helper *helper = helper_start(NULL);
+    struct client *other = helper_connect(helper, ROLE(VMM), "second");
+    struct new_member first = {.fd = file_open("disk", O_RDONLY)};
+    struct new_member next = {.fd = file_open("disk", O_RDONLY)};
+    uint32_t one = begin(helper->vmm, DISK, O_RDONLY), two = begin(other, DISK, O_RDONLY);
+    client_add_set(helper->manager, 1, LIFETIME(ONCE), &first, 1);
+    expect_served(helper->vmm, one, first.fd, O_RDONLY);
+    expect_waiting(helper, 1);
+    client_add_set(helper->manager, 1, LIFETIME(ONCE), &next, 1);
+    expect_served(other, two, next.fd, O_RDONLY);
+}
+
+/* ------------------------------------------------------------ what Query says */
+
+static void test_who_waits_for_what(void **state) {
+    struct helper *helper = helper_start(NULL);
+    struct new_member member = {.fd = file_open("disk", O_RDONLY)};
+    Query query = FDSET__V1__QUERY__INIT;
+    client_add_new(helper->manager, (struct new_set){1, 0, &member, 1, "disk0"});
+    begin(helper->vmm, "/dev/fdset/5", O_RDWR);
+    begin(helper->vmm, "/dev/fdset/disk0", O_RDWR);
+    begin(helper->vmm, "/dev/fdset/1", O_WRONLY);
+
+    QueryReply *page = client_query(helper->manager, SET_ALL, NULL);
+    assert_int_equal(page->n_waiting, 3);
+    assert_string_equal(page->waiting[0]->path, "/dev/fdset/5");
+    assert_int_equal(page->waiting[0]->flags, O_RDWR);
+    assert_string_equal(page->waiting[1]->path, "/dev/fdset/disk0");
+    assert_string_equal(page->waiting[2]->path, "/dev/fdset/1");
+    assert_int_equal(page->waiting[2]->flags, O_WRONLY);
+    for (int i = 0; i < 3; i++) {
+        assert_int_equal(page->waiting[i]->pid, getpid());
+        assert_string_equal(page->waiting[i]->name, "test vmm");
+        assert_true(i == 0 || page->waiting[i]->waiting > page->waiting[i - 1]->waiting);
     }
-    assert_int_equal(heard + lost, 2 * opens + 1);
-    assert_true(lost > 0);
-    assert_int_equal(client_totals(helper->manager).events_lost, lost);
+
+    /* Those of a set, by whichever path. */
+    query.name = (char *)"disk0";
+    page = client_query_with(helper->manager, &query);
+    assert_int_equal(page->n_waiting, 2);
+    page = client_query(helper->manager, 1, NULL);
+    assert_int_equal(page->n_waiting, 2);
+    client_hang_up(helper->vmm);
 }
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        helper_test(test_wait_for_a_set),         helper_test(test_wait_for_a_mode),
-        helper_test(test_wait_for_a_busy_member), helper_test(test_wait_runs_out),
-        helper_test(test_nothing_to_wait_for),    helper_test(test_hangup_cancels_a_wait),
-        helper_test(test_limit_of_waiting),       helper_test(test_hold_keeps_an_orphaned_set),
-        helper_test(test_hold_ends_with_its_vmm), helper_test(test_hold_of_what_is_not_there),
-        helper_test(test_events_of_a_life),       helper_test(test_subscriber_that_does_not_read),
+        helper_test(test_wanted_then_added_then_opened),
+        helper_test(test_a_mode_that_comes),
+        helper_test(test_each_thing_that_can_come),
+        helper_test(test_a_name_that_comes),
+        helper_test(test_what_no_waiting_helps),
+        helper_test(test_many_do_not_wait),
+        helper_test(test_time_is_over),
+        helper_test(test_what_is_in_the_way_at_the_end),
+        helper_test(test_each_has_its_own_time),
+        helper_test(test_hanging_up_cancels),
+        helper_test(test_a_killed_vmm_waits_no_more),
+        helper_test(test_the_vmm_that_the_helper_is_for_ends),
+        helper_test(test_a_quarter_for_each),
+        helper_test(test_few_places_are_still_one_for_each),
+        helper_test(test_served_in_the_order_in_which_they_came),
+        helper_test(test_no_overtaking),
+        helper_test(test_one_that_waits_holds_up_none),
+        helper_test(test_two_wait_for_a_set_of_one_open),
+        helper_test(test_who_waits_for_what),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
