@@ -5,7 +5,26 @@
 #include <stdlib.h>
 #include <string.h>
 
-int set_open(const struct set_path *set, int flags) {
+/* <fdset/vmm.h> allows an hour. */
+#define LONGEST_WAIT_MS 3600000
+
+/* $FDSET_WAIT_MS: for a program that cannot say itself that it would wait. */
+static unsigned patience(void) {
+    const char *text = getenv("FDSET_WAIT_MS");
+    char *rest;
+
+    if (!text || !*text)
+        return 0;
+    errno = 0;
+    unsigned long wait_ms = strtoul(text, &rest, 10);
+    if (*rest || errno || *text == '-') {
+        shim_complain("FDSET_WAIT_MS=%s is no number of milliseconds", text);
+        return 0;
+    }
+    return wait_ms < LONGEST_WAIT_MS ? wait_ms : LONGEST_WAIT_MS;
+}
+
+int set_open(const struct set_path *set, int flags, bool waits) {
     if (flags & O_DIRECTORY) {
         errno = ENOTDIR;
         return -1;
@@ -14,7 +33,7 @@ int set_open(const struct set_path *set, int flags) {
     if (!vmm)
         return -1;
     bool is_first = holdings_find(vmm, set, F_OK) < 0;
-    int fd = fdset_open(vmm, set->text, flags);
+    int fd = fdset_open_wait(vmm, set->text, flags, waits ? patience() : 0);
     if (fd >= 0) {
         holdings_note(vmm, set, fd);
         /* Whoever had the member before may have left it at the end of the file. */
@@ -39,7 +58,7 @@ EXPORTED int open(const char *path, int flags, ...) {
     va_list arguments;
 
     if (path_is_set(path, &set))
-        return set_open(&set, flags);
+        return set_open(&set, flags, true);
     va_start(arguments, flags);
     mode_t mode = mode_read(flags, arguments);
     va_end(arguments);
@@ -52,7 +71,7 @@ EXPORTED int openat(int directory, const char *path, int flags, ...) {
     va_list arguments;
 
     if (path_is_set(path, &set))
-        return set_open(&set, flags);
+        return set_open(&set, flags, true);
     va_start(arguments, flags);
     mode_t mode = mode_read(flags, arguments);
     va_end(arguments);
@@ -101,7 +120,7 @@ EXPORTED FILE *fopen(const char *path, const char *mode) {
         errno = EINVAL;
         return NULL;
     }
-    int fd = set_open(&set, flags);
+    int fd = set_open(&set, flags, true);
     if (fd < 0)
         return NULL;
     FILE *stream = fdopen(fd, mode);

@@ -17,7 +17,7 @@ static int any_open(const struct set_path *set, int access) {
     for (size_t i = 0; i < sizeof modes / sizeof *modes; i++) {
         if (access & ~modes[i].access)
             continue;
-        fd = set_open(set, modes[i].flags | O_CLOEXEC);
+        fd = set_open(set, modes[i].flags | O_CLOEXEC, false);
         if (fd >= 0 || errno != EACCES)
             break;
     }

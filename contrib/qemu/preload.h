@@ -92,5 +92,6 @@ void holdings_forget_all(void);
 
 /* ------------------------------------------------------ interpose-open.c */
 
-/* open(2) of a set. */
-int set_open(const struct set_path *set, int flags);
+/* open(2) of a set. If it `waits`, for as long as $FDSET_WAIT_MS says that a manager
+ * may take to pass what is not there; stat(2) and the like do not. */
+int set_open(const struct set_path *set, int flags, bool waits);

@@ -250,6 +250,43 @@ static void test_open_says_why_not(void **state) {
     assert_int_equal(errno, EINVAL);
 }
 
+static void *open_what_is_missing(void *data) {
+    *(int *)data = open("/dev/fdset/77", O_RDWR | O_CLOEXEC);
+    return NULL;
+}
+
+/* An hour: what waits and should not is seen. */
+static void test_open_waits_where_it_is_told_to(void **state) {
+    struct fdset_manager *watcher;
+    struct fdset_event event;
+    pthread_t thread;
+    int fd;
+
+    assert_int_equal(fdset_manager_connect(&watcher, manage_path, NULL), 0);
+    assert_int_equal(fdset_subscribe(watcher, FDSET_EVENT_BIT(FDSET_EVENT_WANTED)), 0);
+    setenv("FDSET_WAIT_MS", "3600000", 1);
+    assert_int_equal(pthread_create(&thread, NULL, open_what_is_missing, &fd), 0);
+    assert_int_equal(fdset_next_event(watcher, &event, -1), 1);
+    assert_string_equal(event.path, "/dev/fdset/77");
+    assert_int_equal(event.wait_ms, 3600000);
+    assert_int_equal(access(NOTHING, R_OK), -1);
+    struct fdset_member member = {.fd = file_open("disk", O_RDWR)};
+    struct fdset_add add = {
+        .set = 77, .lifetime = FDSET_KEEP, .members = &member, .member_count = 1};
+    assert_int_equal(fdset_add(manager, &add, 1), 0);
+    assert_int_equal(pthread_join(thread, NULL), 0);
+    assert_is_disk(fd);
+
+    setenv("FDSET_WAIT_MS", "soon", 1);
+    assert_int_equal(open(NOTHING, O_RDONLY), -1);
+    assert_int_equal(errno, ENOENT);
+    unsetenv("FDSET_WAIT_MS");
+    assert_int_equal(fdset_remove(manager, 77, 0), 1);
+    assert_int_equal(close(fd), 0);
+    close(member.fd);
+    fdset_manager_free(watcher);
+}
+
 static void test_close_on_exec_as_asked(void **state) {
     int plain = open(DISK, O_RDONLY), closing = open(DISK, O_RDONLY | O_CLOEXEC);
 
@@ -647,6 +684,7 @@ int main(int argc, char **argv) {
         shim_test(test_other_files_go_through),
         shim_test(test_every_open),
         shim_test(test_open_says_why_not),
+        shim_test(test_open_waits_where_it_is_told_to),
         shim_test(test_close_on_exec_as_asked),
         shim_test(test_streams),
         shim_test(test_every_open_starts_at_the_beginning),
