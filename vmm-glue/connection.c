@@ -402,14 +402,27 @@ static int foreign_error(void) {
                         "it, not to this child of it");
 }
 
+/* Called with the lock held. */
+static bool something_is_submitted(const struct connection *connection) {
+    const struct waiter *waiter = connection->waiters;
+    while (waiter && !waiter->arrived)
+        waiter = waiter->next;
+    return waiter;
+}
+
 int connection_submit(struct connection *connection, Fdset__V1__Request *request,
                       struct waiter *waiter) {
     NO_CANCELLATION;
     if (connection_foreign(connection))
         return foreign_error();
     pthread_mutex_lock(&connection->lock);
-    int error = connection->broken ? connection_say_broken(connection, connection->broken)
-                                   : request_post(connection, request, NULL, 0, waiter, false);
+    /* Where other threads' calls alone have filled the socket there is no outcome
+     * that would tell when to try again; but it will not take long. */
+    bool patient = !something_is_submitted(connection);
+    waiter->failed = connection->broken;
+    int error = waiter->failed ? 0 : request_post(connection, request, NULL, 0, waiter, patient);
+    if (!error && waiter->failed)
+        error = connection_say_broken(connection, waiter->failed);
     pthread_mutex_unlock(&connection->lock);
     return error;
 }

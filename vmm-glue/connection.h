@@ -141,8 +141,8 @@ int connection_check_descriptors(struct connection *connection, size_t expected)
 void connection_release(struct connection *connection);
 
 /* The same without waiting: the reply goes to waiter->arrived(). The waiter is the
- * connection's until then. -EAGAIN where the socket is full: then it is the
- * caller's again, as after any failure. Never reconnects. */
+ * connection's until then. -EAGAIN where the socket is full and others were
+ * submitted: then it is the caller's again, as after any failure. Never reconnects. */
 int connection_submit(struct connection *connection, Fdset__V1__Request *request,
                       struct waiter *waiter);
 

@@ -63,7 +63,7 @@ static int subscribe(struct connection *connection, uint32_t kinds) {
     Fdset__V1__Request request = REQUEST(subscribe = &subscribe, SUBSCRIBE);
     Fdset__V1__EventKind chosen[32];
     for (unsigned kind = 0; kind < 32; kind++)
-        if (kinds & FDSET_EVENT_BIT(kind))
+        if (kinds & FDSET_EVENT_BIT(kind) && kind != FDSET_EVENT_RECONNECTED)
             chosen[subscribe.n_kinds++] = (Fdset__V1__EventKind)kind;
     subscribe.kinds = chosen;
     return connection_call(connection, &request, NULL, 0, FDSET__V1__REPLY__BODY_DONE);

@@ -52,9 +52,11 @@ static void plan_take(struct connection *connection, const struct fdset_reconnec
         link->plan.give_up_ms = 30000;
     if (connection->broken)
         connection_schedule(connection);
+    connection_wake(connection); /* those who wait by the old plan */
 }
 
 int connection_set_reconnect(struct connection *connection, const struct fdset_reconnect *plan) {
+    NO_CANCELLATION;
     struct link *link = &connection->link;
     if (connection_foreign(connection))
         return fail(ESTALE, "the connection to fdset-helper belongs to the process that made it");

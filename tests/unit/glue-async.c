@@ -4,8 +4,11 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/sockios.h>
 #include <poll.h>
+#include <stdatomic.h>
 #include <stdio.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -249,6 +252,71 @@ static void test_close_and_open_while_all_is_full(void **state) {
     fake_end();
 }
 
+#define FILLERS 40
+
+static char long_path[] = "/dev/fdset/a-name-of-sixty-characters-so-that-a-packet-is-large-enough";
+
+/* Fills the socket by calls that wait, which the helper does not read yet. */
+static int fill_by_calls(struct call *calls, struct fdset_open_request (*requests)[200]) {
+    int socket = fdset_vmm_socket(fake.vmm), started = 0, room, used = 0;
+    socklen_t size = sizeof(room);
+    assert_int_equal(getsockopt(socket, SOL_SOCKET, SO_SNDBUF, &room, &size), 0);
+    for (; used < room && started < FILLERS; started++) {
+        int before = used;
+        for (int i = 0; i < 200; i++)
+            requests[started][i] = (struct fdset_open_request){long_path, O_RDWR, 0};
+        call_open_many(&calls[started], requests[started], 200);
+        while (used == before)
+            assert_int_equal(ioctl(socket, SIOCOUTQ, &used), 0);
+    }
+    assert_true(used >= room);
+    return started;
+}
+
+static atomic_int submitter;
+
+static void *run_submit(void *data) {
+    struct call *call = data;
+    submitter = gettid();
+    call->result = fdset_open_submit(fake.vmm, "/dev/fdset/1", O_RDWR, 0, note, &many);
+    return NULL;
+}
+
+/* Returns when the submitting thread sleeps, or has ended already. */
+static void await_submitter(void) {
+    char path[64], state = 'R';
+    while (!submitter) {
+    }
+    snprintf(path, sizeof(path), "/proc/self/task/%d/stat", submitter);
+    while (state != 'S') {
+        FILE *file = fopen(path, "re");
+        if (!file)
+            return;
+        if (fscanf(file, "%*d %*s %c", &state) != 1)
+            state = 'S';
+        fclose(file);
+    }
+}
+
+/* No outcome would tell when to try again. */
+static void test_full_of_others_calls(void **state) {
+    static struct fdset_open_request requests[FILLERS][200];
+    struct call calls[FILLERS], call;
+    fake_begin_vmm();
+    many = (struct outcome){0};
+    int count = fill_by_calls(calls, requests);
+    assert_int_equal(pthread_create(&call.thread, NULL, run_submit, &call), 0);
+    await_submitter();
+    for (int i = 0; i < count + 1; i++)
+        fake_error(fake_receive(ANY_REQUEST)->serial, ENOENT, "no set");
+    assert_int_equal(call_end(&call), 0);
+    for (int i = 0; i < count; i++)
+        assert_int_equal(call_end(&calls[i]), -ENOENT);
+    assert_int_equal(fdset_vmm_dispatch(fake.vmm, -1), 1);
+    assert_int_equal(many.fd, -ENOENT);
+    fake_end();
+}
+
 /* -------------------------------------------------------------------- ends */
 
 static void test_helper_dies(void **state) {
@@ -331,6 +399,7 @@ int main(void) {
         oracle_test(test_dispatcher_leaves_a_thread_that_waits),
         oracle_test(test_too_many_are_refused_until_dispatched),
         oracle_test(test_close_and_open_while_all_is_full),
+        oracle_test(test_full_of_others_calls),
         oracle_test(test_helper_dies),
         oracle_test(test_free_gives_the_rest),
         oracle_test(test_child_has_no_part_in_it),

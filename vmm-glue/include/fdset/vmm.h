@@ -159,7 +159,7 @@ int fdset_open_many(struct fdset_vmm *vmm, struct fdset_open_request *requests, 
 
 /* For event loops: opens that do not wait. fdset_open_submit() sends an open and
  * returns 0 at once, or -errno where it could not be sent (-EAGAIN: too many are
- * under way; dispatch first). Its outcome is given to `opened` by
+ * under way; dispatch first, as some of them will have outcomes). Its outcome is given to `opened` by
  * fdset_vmm_dispatch(), in the thread that calls that: the descriptor, which is a
  * lease as if from fdset_open(), or -errno, with fdset_error_text(). Every open
  * that was submitted gets an outcome, at the latest -ECONNRESET by dispatching
