@@ -316,6 +316,16 @@ static void settle_last(void) {
         turn(10);
 }
 
+/* A process that holds a file whose server hangs does not end in the kernel, and
+ * its sockets stay open with it. Our peers hear of the end all the same, and
+ * another helper can listen in our place. */
+static void hang_up(void) {
+    for (size_t i = 0; i < listener_count; i++)
+        close(listeners[i].watch.fd);
+    list_for_each (link, &service.sessions)
+        close(list_object(link, struct session, link)->watch.fd);
+}
+
 int main(int argc, char **argv) {
     static struct confine_report report;
     int result;
@@ -337,6 +347,7 @@ int main(int argc, char **argv) {
     say_ready(notify, &report);
     serve();
     settle_last();
+    hang_up();
     /* Not by exit(), whose handlers know nothing of the sandbox, nor by _exit():
      * before what never returns, the address sanitizer makes calls of its own. */
     syscall(SYS_exit_group, 0);

@@ -117,9 +117,13 @@ static void retry_stuffed(struct service *service) {
 }
 
 void service_tick(struct service *service) {
+    uint64_t removed = service->model.totals.removed;
+
     service->model.now_ms = service_now();
     retry_stuffed(service);
     model_expire(&service->model);
+    /* An open may be waiting for what has gone. */
+    service->retry_waiting |= service->model.totals.removed != removed;
     waiting_expire(service);
     if (service->settle.count > 0)
         settle_watch(&service->settle, service->model.now_ms, STUCK_MS);
