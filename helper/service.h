@@ -107,6 +107,14 @@ void service_tick(struct service *service);
 /* Milliseconds until service_tick() must be called again, or -1. */
 int service_timeout(const struct service *service);
 
+/* What there is to do after anything has been done, in the order in which one
+ * thing leads to the next. */
+void service_follow_up(struct service *service);
+
+/* What the settle threads say: settle.h. */
+void service_settled(struct settle *settle, struct member *member, unsigned work, bool may_block);
+void service_stuck(struct settle *settle, struct member *member);
+
 /* Milliseconds since the system's start, to a clock tick. By vDSO, always: the
  * coarse clock needs no system call, whatever the machine's clock source. */
 uint64_t service_now(void);

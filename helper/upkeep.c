@@ -1,0 +1,143 @@
+/* What is to be done after each request and in time: members settle, opens that
+ * wait are tried again, events go out, lifetimes end. */
+#include "service.h"
+
+#include <limits.h>
+#include <unistd.h>
+
+#include "description.h"
+#include "subscription.h"
+
+/* A file system that takes longer is worth telling of. */
+#define STUCK_MS 5000
+
+uint64_t service_now(void) {
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
+    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+}
+
+void service_follow_up(struct service *service) {
+    service_settle(service);
+    waiting_retry(service);
+    service_settle(service);
+    subscriptions_flush(service);
+}
+
+void service_settled(struct settle *settle, struct member *member, unsigned work, bool may_block) {
+    struct service *service = list_object(settle, struct service, settle);
+
+    service->model.now_ms = service_now();
+    if (work & WORK_INSPECT && member->set)
+        list_for_each (link, &member->set->members) {
+            struct member *sibling = list_object(link, struct member, in_set);
+            if (sibling->device == member->device)
+                sibling->may_block = may_block;
+        }
+    member_settled(&service->model, member, work);
+    service->retry_waiting = true;
+    service_follow_up(service);
+}
+
+void service_stuck(struct settle *settle, struct member *member) {
+    struct service *service = list_object(settle, struct service, settle);
+    struct event event = {.kind = EVENT_SETTLE_STUCK, .member = member->id};
+
+    event.has_set = member->set;
+    event.set = member->set ? member->set->id : 0;
+    service_tell(service, &event);
+}
+
+void service_flushed(struct service *service) {
+    service->retry_waiting = true;
+    service->events_queued = true;
+    service_follow_up(service);
+}
+
+/* -------------------------------------------------------------------- time */
+
+/* How soon is tried again what the kernel was short of. */
+#define RETRY_MS 10
+
+static int64_t earlier(int64_t due, const struct deadline *deadline) {
+    return deadline && (due < 0 || (int64_t)deadline->due_ms < due) ? (int64_t)deadline->due_ms
+                                                                    : due;
+}
+
+int service_timeout(const struct service *service) {
+    int64_t due = -1, now = (int64_t)service_now();
+
+    due = earlier(due, deadlines_first(&service->model.deadlines));
+    due = earlier(due, deadlines_first(&service->waiting_deadlines));
+    /* Where a settle thread is busy, somebody may have to hear of it. */
+    if (service->settle.count > 0 && (due < 0 || due > now + STUCK_MS / 2))
+        due = now + STUCK_MS / 2;
+    if (service->stuffed && (due < 0 || due > now + RETRY_MS))
+        due = now + RETRY_MS;
+    if (due < 0)
+        return -1;
+    return due > now ? (int)(due - now < INT_MAX ? due - now : INT_MAX) : 0;
+}
+
+static void retry_stuffed(struct service *service) {
+    if (!service->stuffed || service->model.now_ms < service->stuffed_ms + RETRY_MS)
+        return;
+    service->stuffed = false;
+    service->stuffed_ms = service->model.now_ms;
+    list_for_each (link, &service->sessions)
+        session_retry(list_object(link, struct session, link));
+}
+
+void service_tick(struct service *service) {
+    uint64_t removed = service->model.totals.removed;
+
+    service->model.now_ms = service_now();
+    retry_stuffed(service);
+    model_expire(&service->model);
+    /* An open may be waiting for what has gone. */
+    service->retry_waiting |= service->model.totals.removed != removed;
+    waiting_expire(service);
+    if (service->settle.count > 0)
+        settle_watch(&service->settle, service->model.now_ms, STUCK_MS);
+    service_follow_up(service);
+}
+
+/* Closing takes time where a device's driver does, or where it is the last that
+ * keeps an unlinked file. Never asks a server. */
+static bool closes_slowly(const struct member *member) {
+    struct description description;
+    return member->device_node || description_look(member->fd, &description) < 0 ||
+           description.unlinked;
+}
+
+/* What is to be done to the member that no thread is at. */
+static void begin_work(struct service *service, struct member *member) {
+    unsigned work = member->work & ~member->working;
+    bool slow = member->may_block || (work & WORK_CLOSE && closes_slowly(member));
+
+    if (member->working && (slow || work & (WORK_CLOSE | WORK_INSPECT)))
+        return; /* comes back through service_settled() */
+    if (slow || work & WORK_INSPECT) {
+        settle_submit(&service->settle, member);
+        return;
+    }
+    if (work & WORK_RESTORE) {
+        if (!member->keep_locks)
+            description_unlock(member->fd);
+        member->status = description_restore_status(member->fd, member->flags);
+    }
+    if (work & WORK_CLOSE)
+        close(member->fd);
+    member_settled(&service->model, member, work);
+}
+
+void service_settle(struct service *service) {
+    while (!list_empty(&service->model.unsettled)) {
+        struct list *link = service->model.unsettled.next;
+        list_remove(link);
+        begin_work(service, list_object(link, struct member, queue));
+    }
+#ifdef CHECK_MODEL
+    model_check(&service->model);
+#endif
+}
