@@ -4,6 +4,7 @@
 #include "confine/filter.h"
 
 int main(void) {
+    printf("%zu calls by %zu rules:\n\n", filter_call_count(), filter_rule_count);
     printf("| call | only with | why |\n|---|---|---|\n");
     for (size_t i = 0; i < filter_rule_count; i++) {
         const struct filter_rule *rule = &filter_rules[i];
@@ -18,5 +19,6 @@ int main(void) {
         }
         printf(" | %s |\n", rule->reason);
     }
+    printf("\n");
     return 0;
 }
