@@ -103,6 +103,9 @@ static int first_half(struct cage *cage) {
 /* The same files, the same strangers, by Landlock and capabilities alone. */
 static int first_half_without_namespaces(struct cage *cage) {
     bool has_scopes = landlock_abi() >= 6; /* Linux 6.12 */
+    char unused[40];
+
+    snprintf(unused, sizeof(unused), "/tmp/sandbox-inside-%d", getpid());
 
     cage_refuse(SCMP_SYS(unshare), EPERM);
     CAGE_CHECK(confine_enter(&cage->plan, &cage->report) == 0);
@@ -111,7 +114,7 @@ static int first_half_without_namespaces(struct cage *cage) {
     CAGE_CHECK(fails(open("/", O_RDONLY), EACCES));
     CAGE_CHECK(fails(open("/etc/passwd", O_RDONLY), EACCES));
     CAGE_CHECK(fails(open("/proc/self/mem", O_RDONLY), EACCES));
-    CAGE_CHECK(fails(mkdir("/tmp/x", 0700), EACCES));
+    CAGE_CHECK(fails(mkdir(unused, 0700), EACCES));
     CAGE_CHECK(fails(ptrace(PTRACE_SEIZE, getppid(), 0, 0), EPERM));
     if (has_scopes)
         CAGE_CHECK(fails(abstract_connect(), EPERM));
