@@ -148,4 +148,15 @@ test_it_says_why_it_cannot_attach() {
         preloaded qemu-io -r -f raw -c 'read 0 4k' //dev/fdset/1
 }
 
+# The manual's descriptors for one command: QEMU opens an image more than once, so
+# that the first open must not use it up.
+test_descriptors_for_one_command() {
+    local path
+    helper_start
+    truncate -s 64k a.img
+    path=$(fdsetctl add --path --lifetime connection --grace 10min a.img)
+    preloaded qemu-io -r -f raw -c 'read 0 512' "/$path" >output 2>&1 || fail "$(cat output)"
+    succeeds fdsetctl remove "$path" >output
+}
+
 run_tests
