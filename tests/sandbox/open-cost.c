@@ -1,10 +1,13 @@
 /* sandbox-open-cost HELPER HELPER-WITHOUT-FILTER
  *
  * What the filter costs an open: both helpers are asked in turn, a few times
- * each, in one run, so that the machine's mood is the same for both. A
- * benchmark: prints medians and asserts nothing about them. */
+ * each, in one run, so that the machine's mood is the same for both; all on one
+ * processor, so that nobody has to be woken up elsewhere; and by several pairs of
+ * helpers, as where their memory lies makes a difference. A benchmark: prints
+ * medians and asserts nothing about them. */
 #include <err.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
@@ -13,8 +16,9 @@
 
 #include <fdset/vmm.h>
 
-#define ROUNDS 1000
-#define OPENS  20 /* of each helper in a round */
+#define HELPERS 20 /* pairs of them */
+#define ROUNDS  2000
+#define OPENS   20 /* of each helper in a round */
 
 enum { WITH, WITHOUT };
 
@@ -104,22 +108,39 @@ static void print_line(const char *what, double samples[2][ROUNDS * OPENS], doub
            100 * more / without);
 }
 
+static void stay_here(void) {
+    cpu_set_t here;
+
+    CPU_ZERO(&here);
+    CPU_SET(sched_getcpu(), &here);
+    if (sched_setaffinity(0, sizeof(here), &here) < 0)
+        err(1, "sched_setaffinity");
+}
+
+/* The rounds of one pair of helpers. */
+static void measure_helpers(char **helpers, int disk, size_t first, size_t count) {
+    struct fdset_vmm *vmms[2] = {spawn(helpers[WITH], disk), spawn(helpers[WITHOUT], disk)};
+
+    for (size_t round = first; round < first + count; round++) {
+        round_run(vmms, measure_opens, opens, open_excess, round);
+        round_run(vmms, measure_pairs, pairs, pair_excess, round);
+    }
+    fdset_vmm_free(vmms[WITH]);
+    fdset_vmm_free(vmms[WITHOUT]);
+}
+
 int main(int argc, char **argv) {
     int disk = memfd_create("disk", MFD_CLOEXEC);
 
     if (argc != 3 || disk < 0)
         errx(1, "usage: sandbox-open-cost HELPER HELPER-WITHOUT-FILTER");
-    struct fdset_vmm *vmms[2] = {spawn(argv[1], disk), spawn(argv[2], disk)};
-    for (size_t i = 0; i < ROUNDS; i++) {
-        round_run(vmms, measure_opens, opens, open_excess, i);
-        round_run(vmms, measure_pairs, pairs, pair_excess, i);
-    }
+    stay_here();
+    for (size_t pair = 0; pair < HELPERS; pair++)
+        measure_helpers(argv + 1, disk, pair * (ROUNDS / HELPERS), ROUNDS / HELPERS);
     printf("microseconds, medians of %d; the difference, of %d rounds\n", ROUNDS * OPENS, ROUNDS);
     printf("  %-26s %8s %8s   %6s\n", "", "without", "with", "the filter");
     print_line("fdset_open", opens, open_excess);
     print_line("fdset_open + fdset_close", pairs, pair_excess);
-    fdset_vmm_free(vmms[WITH]);
-    fdset_vmm_free(vmms[WITHOUT]);
     close(disk);
     return 0;
 }
