@@ -67,7 +67,6 @@ void lease_cancel(struct model *model, struct lease *lease) {
     lease->holder->lease_count--;
     slab_give(&model->lease_slab, lease);
     set->lease_count--;
-    set_rearm(model, set);
     if (--member->lease_count > 0)
         return;
     member_queue(model, member, WORK_RESTORE | (member->state == MEMBER_REMOVED ? WORK_CLOSE : 0));
@@ -75,8 +74,11 @@ void lease_cancel(struct model *model, struct lease *lease) {
 }
 
 void lease_end(struct model *model, struct lease *lease) {
+    struct fdset *set = lease->member->set;
+
     tell_lease(model, EVENT_CLOSED, lease);
     lease_cancel(model, lease);
+    set_rearm(model, set); /* its members at least are still there, to be closed */
 }
 
 /* ------------------------------------------------------------------- holds */

@@ -253,10 +253,12 @@ void service_packet(struct service *service, struct session *session, size_t len
     Fdset__V1__Request *request = (Fdset__V1__Request *)packet_decode(
         &fdset__v1__request__descriptor, service->request_bytes, length, &service->arena);
     int result = check_request(service, session, request, truncated, &refusal);
+    service->serving = session;
     if (result == 0)
         result = find_handler(request)->serve(service, session, request, &refusal);
     if (result < 0)
         service_reply_error(service, session, request ? request->serial : 0, &refusal);
+    service->serving = NULL;
     if (session->closing) {
         service->malformed++;
         session_close(session);
@@ -276,7 +278,10 @@ void service_session_ended(struct service *service, struct session *session) {
         model_manager_gone(&service->model, session->number);
     if (session->role == ROLE_VMM && session->greeted)
         tell_session(service, EVENT_VMM_GONE, session);
+    /* Those who wait go before whoever asks later in this turn. */
     service->retry_waiting = true;
+    service_settle(service);
+    waiting_retry(service);
     service_settle(service);
 }
 

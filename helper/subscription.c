@@ -34,38 +34,6 @@ void unsubscribe(struct session *session) {
         service->model.tell = NULL;
 }
 
-static void enqueue(struct service *service, struct subscription *subscription,
-                    const struct event *event) {
-    uint32_t room = service->model.limits.events;
-
-    if (!(subscription->kinds & 1u << event->kind))
-        return;
-    /* The oldest goes: what is lost lies before all that is still queued. */
-    if (subscription->count == room) {
-        subscription->first = (subscription->first + 1) % room;
-        subscription->count--;
-        subscription->lost++;
-        service->events_lost++;
-    }
-    subscription->events[(subscription->first + subscription->count++) % room] = *event;
-    service->events_queued = true;
-}
-
-void service_tell(struct service *service, struct event *event) {
-    event->sequence = ++service->event_sequence;
-    if (service->subscription_slab.used == 0)
-        return;
-    list_for_each (link, &service->sessions) {
-        struct session *session = list_object(link, struct session, link);
-        if (session->subscription && !session->ended)
-            enqueue(service, session->subscription, event);
-    }
-}
-
-void service_tell_model(struct model *model, struct event *event) {
-    service_tell(list_object(model, struct service, model), event);
-}
-
 /* ----------------------------------------------------------------- sending */
 
 static void fill(Fdset__V1__Event *to, struct event *from) {
@@ -107,6 +75,50 @@ static void send_batch(struct session *session) {
     reply.body_case = FDSET__V1__REPLY__BODY_EVENTS;
     reply.events = &events;
     service_reply(session->service, session, &reply, NULL, 0);
+}
+
+/* One request can make more events than the queue has room for: what the socket
+ * takes is then sent at once. Not before the reply to that very request. */
+static void make_room(struct service *service, struct session *session) {
+    struct subscription *subscription = session->subscription;
+    uint32_t room = service->model.limits.events;
+
+    if (subscription->count == room && !session->pending && !session->broken &&
+        session != service->serving)
+        send_batch(session);
+    if (subscription->count < room)
+        return;
+    /* The oldest goes: what is lost lies before all that is still queued. */
+    subscription->first = (subscription->first + 1) % room;
+    subscription->count--;
+    subscription->lost++;
+    service->events_lost++;
+}
+
+static void enqueue(struct service *service, struct session *session, const struct event *event) {
+    struct subscription *subscription = session->subscription;
+    uint32_t room = service->model.limits.events;
+
+    if (!(subscription->kinds & 1u << event->kind))
+        return;
+    make_room(service, session);
+    subscription->events[(subscription->first + subscription->count++) % room] = *event;
+    service->events_queued = true;
+}
+
+void service_tell(struct service *service, struct event *event) {
+    event->sequence = ++service->event_sequence;
+    if (service->subscription_slab.used == 0)
+        return;
+    list_for_each (link, &service->sessions) {
+        struct session *session = list_object(link, struct session, link);
+        if (session->subscription && !session->ended)
+            enqueue(service, session, event);
+    }
+}
+
+void service_tell_model(struct model *model, struct event *event) {
+    service_tell(list_object(model, struct service, model), event);
 }
 
 void subscriptions_flush(struct service *service) {

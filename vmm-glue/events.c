@@ -62,8 +62,9 @@ static int subscribe(struct connection *connection, uint32_t kinds) {
     Fdset__V1__Subscribe subscribe = FDSET__V1__SUBSCRIBE__INIT;
     Fdset__V1__Request request = REQUEST(subscribe = &subscribe, SUBSCRIBE);
     Fdset__V1__EventKind chosen[32];
-    for (unsigned kind = 0; kind < 32; kind++)
-        if (kinds & FDSET_EVENT_BIT(kind) && kind != FDSET_EVENT_RECONNECTED)
+    /* RECONNECTED is the library's own, and other bits are none. */
+    for (unsigned kind = FDSET_EVENT_ADDED; kind <= FDSET_EVENT_SETTLE_STUCK; kind++)
+        if (kinds & FDSET_EVENT_BIT(kind))
             chosen[subscribe.n_kinds++] = (Fdset__V1__EventKind)kind;
     subscribe.kinds = chosen;
     return connection_call(connection, &request, NULL, 0, FDSET__V1__REPLY__BODY_DONE);

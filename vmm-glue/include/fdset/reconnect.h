@@ -14,7 +14,7 @@ enum fdset_link {
  * dispatches or waits for events. Attempts come first_ms, then twice that and so
  * on apart, at most most_ms. Calls wait for them. After give_up_ms they stop, and
  * calls fail with -ECONNRESET at once, until most_ms later a call begins again. One
- * attempt takes at most a second.
+ * attempt takes at most three seconds, if a helper is there that does not answer.
  *
  * A field that is 0 means its default. */
 struct fdset_reconnect {
