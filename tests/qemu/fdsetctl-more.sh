@@ -455,34 +455,34 @@ test_watch_json() {
     json wanted 'j["sequence"] == __import__("json").load(open("added"))["sequence"] + 2'
 }
 
+# Nobody reads what watch prints, so watch reads no events, and there come more
+# than its socket and the helper's queue have room for. Then it is read again,
+# up to the line that tells of it: a line as $1 describes it.
+watch_falls_behind() {
+    local many i=0
+    many=$(printf 'a.img %.0s' {1..200})
+    until [[ $(total events_lost) -gt 0 ]]; do
+        # shellcheck disable=SC2086
+        succeeds fdsetctl add --mixed --set $((++i)) $many >output
+        succeeds fdsetctl remove $i >output
+    done
+    grep -m1 "$1" <&"$events" >seen || fail "no loss was told"
+    exec {events}<&- # and that is enough
+    watch_ends 0
+}
+
 test_watch_tells_of_losses() {
-    local lost
     helper_start --limit events=4
     images_make
-    watch_start --count 5
-    # In one request, before any event can be sent.
-    succeeds fdsetctl add --mixed --set 1 a.img a.img a.img a.img a.img a.img a.img a.img a.img a.img \
-        >output
-    fdsetctl add --set 2 b.img >output
-    watch_ends 0
-    cat <&"$events" >seen
-    grep -qx 'lost 6 events' seen || fail "no loss: $(cat seen)"
-    equal 5 "$(grep -c '^added set' seen)" "events"
-    equal 6 "$(total events_lost)" "events lost"
+    watch_start
+    watch_falls_behind '^lost [1-9][0-9]* events$'
 }
 
 test_watch_tells_of_losses_in_json() {
     helper_start --limit events=4
     images_make
-    watch_start --count 5 --json
-    succeeds fdsetctl add --mixed --set 1 a.img a.img a.img a.img a.img a.img a.img a.img a.img a.img \
-        >output
-    fdsetctl add --set 2 b.img >output
-    watch_ends 0
-    cat <&"$events" >seen
-    equal 5 "$(wc -l <seen)" "lines"
-    sed -n 's/.*"lost":\([0-9]*\).*/\1/p' seen >lost
-    equal 6 "$(($(paste -sd + lost)))" "events lost"
+    watch_start --json
+    watch_falls_behind '"lost": *[1-9]'
 }
 
 test_watch_ends() {
