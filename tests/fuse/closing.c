@@ -12,7 +12,7 @@
 /* ----------------------------------------------------------------- closing */
 
 static void test_stuck_close(void **state) {
-    struct helper *helper = scene_start();
+    struct helper *helper = scene_start(NULL);
     struct client *observer = scene_listen(helper, EVENT(SET_GONE));
     struct mount *stuck = mount_new(), *answers = mount_new();
     client_add_one(helper->manager, 1, mount_open(stuck, 0, O_RDWR));
@@ -43,7 +43,7 @@ static void test_stuck_close(void **state) {
 
 /* The kernel lets go of a descriptor whatever the file system says of it. */
 static void test_close_that_fails(void **state) {
-    struct helper *helper = scene_start();
+    struct helper *helper = scene_start(NULL);
     struct mount *mount = mount_new();
     int before = helper_descriptors(helper);
     client_add_one(helper->manager, 1, mount_open(mount, 0, O_RDWR));
@@ -61,7 +61,8 @@ static void test_close_that_fails(void **state) {
 
 /* More descriptors than the helper has room for, none of which it can close. */
 static void test_refused_descriptors_of_a_stuck_file(void **state) {
-    struct helper *helper = scene_start();
+    const char *const options[] = {"--limit", "members=500", NULL};
+    struct helper *helper = scene_start(options);
     struct mount *mount = mount_new();
     int fds[PACKET_MAX_DESCRIPTORS], before = helper_descriptors(helper), most = before;
     int file = mount_open(mount, 0, O_RDWR);
@@ -93,7 +94,7 @@ static void test_refused_descriptors_of_a_stuck_file(void **state) {
 /* ----------------------------------------------------- all threads are stuck */
 
 static void test_as_many_stuck_servers_as_threads(void **state) {
-    struct helper *helper = scene_start();
+    struct helper *helper = scene_start(NULL);
     struct mount *mounts[SETTLE_THREADS + 1];
     for (int i = 0; i <= SETTLE_THREADS; i++) {
         mounts[i] = mount_new();
@@ -145,7 +146,7 @@ static void assert_gone_for_peers(struct helper *helper, struct client *late) {
 }
 
 static void test_end_while_an_unlock_is_stuck(void **state) {
-    struct helper *helper = scene_start();
+    struct helper *helper = scene_start(NULL);
     struct mount *mount = mount_new();
     scene_get_stuck(helper, mount);
     struct client *late = helper_connect(helper, ROLE(OBSERVER), "late");
@@ -156,7 +157,7 @@ static void test_end_while_an_unlock_is_stuck(void **state) {
 }
 
 static void test_end_while_nothing_can_be_closed(void **state) {
-    struct helper *helper = scene_start();
+    struct helper *helper = scene_start(NULL);
     struct mount *mount = mount_new();
     client_add_one(helper->manager, 1, mount_open(mount, 0, O_RDWR));
     client_wait_settled(helper->manager);

@@ -8,8 +8,8 @@
 
 static int local[LOCALS];
 
-struct helper *scene_start(void) {
-    struct helper *helper = helper_start(NULL);
+struct helper *scene_start(const char *const *options) {
+    struct helper *helper = helper_start(options);
     for (int i = 0; i < LOCALS; i++) {
         char name[16];
         snprintf(name, sizeof(name), "local%d", i);

@@ -9,8 +9,8 @@
 #define LOCAL  10
 #define LOCALS 10
 
-/* A helper with the local sets. */
-struct helper *scene_start(void);
+/* A helper with the local sets; `options` as for helper_start(). */
+struct helper *scene_start(const char *const *options);
 
 /* Set 1 has been leased and locked, and its server does not answer the unlock.
  * Returns the thread that waits for it. */

@@ -8,7 +8,7 @@
 /* --------------------------------------------------- a server that answers */
 
 static void test_unlock_on_a_thread(void **state) {
-    struct helper *helper = scene_start();
+    struct helper *helper = scene_start(NULL);
     struct mount *mount = mount_new();
     int file = mount_open(mount, 0, O_RDWR);
     client_add_one(helper->manager, 1, file);
@@ -34,7 +34,7 @@ static void test_unlock_on_a_thread(void **state) {
 }
 
 static void test_others_overtake_an_open_that_waits(void **state) {
-    struct helper *helper = scene_start();
+    struct helper *helper = scene_start(NULL);
     struct mount *mount = mount_new();
     int file = mount_open(mount, 0, O_RDWR);
     client_add_one(helper->manager, 1, file);
@@ -55,7 +55,7 @@ static void test_others_overtake_an_open_that_waits(void **state) {
 /* --------------------------------------- a server that does not: unlocking */
 
 static void test_stuck_unlock(void **state) {
-    struct helper *helper = scene_start();
+    struct helper *helper = scene_start(NULL);
     struct client *other = helper_connect(helper, ROLE(VMM), "other vm");
     struct client *observer = scene_listen(helper, EVENT(SETTLE_STUCK));
     struct mount *mount = mount_new();
@@ -79,7 +79,7 @@ static void test_stuck_unlock(void **state) {
 
 /* There is no more that could be done, so the member is served again. */
 static void test_unlock_that_fails(void **state) {
-    struct helper *helper = scene_start();
+    struct helper *helper = scene_start(NULL);
     struct mount *mount = mount_new();
     scene_get_stuck(helper, mount);
     uint32_t waits = client_send_open(helper->vmm, "/dev/fdset/1", O_RDWR);
@@ -94,7 +94,7 @@ static void test_unlock_that_fails(void **state) {
 }
 
 static void test_second_member_serves_meanwhile(void **state) {
-    struct helper *helper = scene_start();
+    struct helper *helper = scene_start(NULL);
     struct mount *mount = mount_new();
     scene_get_stuck(helper, mount);
     uint32_t waits = client_send_open(helper->vmm, "/dev/fdset/1", O_RDWR);
@@ -108,7 +108,7 @@ static void test_second_member_serves_meanwhile(void **state) {
 
 /* Nothing is left that it could wait for, whatever the server does. */
 static void test_waiting_open_of_a_removed_member(void **state) {
-    struct helper *helper = scene_start();
+    struct helper *helper = scene_start(NULL);
     struct mount *mount = mount_new();
     scene_get_stuck(helper, mount);
     uint32_t waits = client_send_open(helper->vmm, "/dev/fdset/1", O_RDWR);
@@ -120,7 +120,7 @@ static void test_waiting_open_of_a_removed_member(void **state) {
 }
 
 static void test_waiting_open_of_a_set_whose_time_is_over(void **state) {
-    struct helper *helper = scene_start();
+    struct helper *helper = scene_start(NULL);
     struct mount *mount = mount_new();
     struct new_member member = {.fd = mount_open(mount, 0, O_RDWR)};
     struct new_set idle = {1, LIFETIME(IDLE), &member, 1, .idle_ms = 1000};
@@ -136,7 +136,7 @@ static void test_waiting_open_of_a_set_whose_time_is_over(void **state) {
 }
 
 static void test_vmm_hangs_up_while_it_waits(void **state) {
-    struct helper *helper = scene_start();
+    struct helper *helper = scene_start(NULL);
     struct client *other = helper_connect(helper, ROLE(VMM), "short life");
     struct mount *mount = mount_new();
     scene_get_stuck(helper, mount);
@@ -153,7 +153,7 @@ static void test_vmm_hangs_up_while_it_waits(void **state) {
 /* -------------------------------------------- asking what file system it is */
 
 static void test_stuck_statfs(void **state) {
-    struct helper *helper = scene_start();
+    struct helper *helper = scene_start(NULL);
     struct mount *mount = mount_new();
     int file = mount_open(mount, 0, O_RDWR);
     mount_stop(mount, STUCK_STATFS);
@@ -175,7 +175,7 @@ static void test_stuck_statfs(void **state) {
 
 /* Until it is known whether unlocking may take long, it is believed to. */
 static void test_close_while_statfs_is_stuck(void **state) {
-    struct helper *helper = scene_start();
+    struct helper *helper = scene_start(NULL);
     struct mount *mount = mount_new();
     mount_stop(mount, STUCK_STATFS);
     client_add_one(helper->manager, 1, mount_open(mount, 0, O_RDWR));
