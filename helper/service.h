@@ -51,7 +51,7 @@ struct service {
     struct settle settle;
     struct slab session_slab, pending_slab, waiting_slab, subscription_slab;
     struct list sessions;
-    const struct session *serving; /* whose request is at hand: its reply comes first */
+    const struct session *serving;      /* whose request is at hand: its reply comes first */
     struct list waiting;                /* oldest first */
     struct deadlines waiting_deadlines; /* their times */
     uint32_t next_waiting;

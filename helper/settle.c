@@ -92,9 +92,11 @@ static struct member *next_member(struct settle *settle) {
 static void dispatch(struct settle *settle) {
     for (int i = 0; i < SETTLE_THREADS; i++) {
         struct settle_thread *thread = &settle->threads[i];
-        struct member *member = thread->member ? NULL : next_member(settle);
-        if (!member)
+        if (thread->member)
             continue;
+        struct member *member = next_member(settle);
+        if (!member)
+            return; /* nor will the next thread find one */
         struct job job = {.fd = member->fd,
                           .flags = member->flags,
                           .work = member->work,
