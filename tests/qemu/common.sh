@@ -88,6 +88,15 @@ total() {
     fdsetctl list --json | sed -n "/\"totals\"/,\$ s/.*\"$1\": \([0-9]*\),\?/\1/p"
 }
 
+# All members have been looked at, and closed where they were to be.
+settled() {
+    local attempt
+    for ((attempt = 0; attempt < 500; attempt++)); do
+        [ "$(total settling)" != 0 ] || return 0
+    done
+    fail "members are settling for ever"
+}
+
 # Every lease was given back by a close, none by a hang-up alone.
 opens_equal_closes() {
     leases_end

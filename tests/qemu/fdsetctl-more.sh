@@ -149,6 +149,7 @@ test_replace() {
     vmm_does open /dev/fdset/base r 0
     refused 'a set is of one file' fdsetctl add --name base b.img
     succeeds fdsetctl add --replace --name base b.img >output
+    settled
     equal '1 removed 1 3 listed 0' \
         "$(fdsetctl list -n --output member,state,leases base | xargs)" "members"
     fdsetctl list --json >listed
