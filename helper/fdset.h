@@ -144,8 +144,10 @@ struct model {
     uint32_t member_count;      /* in sets, or on their way out of one */
     uint32_t next_set, next_member, next_lease;
 
-    /* Hears of each event as it happens; may be NULL. Must not change the model. */
+    /* Hears of each event as it happens, and numbers it; NULL while nobody
+     * listens. Must not change the model. */
     void (*tell)(struct model *model, struct event *event);
+    uint64_t event_sequence; /* events so far, whether told or not */
 
     /* Over the helper's life. */
     struct {
@@ -286,6 +288,9 @@ struct lease *model_find_lease(const struct model *model, uint32_t id);
 
 /* The set with the lowest id above `id`, or NULL. */
 struct fdset *model_next_set(const struct model *model, uint32_t id);
+
+/* Whether somebody listens. Where not, the event that would be told is counted. */
+bool model_tells(struct model *model);
 
 /* Asserts that counts, lists and indexes agree. Slow: for tests and debug builds. */
 void model_check(const struct model *model);

@@ -107,7 +107,7 @@ void open_counted(struct service *service, struct session *session, const char *
     if (result == 0)
         return; /* lease_confirm() has */
     service->model.totals.denied++;
-    if (!service->model.tell)
+    if (!model_tells(&service->model))
         return;
     struct event event = {
         .kind = EVENT_DENIED,

@@ -59,7 +59,6 @@ struct service {
     bool events_queued;
     bool stuffed;        /* a session has something to be tried again, */
     uint64_t stuffed_ms; /* last tried then */
-    uint64_t event_sequence;
     uint64_t started_ms;
     const struct sandbox_stage *sandbox; /* what was reached, for Query */
     size_t sandbox_count;

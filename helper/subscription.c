@@ -107,7 +107,7 @@ static void enqueue(struct service *service, struct session *session, const stru
 }
 
 void service_tell(struct service *service, struct event *event) {
-    event->sequence = ++service->event_sequence;
+    event->sequence = ++service->model.event_sequence;
     if (service->subscription_slab.used == 0)
         return;
     list_for_each (link, &service->sessions) {

@@ -278,6 +278,27 @@ static void test_every_event_has_its_number(void **state) {
     assert_int_equal(other.sequence, events.sequence);
 }
 
+/* What happens while nobody listens has its numbers too: who comes back sees by
+ * the gap that there was something, and how much. */
+static void test_nobody_listens(void **state) {
+    struct helper *helper = helper_start(NULL);
+    struct subscriber before = subscriber_begin(helper, NULL, ALL_KINDS);
+    client_add_one(helper->manager, 1, file_open("disk", O_RDWR));
+    uint64_t first = event_expect_of(&before, EVENT(ADDED), 1)->sequence;
+    client_leave(helper, before.client);
+
+    open_and_close(helper->vmm, DISK, O_RDWR);   /* two */
+    open_and_close(helper->vmm, DISK, O_RDONLY); /* denied: one */
+    client_wait_idle(helper->manager);
+    client_remove(helper->manager, 1, 0); /* removed and gone: two */
+    wait_until(client_totals(helper->manager).sets == 0);
+    client_leave(helper, helper_connect(helper, ROLE(VMM), "vm-alpha")); /* two */
+
+    struct subscriber after = subscriber_begin(helper, NULL, ALL_KINDS);
+    client_add_one(helper->manager, 2, file_open("disk", O_RDWR));
+    assert_int_equal(event_expect_of(&after, EVENT(ADDED), 2)->sequence, first + 7 + 1);
+}
+
 /* ----------------------------------------------------------------- the loss */
 
 #define OPENS 3000
@@ -363,6 +384,7 @@ int main(void) {
         helper_test(test_a_manager_that_listens_to_itself),
         helper_test(test_no_gap_between_events_and_query),
         helper_test(test_every_event_has_its_number),
+        helper_test(test_nobody_listens),
         helper_test(test_a_subscriber_that_does_not_read),
         helper_test(test_a_subscriber_that_hangs_up_full),
         helper_test(test_a_full_subscriber_that_asks),
