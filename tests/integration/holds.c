@@ -75,6 +75,14 @@ static void test_a_hold_stops_an_idle_sets_time(void **state) {
     assert_false(has_clock(helper, 1));
     unhold(helper->vmm, DISK);
     expect_end(&events);
+
+    /* Also that of one which nobody has open, and which is running. */
+    add_idle(helper, 3, NEVER_MS);
+    assert_true(has_clock(helper, 3));
+    hold(helper->vmm, "/dev/fdset/3");
+    assert_false(has_clock(helper, 3));
+    unhold(helper->vmm, "/dev/fdset/3");
+    assert_true(has_clock(helper, 3));
 }
 
 static void test_a_hold_keeps_what_its_manager_left(void **state) {
