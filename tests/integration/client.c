@@ -67,8 +67,11 @@ Reply *client_receive(struct client *client) {
     struct packet_info info;
     packet_descriptors_close(&client->descriptors);
     client->events = NULL;
-    int result = packet_receive(client->socket, client->bytes, &client->descriptors, 0, &info);
-    if (result == -ECONNRESET || (result == 0 && info.hangup))
+    int result;
+    do { /* told once, before what the helper said last, if it left a packet unread */
+        result = packet_receive(client->socket, client->bytes, &client->descriptors, 0, &info);
+    } while (result == -ECONNRESET);
+    if (result == 0 && info.hangup)
         return NULL;
     if (result == -EAGAIN)
         fail_msg("no reply in %d seconds", PATIENCE_SECONDS);
