@@ -27,9 +27,9 @@ int description_look(int fd, struct description *description);
  * somebody else's file; no O_APPEND on one marked append-only: always set). */
 int description_set_status(int fd, int flags);
 
-/* Puts the manager's status flags back. O_NOATIME is the owner's to set, which
- * the helper need not be: then at least the others are put back. Returns the
- * flags that the description has now, or STATUS_UNKNOWN. */
+/* Puts the manager's status flags back. Where a VMM has cleared O_NOATIME, which is
+ * the owner's to set and the helper need not be that, at least the others are put
+ * back. Returns the flags that the description has now, or STATUS_UNKNOWN. */
 #define STATUS_UNKNOWN (-1)
 int description_restore_status(int fd, int flags);
 

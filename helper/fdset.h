@@ -228,6 +228,11 @@ struct match {
     bool settling;  /* it fits, but is being settled: to be asked for again */
 };
 
+/* The status flags of STATUS_SETTABLE that an open with `flags` gives the member's
+ * description: those asked for, and the manager's O_NOATIME as long as it is there. It
+ * does no open harm, and once cleared only the file's owner could set it again. */
+int match_status(const struct member *member, int flags);
+
 /* Chooses the member that an open with `flags` by `holder` is served from:
  * DESIGN 4.3 points 2 to 5. Changes nothing. Returns 0 or -errno. */
 int match_member(const struct fdset *set, const struct holder *holder, int flags,

@@ -46,8 +46,12 @@ static const struct lease *sharing_conflict(const struct member *member,
     return writable ? foreign_lease(member, holder) : NULL;
 }
 
+int match_status(const struct member *member, int flags) {
+    return (flags & STATUS_SETTABLE) | (member->flags & member->status & O_NOATIME);
+}
+
 static bool status_differs(const struct member *member, int flags) {
-    return member->status != (flags & STATUS_SETTABLE);
+    return member->status != match_status(member, flags);
 }
 
 static enum fitness weigh(const struct member *member, const struct holder *holder, int flags,

@@ -60,14 +60,19 @@ struct fdset *find_path(const struct model *model, const char *path, struct refu
 /* Where the description's flags are not the wanted ones, sets them: it shares
  * them with no other VMM. */
 static int set_status(struct member *member, int flags, struct refusal *refusal) {
-    int result = description_set_status(member->fd, flags);
+    int wanted = match_status(member, flags);
+    int result = description_set_status(member->fd, wanted);
 
+    if (result == -EPERM && wanted & ~flags) { /* this VMM has cleared it on its lease */
+        wanted = flags & STATUS_SETTABLE;
+        result = description_set_status(member->fd, wanted);
+    }
     if (result < 0)
         return refuse(refusal, REFUSAL_FLAGS, -result,
                       "the file system of set %u refuses the wanted flags (%s): %s",
                       member->set->id, flags & O_DIRECT ? "O_DIRECT" : "status flags",
                       strerrordesc_np(-result));
-    member->status = flags & STATUS_SETTABLE;
+    member->status = wanted;
     return 0;
 }
 
