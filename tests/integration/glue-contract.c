@@ -95,6 +95,22 @@ static void test_a_set_from_its_beginning_to_its_end(void **state) {
     assert_int_equal(fdset_next_event(manager, &event, 0), 0);
 }
 
+/* ------------------------------------------------------------------- a full table */
+
+static void test_limits_of_the_helper(void **state) {
+    helper_start((const char *[]){"--limit", "leases=1", "--limit", "members=1", NULL});
+    works(fdset_vmm_attach_path(&vmm, helper_socket_path(ROLE(VMM)), "vm7"));
+    works(fdset_manager_connect(&manager, helper_socket_path(ROLE(MANAGER)), "tool"));
+    works(add_named(manager, "disk0", file_open("disk", O_RDONLY), NULL, FDSET_KEEP));
+    int fd = works(fdset_open(vmm, "/dev/fdset/disk0", O_RDONLY | O_CLOEXEC));
+    assert_int_equal(fdset_open(vmm, "/dev/fdset/disk0", O_RDONLY | O_CLOEXEC), -ENFILE);
+    assert_non_null(strstr(fdset_error_text(), "--limit leases=N"));
+    assert_int_equal(add_named(manager, "disk1", file_open("disk1", O_RDONLY), NULL, FDSET_KEEP),
+                     -ENOSPC);
+    works(fdset_close(vmm, fd));
+    works(fdset_close(vmm, works(fdset_open(vmm, "/dev/fdset/disk0", O_RDONLY | O_CLOEXEC))));
+}
+
 /* ------------------------------------------------------------- opens that wait */
 
 static void *run_open_wait(void *data) {
@@ -267,6 +283,7 @@ static void test_killed_with_opens_under_way(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         glue_test(test_a_set_from_its_beginning_to_its_end),
+        glue_test(test_limits_of_the_helper),
         glue_test(test_manager_passes_what_is_wanted),
         glue_test(test_owner_comes_back),
         glue_test(test_hold_keeps_a_set),

@@ -129,7 +129,7 @@ pid_t fdset_vmm_helper_pid(const struct fdset_vmm *vmm);
  *
  * Returns the descriptor, to be closed by fdset_close(), or -errno: -EINVAL
  * (path), -ENOENT (no such set), -EACCES (no member of this mode), -EBUSY,
- * -EMFILE (this process's own descriptor limit), -ENOSPC (the helper's),
+ * -EMFILE (this process's own descriptor limit), -ENFILE (the helper's),
  * -ECONNRESET (the helper has gone), ... */
 int fdset_open(struct fdset_vmm *vmm, const char *path, int flags);
 
