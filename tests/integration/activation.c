@@ -1,0 +1,212 @@
+/* Started as systemd starts a service by its sockets: LISTEN_FDS, LISTEN_PID and
+ * LISTEN_FDNAMES, and READY=1 on NOTIFY_SOCKET. */
+#include "harness.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define MOST 4
+
+/* What a service manager sets up: listening sockets, in this order from 3 on. */
+static int sockets[MOST], count;
+
+static void listen_at(const char *name) {
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    strcpy(address.sun_path, file_path(name));
+    int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+    assert_int_equal(bind(fd, (struct sockaddr *)&address, sizeof(address)), 0);
+    assert_int_equal(listen(fd, 8), 0);
+    sockets[count++] = harness_keep(fd);
+}
+
+/* In the child. LISTEN_PID is what only it can know; `forged` is somebody else's. */
+static void become_helper(const char *const *arguments, pid_t forged, int messages) {
+    static char program[4096], user[16], pid[32];
+    char *argv[16] = {program, (char *)"--user", user};
+    int moved[MOST], length = 3;
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    snprintf(program, sizeof(program), "%s", getenv("FDSET_TEST_HELPER"));
+    snprintf(user, sizeof(user), "%d", 1000000 + getppid());
+    snprintf(pid, sizeof(pid), "LISTEN_PID=%d", forged ? forged : getpid());
+    putenv(pid);
+    while (*arguments)
+        argv[length++] = (char *)*arguments++;
+    dup2(messages, STDERR_FILENO);
+    for (int i = 0; i < count; i++)
+        moved[i] = fcntl(sockets[i], F_DUPFD_CLOEXEC, 500);
+    for (int i = 0; i < count; i++)
+        dup2(moved[i], 3 + i);
+    execv(program, argv);
+    _exit(127);
+}
+
+/* Starts the helper, which then has the only copies of the sockets. */
+static pid_t activate(const char *names, const char *fds, pid_t forged,
+                      const char *const *arguments, int messages) {
+    setenv("LISTEN_FDS", fds, 1);
+    if (names)
+        setenv("LISTEN_FDNAMES", names, 1);
+    pid_t pid = fork();
+    assert_true(pid >= 0);
+    if (pid == 0)
+        become_helper(arguments, forged, messages);
+    unsetenv("LISTEN_FDS");
+    unsetenv("LISTEN_FDNAMES");
+    while (count > 0)
+        harness_close(sockets[--count]);
+    return pid;
+}
+
+static int status_of(pid_t pid) {
+    int status;
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    return WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
+}
+
+static int try_connect(const char *name) {
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    strcpy(address.sun_path, file_path(name));
+    int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+    if (connect(fd, (struct sockaddr *)&address, sizeof(address)) == 0)
+        return fd;
+    int error = errno;
+    close(fd);
+    return -error;
+}
+
+static struct client *reach(const char *name, int role) {
+    int fd = try_connect(name);
+    assert_true(fd >= 0);
+    struct client *client = client_new(fd);
+    assert_int_equal(client_hello(client, name)->hello->role, role);
+    return client;
+}
+
+/* ------------------------------------------------------------------- the tests */
+
+#define NOTHING_MORE ((const char *const[]){NULL})
+
+/* The name alone tells the role: not the order, not the path. What has a name that
+ * means nothing is closed, and so refuses whoever connects. */
+static void test_each_name_is_a_role(void **state) {
+    listen_at("first");
+    listen_at("second");
+    listen_at("third");
+    listen_at("fourth");
+    pid_t pid = activate("vmm:nonsense:observe:manage", "4", 0, NOTHING_MORE, STDERR_FILENO);
+
+    struct client *manager = reach("fourth", ROLE(MANAGER));
+    struct client *observer = reach("third", ROLE(OBSERVER));
+    struct client *vmm = reach("first", ROLE(VMM));
+    assert_int_equal(try_connect("second"), -ECONNREFUSED);
+    int disk = file_open("disk", O_RDWR);
+    client_add_one(manager, 7, disk);
+    assert_serves(client_open_set(vmm, 7, O_RDWR).fd, disk, O_RDWR);
+    assert_int_equal(client_query(observer, SET_ALL, NULL)->n_sets, 1);
+
+    /* It was given sockets to listen at, so it stays when all have gone. */
+    client_free(vmm);
+    client_free(observer);
+    client_free(manager);
+    manager = reach("fourth", ROLE(MANAGER));
+    client_wait_idle(manager);
+    client_free(manager);
+    kill(pid, SIGTERM);
+    assert_int_equal(status_of(pid), 128 + SIGTERM);
+}
+
+/* Whoever is told of readiness can connect; and what is on the command line counts too. */
+static void test_it_says_when_it_is_ready(void **state) {
+    static const char name[] = "@fdset-test-notify-%d";
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    char text[64], message[2048] = "", path[200];
+    int length = snprintf(text, sizeof(text), name, getpid());
+    memcpy(address.sun_path + 1, text + 1, (size_t)length - 1);
+    int notify = harness_keep(socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+    assert_int_equal(bind(notify, (struct sockaddr *)&address,
+                          (socklen_t)(offsetof(struct sockaddr_un, sun_path) + (size_t)length)),
+                     0);
+    listen_at("manage.sock");
+    snprintf(path, sizeof(path), "%s", file_path("vmm.sock"));
+    setenv("NOTIFY_SOCKET", text, 1);
+    pid_t pid =
+        activate("manage", "1", 0, (const char *const[]){"--vmm", path, NULL}, STDERR_FILENO);
+    unsetenv("NOTIFY_SOCKET");
+
+    struct pollfd readable = {.fd = notify, .events = POLLIN};
+    assert_int_equal(poll(&readable, 1, 30000), 1);
+    assert_true(recv(notify, message, sizeof(message) - 1, 0) > 0);
+    assert_non_null(strstr(message, "READY=1\n"));
+    assert_non_null(strstr(message, "STATUS="));
+    client_free(reach("manage.sock", ROLE(MANAGER)));
+    client_free(reach("vmm.sock", ROLE(VMM)));
+    kill(pid, SIGTERM);
+    assert_int_equal(status_of(pid), 128 + SIGTERM);
+}
+
+/* Sockets that are not for this process, or not told of as they should be, are none:
+ * then there is nobody to serve, and the helper says so and ends. */
+static void test_what_is_no_activation(void **state) {
+    static const struct {
+        const char *names, *fds;
+        bool forged;
+    } rows[] = {
+        {"manage", "1", .forged = true}, /* of a wrapper that started us */
+        {"manage", "0"},                 /* none */
+        {"manage", "-1"},
+        {"manage", "17"}, /* more than there ever are */
+        {"manage", "many"},
+        {"managers", "1"}, /* a name that begins like one */
+        {":manage", "1"},  /* the first has none */
+        {NULL, "1"},
+    };
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        char said[1024] = "";
+        int pipes[2];
+        print_message("# row %zu\n", i);
+        listen_at("manage.sock");
+        assert_int_equal(pipe2(pipes, O_CLOEXEC), 0);
+        pid_t pid = activate(rows[i].names, rows[i].fds, rows[i].forged ? getpid() : 0,
+                             NOTHING_MORE, pipes[1]);
+        close(pipes[1]);
+        assert_true(read(pipes[0], said, sizeof(said) - 1) > 0);
+        close(pipes[0]);
+        assert_int_equal(status_of(pid), 2);
+        assert_non_null(strstr(said, "nobody could reach this helper"));
+        assert_int_equal(unlink(file_path("manage.sock")), 0);
+    }
+}
+
+/* A service manager that passes a socket of the wrong type has a fault in its unit. */
+static void test_a_socket_of_another_type(void **state) {
+    char said[1024] = "";
+    int pipes[2];
+    sockets[count++] = harness_keep(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    assert_int_equal(pipe2(pipes, O_CLOEXEC), 0);
+    pid_t pid = activate("manage", "1", 0, NOTHING_MORE, pipes[1]);
+    close(pipes[1]);
+    assert_true(read(pipes[0], said, sizeof(said) - 1) > 0);
+    close(pipes[0]);
+    assert_int_equal(status_of(pid), 1);
+    assert_non_null(strstr(said, "SOCK_SEQPACKET"));
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        helper_test(test_each_name_is_a_role),
+        helper_test(test_it_says_when_it_is_ready),
+        helper_test(test_what_is_no_activation),
+        helper_test(test_a_socket_of_another_type),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
