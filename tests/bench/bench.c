@@ -1,0 +1,96 @@
+/* What fdset-helper costs, beside what it cannot cost less than, and beside its
+ * closest peer: all measured in one run, in turn. See --help. */
+#include <err.h>
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "groups.h"
+
+static const char help[] =
+    "Usage: bench [OPTION]... [GROUP]...\n"
+    "\n"
+    "Measures fdset-helper (the one that $FDSET_HELPER names) and what it is compared\n"
+    "with, in turn, and prints medians, 99th percentiles and ratios. A ratio is the\n"
+    "median of the ratios of short rounds. Groups, all unless some are named:\n"
+    "basic.\n"
+    "\n"
+    "  --json FILE   write what was measured, for machines\n"
+    "  --effort N    that many times the usual rounds, such as 0.1 for a quick look\n"
+    "  --help        print this\n"
+    "\n"
+    "Exit status: 0 if all could be measured, whatever the figures; 1 if not; 2 for a\n"
+    "wrong command line.\n";
+
+static const struct {
+    const char *name;
+    void (*run)(struct report *report);
+} groups[] = {
+    {"basic", bench_basic},
+};
+
+#define COUNT(array) (sizeof(array) / sizeof((array)[0]))
+
+static double effort = 1;
+
+size_t rounds_of_group(size_t rounds) {
+    size_t wanted = (size_t)((double)rounds * effort);
+    return wanted > 0 ? wanted : 1;
+}
+
+static void check_group(const char *name) {
+    for (size_t i = 0; i < COUNT(groups); i++)
+        if (strcmp(groups[i].name, name) == 0)
+            return;
+    errx(2, "there is no group '%s': see --help", name);
+}
+
+static bool is_wanted(const char *group, char **names) {
+    if (!*names)
+        return true;
+    while (*names && strcmp(*names, group) != 0)
+        names++;
+    return *names;
+}
+
+static double parse_effort(const char *text) {
+    char *end;
+    double value = strtod(text, &end);
+    if (*end || !(value > 0 && value <= 1000))
+        errx(2, "--effort: a number above 0, at most 1000, not '%s'", text);
+    return value;
+}
+
+int main(int argc, char **argv) {
+    static const struct option choices[] = {{"json", required_argument, NULL, 'j'},
+                                            {"effort", required_argument, NULL, 'e'},
+                                            {"help", no_argument, NULL, 'h'},
+                                            {0}};
+    const char *json = NULL;
+    int choice;
+    while ((choice = getopt_long(argc, argv, "", choices, NULL)) != -1)
+        switch (choice) {
+        case 'j':
+            json = optarg;
+            break;
+        case 'e':
+            effort = parse_effort(optarg);
+            break;
+        case 'h':
+            return fputs(help, stdout) < 0;
+        default:
+            return 2;
+        }
+    for (int i = optind; i < argc; i++)
+        check_group(argv[i]);
+
+    struct report *report = report_new();
+    for (size_t i = 0; i < COUNT(groups); i++)
+        if (is_wanted(groups[i].name, argv + optind))
+            groups[i].run(report);
+    int error = report_end(report, json);
+    if (error)
+        errx(1, "%s: %s", json, strerror(-error));
+    return 0;
+}
