@@ -3,7 +3,10 @@
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/syscall.h>
 #include <unistd.h>
+
+#include <linux/kcmp.h>
 
 #include <fdset/manager.h>
 
@@ -131,6 +134,28 @@ static int member_write(struct add_message *message, const struct fdset_member *
     return 0;
 }
 
+/* Both are one open file description. False also where the kernel does not say. */
+static bool is_duplicate(int fd, int other) {
+    return fd == other ||
+           syscall(SYS_kcmp, getpid(), getpid(), KCMP_FILE, (long)fd, (long)other) == 0;
+}
+
+/* Duplicates share their flags and their locks: as members they would be leased to two
+ * VMMs that both write. The helper, in its sandbox, cannot tell them apart. */
+static int duplicates_check(const struct fdset_member *members, size_t count) {
+    int flags[PACKET_MAX_DESCRIPTORS];
+    for (size_t i = 0; i < count; i++) {
+        flags[i] = fcntl(members[i].fd, F_GETFL);
+        for (size_t j = 0; j < i; j++)
+            if (flags[i] == flags[j] && is_duplicate(members[i].fd, members[j].fd))
+                return fail(EINVAL,
+                            "descriptors %d and %d are of one open: open the file once for each "
+                            "member",
+                            members[j].fd, members[i].fd);
+    }
+    return 0;
+}
+
 static int set_write(struct add_message *message, const struct fdset_add *set) {
     Fdset__V1__NewMembers *to = &message->sets[message->body.n_sets];
     fdset__v1__new_members__init(to);
@@ -153,7 +178,7 @@ static int set_write(struct add_message *message, const struct fdset_add *set) {
         if (error)
             return error;
     }
-    return 0;
+    return duplicates_check(set->members, set->member_count);
 }
 
 /* Checks all before it writes anything. */

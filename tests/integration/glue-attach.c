@@ -193,13 +193,15 @@ static void test_query_of_many(void **state) {
     struct fdset_listing *listing;
     char label[101];
     size_t found = 0;
-    int file = file_open("disk", O_RDWR);
+    int file = file_open("disk", O_RDWR), opens[100];
     begin();
+    for (int i = 0; i < 100; i++)
+        opens[i] = file_open("disk", O_RDWR);
     memset(label, 'l', 100);
     label[100] = '\0';
     for (int set = 0; set < 5; set++) {
         for (int i = 0; i < 100; i++)
-            members[set * 100 + i] = (struct fdset_member){.fd = file, .opaque = label};
+            members[set * 100 + i] = (struct fdset_member){.fd = opens[i], .opaque = label};
         struct fdset_add request = {
             .set = set, .members = &members[set * 100], .member_count = 100};
         works(fdset_add(manager, &request, 1));
