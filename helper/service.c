@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 
 #include "description.h"
+#include "shortcut.h"
 #include "subscription.h"
 #include "text.h"
 #include "version.h"
@@ -53,7 +54,7 @@ void service_reply_error(struct service *service, struct session *session, uint3
 void service_reply(struct service *service, struct session *session, Fdset__V1__Reply *reply,
                    const uint32_t *leases, uint32_t lease_count) {
     reply->descriptors = lease_count;
-    int length = packet_encode(&reply->base, service->reply_bytes);
+    int length = reply_encode(reply, service->reply_bytes);
     assert(length > 0); /* every handler keeps within a packet */
     session_send(session, service->reply_bytes, (uint32_t)length, leases, lease_count);
 }
@@ -250,8 +251,7 @@ void service_packet(struct service *service, struct session *session, size_t len
 
     service->model.now_ms = service_now();
     take_descriptors(service, descriptors);
-    Fdset__V1__Request *request = (Fdset__V1__Request *)packet_decode(
-        &fdset__v1__request__descriptor, service->request_bytes, length, &service->arena);
+    Fdset__V1__Request *request = request_decode(service->request_bytes, length, &service->arena);
     int result = check_request(service, session, request, truncated, &refusal);
     service->serving = session;
     if (result == 0)

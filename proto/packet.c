@@ -12,8 +12,7 @@ union control {
     uint8_t bytes[CMSG_SPACE(sizeof(int) * PACKET_MAX_DESCRIPTORS)];
 };
 
-static void *arena_alloc(void *data, size_t size) {
-    struct packet_arena *arena = data;
+void *packet_arena_take(struct packet_arena *arena, size_t size) {
     size_t rounded = (size + 15) & ~(size_t)15;
     if (rounded < size || rounded > sizeof(arena->memory) - arena->used)
         return NULL;
@@ -22,18 +21,26 @@ static void *arena_alloc(void *data, size_t size) {
     return result;
 }
 
+static void *arena_alloc(void *data, size_t size) {
+    return packet_arena_take(data, size);
+}
+
 static void arena_free(void *data, void *pointer) {
     /* The next packet_decode() takes everything back at once. */
 }
 
 void packet_arena_init(struct packet_arena *arena) {
     arena->allocator = (ProtobufCAllocator){arena_alloc, arena_free, arena};
+    packet_arena_reset(arena);
+}
+
+void packet_arena_reset(struct packet_arena *arena) {
     arena->used = 0;
 }
 
 ProtobufCMessage *packet_decode(const ProtobufCMessageDescriptor *type, const uint8_t *bytes,
                                 size_t length, struct packet_arena *arena) {
-    arena->used = 0;
+    packet_arena_reset(arena);
     return protobuf_c_message_unpack(type, &arena->allocator, length, bytes);
 }
 

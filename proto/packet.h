@@ -36,6 +36,10 @@ struct packet_arena {
 /* Must be called once before the arena's first use. The arena must not move. */
 void packet_arena_init(struct packet_arena *arena);
 
+/* For decoders: gives everything back, and takes `size` bytes, aligned to 16; NULL where it is full. */
+void packet_arena_reset(struct packet_arena *arena);
+void *packet_arena_take(struct packet_arena *arena, size_t size);
+
 /* Decodes `length` bytes. Returns the message, which lives in the arena until
  * its next use, or NULL where the bytes are no such message or do not fit. */
 ProtobufCMessage *packet_decode(const ProtobufCMessageDescriptor *type, const uint8_t *bytes,

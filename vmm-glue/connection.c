@@ -10,8 +10,9 @@
 #include <unistd.h>
 
 #include "failure.h"
+#include "shortcut.h"
 
-/* Any request but a long AddFds or OpenMany packs into this, on the stack. */
+/* Open, Close and a short OpenMany fit into this, on the stack. */
 #define SMALL_PACKET_BYTES 512
 
 int cancellation_off(void) {
@@ -46,8 +47,7 @@ static int packet_read(struct connection *connection) {
     if (info.hangup)
         return -ECONNRESET;
     connection->truncated = info.truncated;
-    connection->reply = (const Fdset__V1__Reply *)packet_decode(
-        &fdset__v1__reply__descriptor, connection->bytes, info.length, &connection->arena);
+    connection->reply = reply_decode(connection->bytes, info.length, &connection->arena);
     if (connection->reply)
         return 0;
     packet_descriptors_close(&connection->descriptors);
@@ -317,20 +317,18 @@ static int packet_post(struct connection *connection, const uint8_t *bytes, size
 static int request_send(struct connection *connection, const Fdset__V1__Request *request,
                         const int *descriptors, size_t count, bool patient) {
     uint8_t small[SMALL_PACKET_BYTES];
-    uint8_t *bytes = small;
-    size_t length = fdset__v1__request__get_packed_size(request);
-    if (length > PACKET_MAX_BYTES)
-        return -E2BIG;
-    if (length > sizeof(small))
-        bytes = malloc(length);
+    size_t length = request_encode_short(request, small, sizeof(small));
+    if (length > 0)
+        return packet_post(connection, small, length, descriptors, count, patient);
+
+    uint8_t *bytes = malloc(PACKET_MAX_BYTES);
     if (!bytes)
         return -ENOMEM;
-
-    fdset__v1__request__pack(request, bytes);
-    int error = packet_post(connection, bytes, length, descriptors, count, patient);
-    if (bytes != small)
-        free(bytes);
-    return error;
+    int result = request_encode(request, bytes);
+    if (result > 0)
+        result = packet_post(connection, bytes, (size_t)result, descriptors, count, patient);
+    free(bytes);
+    return result;
 }
 
 void connection_tell_closed(struct connection *connection, uint32_t generation, uint32_t *leases,

@@ -1,0 +1,25 @@
+/* The messages of every open and close, encoded and decoded by hand: Request
+ * with Open, OpenMany or Close, Reply with Opened or OpenedMany. protobuf-c,
+ * which walks descriptors of all fields, takes some 4 000 instructions for an
+ * open and its close on either side, this some 400.
+ *
+ * What is written is to the byte what protobuf-c would write. What is read is
+ * the plain form only, fields in order and each at most once, as every writer
+ * has it; anything else, well-formed or not, is left to protobuf-c. So these
+ * four do what packet_encode() and packet_decode() do, and nothing else.
+ * tests/unit/shortcut.c holds the two against each other. */
+#pragma once
+
+#include "fdset.pb-c.h"
+#include "packet.h"
+
+/* As packet_decode(): the message lives in the arena; NULL where the bytes are no such message. */
+Fdset__V1__Request *request_decode(const uint8_t *bytes, size_t length, struct packet_arena *arena);
+Fdset__V1__Reply *reply_decode(const uint8_t *bytes, size_t length, struct packet_arena *arena);
+
+/* As packet_encode(), into `bytes` of PACKET_MAX_BYTES. */
+int request_encode(const Fdset__V1__Request *request, uint8_t *bytes);
+int reply_encode(const Fdset__V1__Reply *reply, uint8_t *bytes);
+
+/* The length in `room` bytes, or 0 where it is none of these messages or does not fit. */
+size_t request_encode_short(const Fdset__V1__Request *request, uint8_t *bytes, size_t room);
