@@ -27,9 +27,15 @@ void index_destroy(struct index *index) {
     index->entries = NULL;
 }
 
+/* Where the search for `id` begins. Being odd, the factor takes each run of ids to
+ * as many places; half full, no more than three neighbours are taken. */
+static uint32_t home(const struct index *index, uint32_t id) {
+    return id * 5 & index->mask;
+}
+
 /* The entry of `id`, or the free one where it would go. */
 static uint32_t probe(const struct index *index, uint32_t id) {
-    uint32_t place = id & index->mask;
+    uint32_t place = home(index, id);
     while (index->entries[place].value_plus_one && index->entries[place].id != id)
         place = (place + 1) & index->mask;
     return place;
@@ -53,8 +59,8 @@ void index_drop(struct index *index, uint32_t id) {
      * its search passes there, moves into it and leaves a hole of its own. */
     for (uint32_t next = (hole + 1) & index->mask; index->entries[next].value_plus_one;
          next = (next + 1) & index->mask) {
-        uint32_t home = index->entries[next].id & index->mask;
-        if (((next - home) & index->mask) >= ((next - hole) & index->mask)) {
+        uint32_t from = home(index, index->entries[next].id);
+        if (((next - from) & index->mask) >= ((next - hole) & index->mask)) {
             index->entries[hole] = index->entries[next];
             hole = next;
         }

@@ -1,6 +1,7 @@
 /* Finds objects by id in constant time: an open-addressed table of fixed size,
- * made at start, never more than half full. An id is its own hash, since ids
- * are mostly consecutive: neighbours then share a page. */
+ * made at start, never more than half full. Ids are mostly consecutive: so
+ * neighbours share a page, but do not touch, which would make long runs that
+ * index_drop() has to walk along. */
 #pragma once
 
 #include <stddef.h>
