@@ -103,6 +103,7 @@ struct member {
     bool serves_read_only : 1;
     bool keep_content : 1;
     bool keep_locks : 1;
+    bool several_holders : 1; /* have had leases since it last had none */
 };
 
 struct lease {
@@ -114,6 +115,11 @@ struct lease {
     uint32_t id;
     int flags; /* of the open */
 };
+
+/* The oldest, of a member that has one. */
+static inline struct lease *member_first_lease(const struct member *member) {
+    return list_object(member->leases.next, struct lease, in_member);
+}
 
 /* A set that a VMM keeps without having it open. */
 struct hold {

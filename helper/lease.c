@@ -31,6 +31,8 @@ struct lease *lease_open(struct model *model, struct holder *holder, struct memb
     lease->holder = holder;
     lease->flags = flags;
     lease->opened_ms = model->now_ms;
+    if (member->lease_count > 0)
+        member->several_holders |= member_first_lease(member)->holder != holder;
     list_append(&member->leases, &lease->in_member);
     list_append(&holder->leases, &lease->in_holder);
     index_add(&model->lease_index, lease->id, slab_number(&model->lease_slab, lease));
@@ -69,6 +71,7 @@ void lease_cancel(struct model *model, struct lease *lease) {
     set->lease_count--;
     if (--member->lease_count > 0)
         return;
+    member->several_holders = false;
     member_queue(model, member, WORK_RESTORE | (member->state == MEMBER_REMOVED ? WORK_CLOSE : 0));
     set_trim(model, set);
 }

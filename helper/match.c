@@ -27,6 +27,9 @@ static bool mode_serves(const struct member *member, int flags) {
 
 /* Another VMM's lease of the member, or NULL. */
 static const struct lease *foreign_lease(const struct member *member, const struct holder *holder) {
+    if (member->lease_count == 0 ||
+        (!member->several_holders && member_first_lease(member)->holder == holder))
+        return NULL;
     list_for_each (link, &member->leases) {
         const struct lease *lease = list_object(link, struct lease, in_member);
         if (lease->holder != holder)
@@ -41,7 +44,7 @@ static const struct lease *sharing_conflict(const struct member *member,
     if (member->lease_count == 0 || member->sharing == SHARING_SHARED)
         return NULL;
     if (member->sharing == SHARING_EXCLUSIVE)
-        return list_object(member->leases.next, struct lease, in_member);
+        return member_first_lease(member);
     bool writable = (member->flags & O_ACCMODE) != O_RDONLY;
     return writable ? foreign_lease(member, holder) : NULL;
 }
