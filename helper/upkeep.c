@@ -64,7 +64,17 @@ static int64_t earlier(int64_t due, const struct deadline *deadline) {
                                                                     : due;
 }
 
+/* Nothing is due now or in time, as is usual between two packets. */
+static bool is_idle(const struct service *service) {
+    return !deadlines_first(&service->model.deadlines) &&
+           !deadlines_first(&service->waiting_deadlines) && service->settle.count == 0 &&
+           !service->stuffed && !service->retry_waiting && !service->events_queued &&
+           list_empty(&service->model.unsettled);
+}
+
 int service_timeout(const struct service *service) {
+    if (is_idle(service))
+        return -1;
     int64_t due = -1, now = (int64_t)service_now();
 
     due = earlier(due, deadlines_first(&service->model.deadlines));
@@ -91,6 +101,8 @@ static void retry_stuffed(struct service *service) {
 void service_tick(struct service *service) {
     uint64_t removed = service->model.totals.removed;
 
+    if (is_idle(service))
+        return;
     service->model.now_ms = service_now();
     retry_stuffed(service);
     model_expire(&service->model);
