@@ -253,6 +253,7 @@ void service_packet(struct service *service, struct session *session, size_t len
     take_descriptors(service, descriptors);
     Fdset__V1__Request *request = request_decode(service->request_bytes, length, &service->arena);
     int result = check_request(service, session, request, truncated, &refusal);
+    service->last_was_close = result == 0 && request->body_case == FDSET__V1__REQUEST__BODY_CLOSE;
     service->serving = session;
     if (result == 0)
         result = find_handler(request)->serve(service, session, request, &refusal);

@@ -52,6 +52,7 @@ struct service {
     struct slab session_slab, pending_slab, waiting_slab, subscription_slab;
     struct list sessions;
     const struct session *serving;      /* whose request is at hand: its reply comes first */
+    bool last_was_close;                /* the request served last */
     struct list waiting;                /* oldest first */
     struct deadlines waiting_deadlines; /* their times */
     uint32_t next_waiting;

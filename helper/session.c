@@ -14,7 +14,8 @@
 /* Descriptors that one session may have in flight, OpenMany's largest twice. */
 #define IN_FLIGHT_SHARE 512
 
-static void receive(struct session *session) {
+/* Serves one packet, if there is one. */
+static bool receive(struct session *session) {
     struct service *service = session->service;
     struct packet_descriptors *descriptors = &service->received;
     struct packet_info info;
@@ -25,12 +26,44 @@ static void receive(struct session *session) {
     int result = packet_receive(session->watch.fd, service->request_bytes,
                                 may_carry ? descriptors : NULL, MSG_DONTWAIT, &info);
     if (result == -EAGAIN)
-        return;
+        return false;
     if (result < 0 || info.hangup)
         session_end(session);
     else
         service_packet(service, session, info.length, may_carry ? descriptors : NULL,
                        info.truncated);
+    return true;
+}
+
+/* As many packets as one session is served before another is. */
+#define PACKETS_AT_ONCE 4
+
+/* How often one that waits for each reply is suspected not to. */
+#define PROBE_EVERY 16
+
+/* Whether to look for another packet at once, which is cheaper than to ask epoll
+ * if there is one and lost if there is none. Who sends ahead will have sent
+ * more; and a Close, to which there is no reply, is often followed by an Open. */
+static bool looks_again(struct session *session) {
+    if (session->ended || session->broken || session->closing || session->pending)
+        return false;
+    if (session->sends_ahead || session->service->last_was_close)
+        return true;
+    if (session->next_probe == 0)
+        session->next_probe = PROBE_EVERY;
+    return --session->next_probe == 0;
+}
+
+static void serve(struct session *session) {
+    bool was_close = true, found = false;
+
+    for (unsigned served = 0; served < PACKETS_AT_ONCE && receive(session); served++) {
+        found |= !was_close;
+        was_close = session->service->last_was_close;
+        if (!looks_again(session))
+            return;
+    }
+    session->sends_ahead = found;
 }
 
 /* The descriptors of leases, for one sendmsg. */
@@ -163,7 +196,7 @@ static void session_ready(struct watch *watch, uint32_t epoll_events) {
         else
             flush(session);
     } else {
-        receive(session);
+        serve(session);
     }
 }
 

@@ -2,7 +2,7 @@
  *
  * A session is read only while it has no reply pending, so what a peer that
  * never reads can hold up is bounded: what its socket's buffer takes, and one
- * reply of its own. */
+ * reply of its own. A turn of the loop serves it a few packets at most. */
 #pragma once
 
 #include <stdbool.h>
@@ -34,6 +34,9 @@ struct session {
     bool broken;  /* a send found the peer gone; ended at the end of the turn */
     bool ended;   /* hung up; freed at the end of the turn */
     bool stuffed; /* what is pending is tried again in time, not when there is room */
+
+    bool sends_ahead;   /* had another packet waiting behind the last */
+    uint8_t next_probe; /* so many packets until that is looked at again */
 
     /* Descriptors sent since the peer was last seen to have read everything, and
      * whether single ones only. */
