@@ -10,10 +10,13 @@
 void ours_start(struct ours *ours, const int *descriptors, size_t count,
                 const char *const *arguments) {
     struct fdset_initial *initial = calloc(count + 1, sizeof(*initial));
-    if (!initial)
+    ours->paths = calloc(count, sizeof(*ours->paths));
+    if (!initial || !ours->paths)
         err(1, "calloc");
-    for (size_t i = 0; i < count; i++)
+    for (size_t i = 0; i < count; i++) {
         initial[i] = (struct fdset_initial){.fd = descriptors[i], .set = (int)i};
+        set_path(i, ours->paths[i]);
+    }
     struct fdset_spawn_options options = {
         .initial = initial, .initial_count = count, .arguments = arguments};
     ours->set_count = count;
@@ -23,6 +26,7 @@ void ours_start(struct ours *ours, const int *descriptors, size_t count,
 }
 
 void ours_stop(struct ours *ours) {
+    free(ours->paths);
     fdset_vmm_free(ours->vmm);
 }
 
@@ -62,8 +66,9 @@ void measure_open(struct contender *contender, double *samples, size_t count) {
     struct ours *ours = contender->context;
     int *descriptors = room_for(count);
     for (size_t i = 0; i < count; i++) {
+        const char *path = ours->paths[i % ours->set_count];
         double start = now_us();
-        descriptors[i] = open_set(ours->vmm, "/dev/fdset/0");
+        descriptors[i] = open_set(ours->vmm, path);
         samples[i] = now_us() - start;
     }
     ours_close_all(ours->vmm, descriptors, count);
@@ -73,8 +78,9 @@ void measure_open(struct contender *contender, double *samples, size_t count) {
 void measure_open_close(struct contender *contender, double *samples, size_t count) {
     struct ours *ours = contender->context;
     for (size_t i = 0; i < count; i++) {
+        const char *path = ours->paths[i % ours->set_count];
         double start = now_us();
-        fdset_close(ours->vmm, open_set(ours->vmm, "/dev/fdset/0"));
+        fdset_close(ours->vmm, open_set(ours->vmm, path));
         samples[i] = now_us() - start;
     }
     wait_until_heard(ours->vmm);
@@ -84,24 +90,21 @@ void measure_open_close(struct contender *contender, double *samples, size_t cou
 
 struct batch {
     struct fdset_open_request *requests;
-    char (*paths)[SET_PATH_BYTES];
     size_t count;
 };
 
 static void batch_make(struct batch *batch, const struct ours *ours, size_t count) {
     *batch = (struct batch){.count = count};
     batch->requests = calloc(count, sizeof(*batch->requests));
-    batch->paths = calloc(count, sizeof(*batch->paths));
-    if (!batch->requests || !batch->paths)
+    if (!batch->requests)
         err(1, "calloc");
     for (size_t i = 0; i < count; i++)
-        batch->requests[i] = (struct fdset_open_request){
-            .path = set_path(i % ours->set_count, batch->paths[i]), .flags = O_RDWR | O_CLOEXEC};
+        batch->requests[i] = (struct fdset_open_request){.path = ours->paths[i % ours->set_count],
+                                                         .flags = O_RDWR | O_CLOEXEC};
 }
 
 static void batch_free(struct batch *batch) {
     free(batch->requests);
-    free(batch->paths);
 }
 
 static void batch_open(struct batch *batch, struct fdset_vmm *vmm) {
@@ -150,10 +153,12 @@ static void keep_opened(struct fdset_vmm *vmm, int fd, void *context) {
     *(*next)++ = fd;
 }
 
-static void open_pipelined(struct fdset_vmm *vmm, size_t depth, int *descriptors) {
+static void open_pipelined(struct ours *ours, size_t depth, int *descriptors) {
+    struct fdset_vmm *vmm = ours->vmm;
     int *next = descriptors;
     for (size_t i = 0; i < depth; i++)
-        if (fdset_open_submit(vmm, "/dev/fdset/0", O_RDWR | O_CLOEXEC, 0, keep_opened, &next) < 0)
+        if (fdset_open_submit(vmm, ours->paths[i % ours->set_count], O_RDWR | O_CLOEXEC, 0,
+                              keep_opened, &next) < 0)
             errx(1, "submit: %s", fdset_error_text());
     while (next < descriptors + depth)
         if (fdset_vmm_dispatch(vmm, -1) < 0)
@@ -166,7 +171,7 @@ void measure_pipelined(struct contender *contender, double *samples, size_t coun
     int *descriptors = room_for(depth);
     for (size_t i = 0; i < count; i++) {
         double start = now_us();
-        open_pipelined(ours->vmm, depth, descriptors);
+        open_pipelined(ours, depth, descriptors);
         samples[i] = (now_us() - start) / (double)depth;
         ours_close_all(ours->vmm, descriptors, depth);
     }

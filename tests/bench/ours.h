@@ -8,10 +8,15 @@
 
 struct contender;
 
+/* The path of a set, in a buffer of the caller's. */
+#define SET_PATH_BYTES 32
+const char *set_path(size_t set, char path[SET_PATH_BYTES]);
+
 /* A helper with sets 0 to count-1, of one member each, and its VMM. */
 struct ours {
     struct fdset_vmm *vmm;
     size_t set_count;
+    char (*paths)[SET_PATH_BYTES];
 };
 
 /* `arguments` as in fdset_spawn_options, may be NULL. Descriptors are borrowed. */
@@ -19,15 +24,13 @@ void ours_start(struct ours *ours, const int *descriptors, size_t count,
                 const char *const *arguments);
 void ours_stop(struct ours *ours);
 
-/* The path of a set, in a buffer of the caller's. */
-#define SET_PATH_BYTES 32
-const char *set_path(size_t set, char path[SET_PATH_BYTES]);
-
 /* Closes leases, and waits until the helper has heard of it. */
 void ours_close_all(struct fdset_vmm *vmm, const int *descriptors, size_t count);
 
 /* ------------------------------------------------------- for take_turns()
- * Context: struct ours. Leases are closed after the round, but for open_close. */
+ * Context: struct ours. Sets are opened one after the other: what an emulator does as it
+ * starts, and no set then is held already, which would cost a system call more. Leases
+ * are closed after the round, but for open_close. */
 
 void measure_open(struct contender *contender, double *samples, size_t count);
 void measure_open_close(struct contender *contender, double *samples, size_t count);
