@@ -1,0 +1,234 @@
+/* A small VMM that opens its disk through fdset-helper: a server for one disk, whose
+ * guests are the clients of its NBD socket, and whose monitor is its standard input. */
+#include <err.h>
+#include <errno.h>
+#include <getopt.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "nbd.h"
+
+#define MAX_INITIAL 64
+#define MAX_CLIENTS 16
+
+static const char help[] =
+    "Usage: example-vmm [OPTION]... --listen SOCKET /dev/fdset/N\n"
+    "\n"
+    "Serves a disk to NBD clients. It opens the disk through fdset-helper, and no other.\n"
+    "\n"
+    "  --listen SOCKET   where NBD clients connect\n"
+    "  --read-write      open the disk so; otherwise read-only\n"
+    "  --wait SECONDS    wait for the descriptor where it is not there yet\n"
+    "A helper of its own, which ends with it:\n"
+    "  --add-fd fd=N,set=M[,opaque=S]\n"
+    "                    give it this inherited descriptor\n"
+    "  --manage PATH     where it listens for managers\n"
+    "or one that is there:\n"
+    "  --vmm PATH        its socket for VMMs\n"
+    "  --vmm-fd N        an inherited, connected one\n"
+    "\n"
+    "The monitor, on standard input: status, reopen read-only, reopen read-write, quit.\n";
+
+static struct disk disk;
+static struct fdset_initial initial[MAX_INITIAL];
+static struct fdset_spawn_options spawn = {.initial = initial};
+static const char *vmm_path, *listen_path;
+static int vmm_fd = -1;
+static bool read_write;
+
+/* ----------------------------------------------------------------- options */
+
+static int number(const char *text, const char *option) {
+    char *end;
+    long value = text ? strtol(text, &end, 10) : -1;
+    if (value < 0 || value > 3600000 || end == text || *end)
+        errx(2, "%s: not a number: %s", option, text ? text : "");
+    return (int)value;
+}
+
+/* QEMU's -add-fd, without commas in the label. */
+static void add_fd_parse(char *text) {
+    static char fd[] = "fd", set[] = "set", opaque[] = "opaque";
+    static char *const keys[] = {fd, set, opaque, NULL};
+    if (spawn.initial_count == MAX_INITIAL)
+        errx(2, "--add-fd: at most %d", MAX_INITIAL);
+    struct fdset_initial *add = &initial[spawn.initial_count++];
+    *add = (struct fdset_initial){.fd = -1, .set = -1};
+    while (*text) {
+        char *value;
+        switch (getsubopt(&text, keys, &value)) {
+        case 0:
+            add->fd = number(value, "--add-fd fd=");
+            break;
+        case 1:
+            add->set = number(value, "--add-fd set=");
+            break;
+        case 2:
+            add->opaque = value;
+            break;
+        default:
+            errx(2, "--add-fd: fd=N,set=M[,opaque=S], not '%s'", value);
+        }
+    }
+    if (add->fd < 3 || add->set < 0)
+        errx(2, "--add-fd: fd= (3 or more) and set= are needed");
+}
+
+static void options_parse(int argc, char **argv) {
+    static const struct option options[] = {
+        {"listen", required_argument, NULL, 'l'},
+        {"read-write", no_argument, NULL, 'w'},
+        {"wait", required_argument, NULL, 't'},
+        {"add-fd", required_argument, NULL, 'a'},
+        {"manage", required_argument, NULL, 'm'},
+        {"vmm", required_argument, NULL, 'v'},
+        {"vmm-fd", required_argument, NULL, 'f'},
+        {"help", no_argument, NULL, 'h'},
+        {0},
+    };
+    int option;
+    while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
+        switch (option) {
+        case 'l':
+            listen_path = optarg;
+            break;
+        case 'w':
+            read_write = true;
+            break;
+        case 't':
+            disk.wait_ms = 1000u * (unsigned)number(optarg, "--wait");
+            break;
+        case 'a':
+            add_fd_parse(optarg);
+            break;
+        case 'm':
+            spawn.manage_path = optarg;
+            break;
+        case 'v':
+            vmm_path = optarg;
+            break;
+        case 'f':
+            vmm_fd = number(optarg, "--vmm-fd");
+            break;
+        case 'h':
+            fputs(help, stdout);
+            exit(0);
+        default:
+            exit(2);
+        }
+    }
+    if (!listen_path || optind != argc - 1)
+        errx(2, "what to serve, and where? See --help");
+    disk.path = argv[optind];
+}
+
+/* ------------------------------------------------------------------ helper */
+
+static void helper_attach(void) {
+    int error = vmm_path      ? fdset_vmm_attach_path(&disk.vmm, vmm_path, NULL)
+                : vmm_fd >= 0 ? fdset_vmm_attach_fd(&disk.vmm, vmm_fd, NULL)
+                              : fdset_vmm_spawn(&disk.vmm, &spawn);
+    if (error < 0)
+        errx(1, "%s", fdset_error_text());
+    /* They are the helper's now. What the guest can reach is to have leases only. */
+    for (size_t i = 0; i < spawn.initial_count; i++)
+        close(initial[i].fd);
+}
+
+/* ----------------------------------------------------------------- clients */
+
+static atomic_int clients;
+
+static void *client_run(void *data) {
+    nbd_serve((int)(intptr_t)data, &disk);
+    clients--;
+    return NULL;
+}
+
+static void *clients_accept(void *data) {
+    for (int socket; (socket = accept4((int)(intptr_t)data, NULL, NULL, SOCK_CLOEXEC)) >= 0;) {
+        pthread_t thread;
+        if (clients++ < MAX_CLIENTS &&
+            pthread_create(&thread, NULL, client_run, (void *)(intptr_t)socket) == 0) {
+            pthread_detach(thread);
+            continue;
+        }
+        clients--;
+        close(socket);
+    }
+    return NULL;
+}
+
+static void clients_begin(void) {
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    pthread_t thread;
+    int listening = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (strlen(listen_path) >= sizeof(address.sun_path))
+        errx(1, "%s: too long for a socket", listen_path);
+    strcpy(address.sun_path, listen_path);
+    if (bind(listening, (struct sockaddr *)&address, sizeof(address)) < 0 ||
+        listen(listening, MAX_CLIENTS) < 0)
+        err(1, "%s", listen_path);
+    errno = pthread_create(&thread, NULL, clients_accept, (void *)(intptr_t)listening);
+    if (errno)
+        err(1, "thread");
+}
+
+/* ----------------------------------------------------------------- monitor */
+
+/* Each command is answered by one line. */
+static void monitor_execute(const char *command) {
+    int error = 0;
+    if (strcmp(command, "status") == 0) {
+        puts(disk_is_read_only(&disk) ? "read-only" : "read-write");
+        return;
+    }
+    if (strcmp(command, "reopen read-only") == 0)
+        error = disk_reopen(&disk, true);
+    else if (strcmp(command, "reopen read-write") == 0)
+        error = disk_reopen(&disk, false);
+    else {
+        puts("error: no such command: status, reopen read-only, reopen read-write, quit");
+        return;
+    }
+    if (error < 0)
+        printf("error: %s\n", fdset_error_text());
+    else
+        puts("ok");
+}
+
+/* Returns at quit, or never, as the end of standard input is no reason to end. */
+static void monitor_run(void) {
+    static char line[256];
+    while (fgets(line, sizeof(line), stdin)) {
+        line[strcspn(line, "\n")] = '\0';
+        if (strcmp(line, "quit") == 0)
+            return;
+        monitor_execute(line);
+    }
+    for (;;)
+        pause();
+}
+
+int main(int argc, char **argv) {
+    setlinebuf(stdout);
+    options_parse(argc, argv);
+    helper_attach();
+    if (disk_open(&disk, !read_write) < 0)
+        errx(1, "%s: %s", disk.path, fdset_error_text());
+    clients_begin();
+    puts("ready");
+    monitor_run();
+
+    unlink(listen_path);
+    disk_close(&disk);
+    fdset_vmm_free(disk.vmm);
+    puts("ok");
+    fflush(stdout);
+    _exit(0); /* clients' threads may still be waiting for requests */
+}
