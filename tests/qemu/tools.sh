@@ -78,6 +78,28 @@ test_a_json_name() {
     opens_equal_closes
 }
 
+# What a QEMU without the library wrote into a header does not reach it; the manual's cure.
+test_a_header_that_names_a_set() {
+    helper_start
+    truncate -s 1M over.img
+    succeeds qemu-img create -q -f qcow2 base.img 1M
+    succeeds qemu-io -c 'write -P 3 0 64k' base.img
+    succeeds qemu-img create -q -u -f qcow2 -b /dev/fdset/1 -F qcow2 over.img 1M
+    succeeds fdsetctl add --set 1 base.img
+    succeeds fdsetctl add --set 2 --read-only --read-write over.img
+    refused 'Function not implemented' preloaded qemu-io -r -c 'read -P 3 0 64k' //dev/fdset/2
+    # A backing file that is named beside it is the one that counts.
+    succeeds preloaded qemu-io -r -c 'read -P 3 0 64k' "json:{'driver': 'qcow2',
+        'file': {'driver': 'file', 'filename': '//dev/fdset/2'},
+        'backing': {'driver': 'qcow2', 'file': {'driver': 'file', 'filename': '//dev/fdset/1'}}}"
+    succeeds preloaded qemu-img rebase -u -b //dev/fdset/1 -F qcow2 //dev/fdset/2
+    succeeds preloaded qemu-io -r -c 'read -P 3 0 64k' //dev/fdset/2
+    # The file's own name, which says something outside of the machine too.
+    succeeds qemu-img rebase -u -b "$PWD/base.img" -F qcow2 over.img
+    succeeds qemu-io -r -c 'read -P 3 0 64k' over.img
+    opens_equal_closes
+}
+
 test_keep_content_outlives_a_create() {
     helper_start
     echo precious >log
