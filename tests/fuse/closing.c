@@ -41,6 +41,20 @@ static void test_stuck_close(void **state) {
     assert_int_equal(client_event(observer, EVENT(SET_GONE))->set, 1);
 }
 
+/* A file system that was mounted without allow_other does not tell the helper, which is
+ * another user, what the descriptor is of. The refusal is of that one add. */
+static void test_a_file_system_of_one_user(void **state) {
+    struct helper *helper = scene_start(NULL);
+    struct new_member member = {.fd = mount_open(mount_new_private(), 0, O_RDWR)};
+    struct new_set set = {1, LIFETIME(KEEP), &member, 1};
+    Reply *reply = client_add(helper->manager, &set, 1);
+    assert_refused(reply, CODE(BAD_FD), EBADF);
+    assert_non_null(strstr(reply->error->text, "Permission denied"));
+    client_wait_settled(helper->manager);
+    assert_held(helper, member.fd, 0);
+    assert_locals_served(helper, helper->vmm);
+}
+
 /* The kernel lets go of a descriptor whatever the file system says of it. */
 static void test_close_that_fails(void **state) {
     struct helper *helper = scene_start(NULL);
@@ -173,6 +187,7 @@ static void test_end_while_nothing_can_be_closed(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         mounts_test(test_stuck_close),
+        mounts_test(test_a_file_system_of_one_user),
         mounts_test(test_close_that_fails),
         mounts_test(test_refused_descriptors_of_a_stuck_file),
         mounts_test(test_as_many_stuck_servers_as_threads),

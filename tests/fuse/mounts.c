@@ -38,7 +38,7 @@ void mounts_prepare(void) {
 /* ----------------------------------------------------------- the server */
 
 /* It must not outlive us: a file system that nobody serves any more hangs. */
-static pid_t start_server(const char *path, int control) {
+static pid_t start_server(const char *path, int control, const char *option) {
     const char *program = getenv("FDSET_TEST_STUCK_FS");
     pid_t parent = getpid(), pid = fork();
     char number[16];
@@ -51,7 +51,7 @@ static pid_t start_server(const char *path, int control) {
         _exit(125);
     fcntl(control, F_SETFD, 0);
     snprintf(number, sizeof(number), "%d", control);
-    execl(program, program, path, number, (char *)NULL);
+    execl(program, program, path, number, option, (char *)NULL);
     _exit(127);
 }
 
@@ -68,7 +68,7 @@ static pid_t order(struct mount *mount, struct stuck_order order) {
     return answer(mount);
 }
 
-struct mount *mount_new(void) {
+static struct mount *mount_make(const char *option) {
     struct timeval patience = {.tv_sec = PATIENCE_SECONDS};
     struct mount *mount = mounts;
     char name[16];
@@ -83,10 +83,18 @@ struct mount *mount_new(void) {
     assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair), 0);
     setsockopt(pair[0], SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
     mount->control = pair[0];
-    mount->server = start_server(mount->path, pair[1]);
+    mount->server = start_server(mount->path, pair[1], option);
     close(pair[1]);
     answer(mount);
     return mount;
+}
+
+struct mount *mount_new(void) {
+    return mount_make(NULL);
+}
+
+struct mount *mount_new_private(void) {
+    return mount_make("private");
 }
 
 void mount_stop(struct mount *mount, enum stuck_operation operation) {

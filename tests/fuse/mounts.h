@@ -29,6 +29,9 @@ int mounts_end(void **state);
  * stopped: a server's process begins by closing copies of what the test has open. */
 struct mount *mount_new(void);
 
+/* The same without allow_other: it answers this user's processes alone. */
+struct mount *mount_new_private(void);
+
 /* Opens its file of this number. The harness closes it. */
 int mount_open(const struct mount *mount, int file, int flags);
 

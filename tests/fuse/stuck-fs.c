@@ -15,6 +15,7 @@
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/socket.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
@@ -262,11 +263,12 @@ static void serve(struct fuse_session *session) {
 
 int main(int argc, char **argv) {
     /* Without allow_other the kernel asks us only for our own user's processes. */
-    char option[] = "-oallow_other,fsname=stuck-fs", *options[] = {argv[0], option, NULL};
+    char all[] = "-oallow_other,fsname=stuck-fs", own[] = "-ofsname=stuck-fs";
+    char *options[] = {argv[0], argc == 4 ? own : all, NULL};
     struct fuse_args arguments = FUSE_ARGS_INIT(2, options);
 
-    if (argc != 3)
-        errx(2, "usage: %s MOUNTPOINT CONTROL-FD", argv[0]);
+    if (argc != 3 && (argc != 4 || strcmp(argv[3], "private") != 0))
+        errx(2, "usage: %s MOUNTPOINT CONTROL-FD [private]", argv[0]);
     alarm(WATCHDOG_SECONDS);
     control = atoi(argv[2]);
     struct fuse_session *session = fuse_session_new(&arguments, &requests, sizeof(requests), NULL);
