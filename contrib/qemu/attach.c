@@ -73,7 +73,9 @@ static struct fdset_vmm *attach(void) {
     struct fdset_vmm *vmm;
     int error;
 
-    if (getenv("FDSET_VMM_FD"))
+    /* The socket of who started this program is not its own, where it names a
+     * path as well: so the children of one that inherited it have a way, too. */
+    if (getenv("FDSET_VMM_FD") && (!path || inherited_socket() >= 0))
         error = attach_inherited(&vmm);
     else if (path)
         error = fdset_vmm_attach_path(&vmm, path, NULL);
@@ -104,6 +106,10 @@ struct fdset_vmm *shim_enter(void) {
     return connection;
 }
 
+struct fdset_vmm *shim_enter_for(int fd) {
+    return holdings_may_be(fd) ? shim_enter() : NULL;
+}
+
 struct fdset_vmm *shim_enter_attached(void) {
     if (inside || (connection && !is_owner())) {
         errno = inside ? EDEADLK : ESTALE;
@@ -125,6 +131,10 @@ void shim_leave(void) {
 
 int shim_socket(void) {
     return inside || (connection && !is_owner()) ? -1 : guarded;
+}
+
+bool shim_is_socket(int fd) {
+    return fd >= 0 && fd == guarded && fd == shim_socket();
 }
 
 /* The child of a fork has copies of its parent's leases and of the socket. It

@@ -14,8 +14,30 @@ struct holding {
 };
 
 static struct holding holdings[MAX_HOLDINGS];
+
+/* A bit for each descriptor that may be a lease, to be read without the lock. Those
+ * above are looked up. */
+#define MAX_MARKS 65536
+static _Atomic uint64_t marks[MAX_MARKS / 64];
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-static _Atomic int end;
+static _Atomic int limit;
+
+bool holdings_may_be(int fd) {
+    return fd >= MAX_MARKS || (fd >= 0 && marks[fd / 64] >> fd % 64 & 1);
+}
+
+void holdings_end(int fd) {
+    if (fd < MAX_MARKS)
+        marks[fd / 64] &= ~(UINT64_C(1) << fd % 64);
+}
+
+/* With the lock held. */
+static void mark(int fd) {
+    if (fd >= limit)
+        limit = fd + 1;
+    if (fd < MAX_MARKS)
+        marks[fd / 64] |= UINT64_C(1) << fd % 64;
+}
 
 static bool is_current(struct fdset_vmm *vmm, const struct holding *holding) {
     return holding->lease && fdset_lease(vmm, holding->fd) == holding->lease;
@@ -29,8 +51,7 @@ void holdings_note(struct fdset_vmm *vmm, const struct set_path *set, int fd) {
         holdings[i] = (struct holding){.fd = fd, .lease = fdset_lease(vmm, fd), .set = *set};
         break;
     }
-    if (fd >= end)
-        end = fd + 1;
+    mark(fd);
     pthread_mutex_unlock(&lock);
 }
 
@@ -41,6 +62,7 @@ void holdings_note_copy(struct fdset_vmm *vmm, int fd, int copy) {
     if (fd == copy)
         return;
     pthread_mutex_lock(&lock);
+    mark(copy);
     for (size_t i = 0; i < MAX_HOLDINGS && !found; i++) {
         found = holdings[i].fd == fd && is_current(vmm, &holdings[i]);
         if (found)
@@ -69,12 +91,13 @@ int holdings_find(struct fdset_vmm *vmm, const struct set_path *set, int access)
     return fd;
 }
 
-int holdings_end(void) {
-    return end;
+int holdings_limit(void) {
+    return limit;
 }
 
 void holdings_forget_all(void) {
     pthread_mutex_init(&lock, NULL);
     memset(holdings, 0, sizeof holdings);
-    end = 0;
+    memset((void *)marks, 0, sizeof marks);
+    limit = 0;
 }

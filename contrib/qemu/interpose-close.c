@@ -6,13 +6,14 @@
 
 EXPORTED int close(int fd) {
     /* As if it were not there, for programs that close all they can. */
-    if (fd >= 0 && fd == shim_socket()) {
+    if (shim_is_socket(fd)) {
         errno = EBADF;
         return -1;
     }
-    struct fdset_vmm *vmm = shim_enter();
+    struct fdset_vmm *vmm = shim_enter_for(fd);
     if (!vmm)
         return REAL(close)(fd);
+    holdings_end(fd);
     int error = fdset_close(vmm, fd);
     shim_leave();
     if (error >= 0)
@@ -21,16 +22,19 @@ EXPORTED int close(int fd) {
     return -1;
 }
 
+/* `fd` is about to be closed by other means. */
+static void lease_forget(struct fdset_vmm *vmm, int fd) {
+    holdings_end(fd);
+    fdset_forget(vmm, fd);
+}
+
 /* libc closes the stream's descriptor by itself, and does not come by here. */
 EXPORTED int fclose(FILE *stream) {
-    struct fdset_vmm *vmm = shim_enter();
+    struct fdset_vmm *vmm = shim_enter_for(fileno(stream));
 
     if (vmm) {
-        int fd = fileno(stream);
-        if (fd >= 0 && fdset_lease(vmm, fd)) {
-            fflush(stream);
-            fdset_forget(vmm, fd);
-        }
+        fflush(stream);
+        lease_forget(vmm, fileno(stream));
         shim_leave();
     }
     return REAL(fclose)(stream);
@@ -38,7 +42,7 @@ EXPORTED int fclose(FILE *stream) {
 
 /* Enters `copy`, if it is a descriptor, as what `fd` is: a lease or none. */
 static int copied(int fd, int copy) {
-    struct fdset_vmm *vmm = copy < 0 ? NULL : shim_enter();
+    struct fdset_vmm *vmm = copy < 0 ? NULL : shim_enter_for(fd);
 
     if (vmm) {
         fdset_duplicated(vmm, fd, copy);
@@ -54,15 +58,17 @@ EXPORTED int dup(int fd) {
 
 /* Before `target` is overwritten by a copy of `fd`. */
 static int overwrite_check(int fd, int target) {
-    if (target >= 0 && target == shim_socket()) {
+    if (shim_is_socket(target)) {
         errno = EBUSY;
         return -1;
     }
+    if (fd == target || !holdings_may_be(target))
+        return 0;
     if (REAL(fcntl)(fd, F_GETFD) < 0)
         return -1;
-    struct fdset_vmm *vmm = fd == target ? NULL : shim_enter();
+    struct fdset_vmm *vmm = shim_enter();
     if (vmm) {
-        fdset_forget(vmm, target);
+        lease_forget(vmm, target);
         shim_leave();
     }
     return 0;
@@ -99,8 +105,9 @@ static void leases_forget(unsigned first, unsigned last) {
 
     if (!vmm)
         return;
-    for (unsigned fd = first; fd <= last && fd < (unsigned)holdings_end(); fd++)
-        fdset_forget(vmm, fd);
+    for (unsigned fd = first; fd <= last && fd < (unsigned)holdings_limit(); fd++)
+        if (holdings_may_be(fd))
+            lease_forget(vmm, fd);
     shim_leave();
 }
 

@@ -79,12 +79,23 @@ EXPORTED int openat(int directory, const char *path, int flags, ...) {
 }
 EXPORTED_ALIAS(openat64, openat);
 
-/* What open() becomes with _FORTIFY_SOURCE. */
+EXPORTED int creat(const char *path, mode_t mode) {
+    return open(path, O_WRONLY | O_CREAT | O_TRUNC, mode);
+}
+EXPORTED_ALIAS(creat64, creat);
+
+/* What open() and openat() become with _FORTIFY_SOURCE. */
 EXPORTED int __open_2(const char *path, int flags);
 EXPORTED int __open_2(const char *path, int flags) {
     return open(path, flags);
 }
 EXPORTED_ALIAS(__open64_2, __open_2);
+
+EXPORTED int __openat_2(int directory, const char *path, int flags);
+EXPORTED int __openat_2(int directory, const char *path, int flags) {
+    return openat(directory, path, flags);
+}
+EXPORTED_ALIAS(__openat64_2, __openat_2);
 
 /* The flags of open(2) that fopen(3)'s mode means, or -1. */
 static int mode_to_flags(const char *mode) {

@@ -78,20 +78,66 @@ EXPORTED int fstatat64(int directory, const char *path, struct stat64 *status, i
     return fstatat(directory, path, (struct stat *)status, flags);
 }
 
-EXPORTED int access(const char *path, int mode) {
+EXPORTED int statx(int directory, const char *path, int flags, unsigned mask,
+                   struct statx *status) {
     struct set_path set;
     bool is_held;
 
     if (!path_is_set(path, &set))
-        return REAL(access)(path, mode);
+        return REAL(statx)(directory, path, flags, mask, status);
+    int fd = set_borrow(&set, F_OK, &is_held);
+    if (fd < 0)
+        return -1;
+    int result = REAL(statx)(fd, "", flags | AT_EMPTY_PATH, mask, status);
+    if (!is_held)
+        close(fd);
+    return result;
+}
+
+/* What stat() and its kin are in a program that was built with a C library
+ * before 2.33. `version` is the only one there is on a 64-bit machine. */
+#define OLD_STAT(old, new)                                                 \
+    EXPORTED int old(int version, const char *path, struct stat *status);  \
+    EXPORTED int old(int version, const char *path, struct stat *status) { \
+        return new (path, status);                                         \
+    }
+OLD_STAT(__xstat, stat)
+OLD_STAT(__lxstat, lstat)
+EXPORTED_ALIAS(__xstat64, __xstat);
+EXPORTED_ALIAS(__lxstat64, __lxstat);
+
+EXPORTED int __fxstatat(int version, int directory, const char *path, struct stat *status,
+                        int flags);
+EXPORTED int __fxstatat(int version, int directory, const char *path, struct stat *status,
+                        int flags) {
+    return fstatat(directory, path, status, flags);
+}
+EXPORTED_ALIAS(__fxstatat64, __fxstatat);
+
+static int set_access(const struct set_path *set, int mode) {
+    bool is_held;
+
     if (mode & X_OK) {
         errno = EACCES;
         return -1;
     }
-    int fd = set_borrow(&set, mode, &is_held);
+    int fd = set_borrow(set, mode, &is_held);
     if (fd >= 0 && !is_held)
         close(fd);
     return fd < 0 ? -1 : 0;
+}
+
+EXPORTED int access(const char *path, int mode) {
+    struct set_path set;
+
+    return path_is_set(path, &set) ? set_access(&set, mode) : REAL(access)(path, mode);
+}
+
+EXPORTED int faccessat(int directory, const char *path, int mode, int flags) {
+    struct set_path set;
+
+    return path_is_set(path, &set) ? set_access(&set, mode)
+                                   : REAL(faccessat)(directory, path, mode, flags);
 }
 
 /* With two slashes, since QEMU takes "/dev/fdset/" for sets of its own. */
@@ -113,13 +159,22 @@ EXPORTED char *__realpath_chk(const char *path, char *resolved, size_t size) {
     return realpath(path, resolved);
 }
 
+/* As for all that is no symbolic link. */
+static ssize_t no_link(void) {
+    errno = EINVAL;
+    return -1;
+}
+
 EXPORTED ssize_t readlink(const char *path, char *target, size_t size) {
     struct set_path set;
 
-    if (!path_is_set(path, &set))
-        return REAL(readlink)(path, target, size);
-    errno = EINVAL; /* as for all that is no symbolic link */
-    return -1;
+    return path_is_set(path, &set) ? no_link() : REAL(readlink)(path, target, size);
+}
+
+EXPORTED ssize_t readlinkat(int directory, const char *path, char *target, size_t size) {
+    struct set_path set;
+
+    return path_is_set(path, &set) ? no_link() : REAL(readlinkat)(directory, path, target, size);
 }
 
 /* A set is the manager's to remove: QEMU unlinks an image that it failed to
@@ -128,4 +183,21 @@ EXPORTED int unlink(const char *path) {
     struct set_path set;
 
     return path_is_set(path, &set) ? 0 : REAL(unlink)(path);
+}
+
+EXPORTED int unlinkat(int directory, const char *path, int flags) {
+    struct set_path set;
+
+    if (!path_is_set(path, &set))
+        return REAL(unlinkat)(directory, path, flags);
+    if (!(flags & AT_REMOVEDIR))
+        return 0;
+    errno = ENOTDIR;
+    return -1;
+}
+
+EXPORTED int remove(const char *path) {
+    struct set_path set;
+
+    return path_is_set(path, &set) ? 0 : REAL(remove)(path);
 }

@@ -1,5 +1,7 @@
 #include "preload.h"
 
+#include <limits.h>
+#include <stdlib.h>
 #include <string.h>
 
 /* Skips slashes and "." components, as the kernel does. */
@@ -9,25 +11,81 @@ static const char *separator_skip(const char *path) {
     return path;
 }
 
-/* Skips the component `name`, which a slash must follow; NULL where it is not there. */
-static const char *component_skip(const char *path, const char *name) {
-    size_t length = strlen(name);
-
-    if (!path || strncmp(path, name, length) || path[length] != '/')
-        return NULL;
-    return separator_skip(path + length);
+/* What `path` has below `directory`, compared by components; NULL where it is
+ * not below it. */
+static const char *below(const char *path, const char *directory) {
+    for (;;) {
+        path = separator_skip(path);
+        directory = separator_skip(directory);
+        size_t length = strcspn(directory, "/");
+        if (length == 0)
+            return path;
+        if (strncmp(path, directory, length) || path[length] != '/')
+            return NULL;
+        path += length;
+        directory += length;
+    }
 }
 
-bool path_is_set(const char *path, struct set_path *set) {
+static bool is_set(const char *path, const char *directory, struct set_path *set) {
     static const char prefix[] = "/dev/fdset/";
 
-    if (!path || path[0] != '/')
-        return false;
-    path = component_skip(component_skip(separator_skip(path), "dev"), "fdset");
+    path = below(path, directory);
     if (!path || path[0] == '\0' || path[0] == '.' || strchr(path, '/'))
         return false;
     if (strlen(prefix) + strlen(path) >= sizeof set->text)
         return false;
     strcpy(stpcpy(set->text, prefix), path);
     return true;
+}
+
+/* Copies `path` without its "..", each of which takes back the component before
+ * it: by the text alone, as nothing of the sets is in the file system. False where
+ * it names a directory by its end. */
+static bool parents_resolve(const char *path, char resolved[PATH_MAX]) {
+    const char *last = strrchr(path, '/') + 1;
+    char *end = resolved;
+
+    if (strlen(path) >= PATH_MAX || !*last || !strcmp(last, ".") || !strcmp(last, ".."))
+        return false;
+    while (*path) {
+        size_t length = 1 + strcspn(path + 1, "/"); /* a slash and what follows */
+        if (length == 3 && !strncmp(path, "/..", 3)) {
+            while (end > resolved && *--end != '/')
+                ;
+        } else if (length > 2 || (length == 2 && path[1] != '.')) {
+            end = mempcpy(end, path, length);
+        }
+        path += length;
+    }
+    *end = '\0';
+    return true;
+}
+
+/* $FDSET_PREFIX, or NULL. */
+static const char *other_directory;
+
+__attribute__((constructor)) static void other_directory_find(void) {
+    const char *text = getenv("FDSET_PREFIX");
+
+    if (!text || !*text)
+        return;
+    if (text[0] != '/' || !*separator_skip(text) || strstr(text, "/.."))
+        shim_complain("FDSET_PREFIX=%s is no directory below /", text);
+    else
+        other_directory = strdup(text);
+}
+
+bool path_is_set(const char *path, struct set_path *set) {
+    char resolved[PATH_MAX];
+
+    if (!path || path[0] != '/')
+        return false;
+    if (strstr(path, "/..")) {
+        if (!parents_resolve(path, resolved))
+            return false;
+        path = resolved;
+    }
+    return is_set(path, "/dev/fdset", set) ||
+           (other_directory && is_set(path, other_directory, set));
 }

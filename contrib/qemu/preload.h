@@ -38,8 +38,8 @@ struct set_path {
     char text[64];
 };
 
-/* Does `path` name something directly in /dev/fdset, in any spelling, such as
- * "//dev/fdset/1" or "/dev/./fdset/1"? ".." is not followed. NULL is allowed. */
+/* Does `path` name something directly in /dev/fdset or in $FDSET_PREFIX, in any
+ * spelling, such as "//dev/fdset/1" or "/dev/./fdset/1"? NULL is allowed. */
 bool path_is_set(const char *path, struct set_path *set);
 
 /* -------------------------------------------------------------- attach.c */
@@ -52,6 +52,10 @@ bool path_is_set(const char *path, struct set_path *set);
  * already; then no shim_leave(). */
 struct fdset_vmm *shim_enter(void);
 
+/* The same, but NULL also where `fd` cannot be a lease; that costs no system call,
+ * so that a program's other descriptors are no slower for being closed. */
+struct fdset_vmm *shim_enter_for(int fd);
+
 /* The same, but attaches where there is no connection yet. NULL with errno set. */
 struct fdset_vmm *shim_enter_attached(void);
 
@@ -60,6 +64,9 @@ void shim_leave(void);
 /* The socket to the helper, which the program must not close; or -1, also for
  * libfdset itself and for a child that only inherited it. */
 int shim_socket(void);
+
+/* Is `fd` that socket? Again without a system call where it is not. */
+bool shim_is_socket(int fd);
 
 /* A sentence on standard error. */
 void shim_complain(const char *format, ...) __attribute__((format(printf, 1, 2)));
@@ -75,6 +82,12 @@ int shim_spawn(struct fdset_vmm **vmm);
  * It must not: the helper would give the open file description the new open's
  * flags, and take O_DIRECT away from under a running disk. */
 
+/* May `fd` be a lease, or a duplicate of one? If not, it is not. */
+bool holdings_may_be(int fd);
+
+/* `fd` is no lease from now on. */
+void holdings_end(int fd);
+
 /* `fd` is a lease of `set`. */
 void holdings_note(struct fdset_vmm *vmm, const struct set_path *set, int fd);
 
@@ -85,7 +98,7 @@ void holdings_note_copy(struct fdset_vmm *vmm, int fd, int copy);
 int holdings_find(struct fdset_vmm *vmm, const struct set_path *set, int access);
 
 /* Every descriptor that was ever noted is below this. */
-int holdings_end(void);
+int holdings_limit(void);
 
 /* After fork(2), in the child. */
 void holdings_forget_all(void);

@@ -190,7 +190,8 @@ run_tests() {
     for name in $(grep -o '^test_[a-z0-9_]*' "$0"); do
         number=$((number + 1))
         mkdir "$base/$number"
-        (cd "$base/$number" && test_run "$name") >"$base/output" 2>&1 </dev/null
+        # What a test wants to be read says it on descriptor 3.
+        (cd "$base/$number" && test_run "$name") 3>&1 >"$base/output" 2>&1 </dev/null
         case $? in
         0) echo "ok $number - $name" ;;
         77) echo "ok $number - $name # SKIP $(cat "$base/$number/skipped")" ;;

@@ -158,6 +158,17 @@ test_spawns_a_helper_of_its_own() {
     qemu_quit
 }
 
+# Later it would be killed for starting one.
+test_spawns_a_helper_before_qemus_sandbox_forbids_it() {
+    truncate -s 64k disk.img
+    FDSET_ADD_FD='fd=3,set=1' qemu_system_start 3<>disk.img \
+        -sandbox on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny \
+        -blockdev '{"driver": "file", "node-name": "disk", "filename": "//dev/fdset/1"}'
+    qemu_io disk 'write -P 8 0 4k'
+    qemu_quit
+    succeeds qemu-io -r -f raw -c 'read -P 8 0 4k' disk.img
+}
+
 test_it_says_why_it_cannot_attach() {
     FDSET_VMM_SOCKET=$PWD/nobody refused 'cannot connect' \
         preloaded qemu-io -r -f raw -c 'read 0 4k' //dev/fdset/1
