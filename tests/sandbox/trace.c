@@ -4,35 +4,27 @@
  * rule lets its first call through, a line "INDEX FLAGS" for each new value of
  * what FILTER_STATUS_FLAGS lets through, and a line "? ..." for a call that no
  * rule explains, or more than one. Only what follows the loading of the filter
- * counts.
- *
- * The helper stays the process that was started, with its parent: the tracer is
- * a child that attaches to it, so a test need not know that it is there. */
+ * counts. */
 #include <err.h>
-#include <errno.h>
 #include <fcntl.h>
 #include <seccomp.h>
-#include <signal.h>
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
 #include <sys/ptrace.h>
 #include <sys/syscall.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <linux/seccomp.h>
 
 #include "confine/filter.h"
+#include "tracer.h"
 
 typedef struct __ptrace_syscall_info call_info;
 
 #define MAX_RULES 64
-
-static int output;
 
 /* ------------------------------------------------------------------- rules */
 
@@ -67,7 +59,7 @@ static void write_line(const char *format, ...) {
     va_start(arguments, format);
     int length = vsnprintf(line, sizeof(line), format, arguments);
     va_end(arguments);
-    if (write(output, line, (size_t)length) != length)
+    if (write(STDOUT_FILENO, line, (size_t)length) != length)
         _exit(1);
 }
 
@@ -124,73 +116,14 @@ static void call_stopped(pid_t thread) {
     }
 }
 
-static bool is_stop(int number) {
-    return number == SIGSTOP || number == SIGTSTP || number == SIGTTIN || number == SIGTTOU;
-}
-
-static void trace(void) {
-    int status;
-    pid_t thread;
-
-    while ((thread = waitpid(-1, &status, __WALL)) > 0 || errno == EINTR) {
-        int number = WSTOPSIG(status), event = status >> 16, request = PTRACE_SYSCALL;
-        if (thread < 0 || !WIFSTOPPED(status))
-            continue;
-        if (number == (SIGTRAP | 0x80))
-            call_stopped(thread);
-        if (event == PTRACE_EVENT_STOP && is_stop(number))
-            request = PTRACE_LISTEN;
-        /* Signals go on to where they went. */
-        ptrace(request, thread, 0, event || number == (SIGTRAP | 0x80) ? 0 : number);
-    }
-}
-
-/* Holds nothing open that the helper or its test would see the end of. */
-static void trace_parent(int ready) {
-    const long options =
-        PTRACE_O_TRACESYSGOOD | PTRACE_O_TRACECLONE | PTRACE_O_TRACEEXEC | PTRACE_O_EXITKILL;
-
-    if (dup2(ready, 0) < 0 || dup2(output, 1) < 0 || dup2(output, 2) < 0 ||
-        close_range(3, ~0u, 0) < 0)
-        _exit(1);
-    output = 1;
-    if (ptrace(PTRACE_SEIZE, getppid(), 0, options) < 0 || write(0, "", 1) != 1)
-        err(1, "? ptrace");
-    close(0);
-    trace();
-    _exit(0);
-}
-
-/* A helper may be started without standard streams. None of ours takes their place. */
-static int lift(int fd) {
-    int lifted = fcntl(fd, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
-
-    close(fd);
-    return lifted;
-}
-
 int main(int argc, char **argv) {
     const char *helper = getenv("SANDBOX_TRACE_HELPER"), *file = getenv("SANDBOX_TRACE_OUTPUT");
-    int ready[2];
-    char byte;
 
     (void)argc;
     if (!helper || !file || filter_rule_count > MAX_RULES)
         errx(125, "SANDBOX_TRACE_HELPER and SANDBOX_TRACE_OUTPUT are not set: sandbox-needed does");
-    output = lift(open(file, O_WRONLY | O_APPEND | O_CLOEXEC));
-    if (output < 0 || pipe2(ready, O_CLOEXEC) < 0)
+    int output = tracer_lift(open(file, O_WRONLY | O_APPEND | O_CLOEXEC));
+    if (output < 0)
         err(125, "%s", file);
-    ready[0] = lift(ready[0]);
-    ready[1] = lift(ready[1]);
-    prctl(PR_SET_PTRACER, PR_SET_PTRACER_ANY);
-    pid_t tracer = fork();
-    if (tracer == 0)
-        trace_parent(ready[1]);
-    close(ready[1]);
-    if (tracer < 0 || read(ready[0], &byte, 1) != 1)
-        errx(125, "cannot trace");
-    close(ready[0]);
-    close(output);
-    execv(helper, argv);
-    err(125, "%s", helper);
+    tracer_exec(helper, argv, output, call_stopped);
 }
