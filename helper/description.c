@@ -46,8 +46,13 @@ int description_restore_status(int fd, int flags) {
 }
 
 void description_unlock(int fd) {
-    /* Fails only where the file has no locks, such as a FIFO. */
-    fcntl(fd, F_OFD_SETLK, &description_unlock_all);
+    int result;
+
+    /* Else fails only where the file has no locks, such as a FIFO, or the file
+     * system is at its end. */
+    do {
+        result = fcntl(fd, F_OFD_SETLK, &description_unlock_all);
+    } while (result < 0 && errno == EINTR);
 }
 
 bool description_asks_server(int fd) {

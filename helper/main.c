@@ -127,8 +127,11 @@ static void begin_inherited(int original, enum role role) {
     socket_prepare(fd, role);
     /* Whoever handed it over vouches for who is at its other end. */
     struct session *session = session_begin(&service, fd, role);
-    if (!session)
-        die("a connection", -EMFILE);
+    if (!session) {
+        log_line(LOG_ERROR, "inherited connections: there are more than --limit connections=N, or "
+                            "fs.epoll.max_user_watches is reached");
+        _exit(1);
+    }
     has_birth_vmm |= role == ROLE_VMM;
     has_birth_manager |= role == ROLE_MANAGER;
 }
@@ -223,8 +226,8 @@ static void confine(int notify, struct confine_report *report) {
     };
     int result = confine_enter(&plan, report);
     options.managers.has_unmapped = report->other_users_unknown;
-    if (result == 0)
-        result = settle_start(&service.settle, &service.loop);
+    if (result == 0 && (result = settle_start(&service.settle, &service.loop)) < 0)
+        die("cannot start the settle threads", result);
     if (result == 0)
         result = confine_seal(&plan, report);
     if (result < 0 && report->count > 0) {
@@ -298,8 +301,8 @@ static void turn(int most_ms) {
     int result = loop_turn(&service.loop, timeout);
     if (result < 0)
         die("epoll", result);
-    service_reap(&service);
     service_tick(&service);
+    service_reap(&service);
 }
 
 static void serve(void) {
@@ -337,7 +340,7 @@ int main(int argc, char **argv) {
     fit_descriptor_limit();
     result = service_init(&service, &options.limits);
     if (result < 0)
-        die("cannot take the memory for these limits", result);
+        die("cannot take the memory and descriptors for these limits", result);
     begin_sockets();
     add_initial();
     int notify = notify_prepare();

@@ -287,13 +287,19 @@ void service_session_ended(struct service *service, struct session *session) {
 }
 
 void service_reap(struct service *service) {
-    list_for_each_safe (link, &service->sessions) {
-        struct session *session = list_object(link, struct session, link);
-        if (session->broken)
-            session_end(session);
-        if (session->ended)
-            session_free(session);
-    }
+    bool again;
+
+    do { /* who waits for what one had may be served now, and found gone as well */
+        again = false;
+        list_for_each_safe (link, &service->sessions) {
+            struct session *session = list_object(link, struct session, link);
+            again |= session->broken && !session->ended;
+            if (session->broken)
+                session_end(session);
+            if (session->ended)
+                session_free(session);
+        }
+    } while (again);
 }
 
 int service_init(struct service *service, const struct limits *limits) {

@@ -207,7 +207,7 @@ void session_retry(struct session *session) {
 
 struct session *session_begin(struct service *service, int socket, enum role role) {
     struct session *session = slab_take(&service->session_slab);
-    struct ucred peer = {0};
+    struct ucred peer = {.uid = (uid_t)-1};
     socklen_t size = sizeof(peer);
 
     if (!session) {

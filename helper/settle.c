@@ -53,15 +53,25 @@ static void job_do(struct job *job) {
         close(job->fd);
 }
 
+/* Where the kernel has no memory for it, asking again is all that is left: it
+ * waits, in the call, for some to become free. */
+static void job_answer(int socket, struct job *job) {
+    int result;
+
+    do {
+        result = job_send(socket, job);
+    } while (result == -ENOBUFS || result == -ENOMEM);
+}
+
 static void *thread_main(void *argument) {
     int socket = ((struct settle_thread *)argument)->thread_end;
     struct job job = {0};
 
     /* Says that libc's own calls of a thread's beginning are done: see settle_start(). */
-    job_send(socket, &job);
+    job_answer(socket, &job);
     while (job_receive(socket, &job, 0) == 0) {
         job_do(&job);
-        job_send(socket, &job);
+        job_answer(socket, &job);
     }
     return NULL;
 }
@@ -90,6 +100,7 @@ static struct member *next_member(struct settle *settle) {
 }
 
 static void dispatch(struct settle *settle) {
+    settle->starved = false;
     for (int i = 0; i < SETTLE_THREADS; i++) {
         struct settle_thread *thread = &settle->threads[i];
         if (thread->member)
@@ -101,15 +112,16 @@ static void dispatch(struct settle *settle) {
                           .flags = member->flags,
                           .work = member->work,
                           .keep_locks = member->keep_locks};
+        /* The thread is waiting for just this, and its socket is empty. */
+        if (job_send(thread->watch.fd, &job) < 0) {
+            settle->starved = true;
+            return;
+        }
         list_remove(&member->queue);
         member->working = member->work;
         thread->member = member;
         thread->since_ms = 0;
         thread->told = false;
-        int result = job_send(thread->watch.fd, &job);
-        /* The thread is waiting for just this, and its socket is empty. */
-        assert(result == 0);
-        (void)result;
     }
 }
 
@@ -177,6 +189,8 @@ void settle_submit(struct settle *settle, struct member *member) {
 }
 
 void settle_watch(struct settle *settle, uint64_t now_ms, uint64_t limit_ms) {
+    if (settle->starved)
+        dispatch(settle);
     for (int i = 0; i < SETTLE_THREADS; i++) {
         struct settle_thread *thread = &settle->threads[i];
         if (!thread->member || thread->told)

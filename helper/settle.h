@@ -28,6 +28,7 @@ struct settle {
     } threads[SETTLE_THREADS];
     struct list queue; /* members that wait for a thread */
     uint32_t count;    /* members queued or being worked on */
+    bool starved;      /* the kernel had no memory: settle_watch() is to try again */
 
     /* Told on the main thread that the `work` on `member` is done; of INSPECT,
      * what it found; of RESTORE, the member's status says what came of it. */
@@ -37,7 +38,8 @@ struct settle {
     void (*stuck)(struct settle *settle, struct member *member);
 };
 
-/* Calls stuck() for each member that a thread has been at for `limit_ms`, once. */
+/* Calls stuck() for each member that a thread has been at for `limit_ms`, once.
+ * To be called soon again while `starved`. */
 void settle_watch(struct settle *settle, uint64_t now_ms, uint64_t limit_ms);
 
 /* Makes the socket pairs. Returns 0 or -errno. */

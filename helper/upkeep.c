@@ -82,7 +82,7 @@ int service_timeout(const struct service *service) {
     /* Where a settle thread is busy, somebody may have to hear of it. */
     if (service->settle.count > 0 && (due < 0 || due > now + STUCK_MS / 2))
         due = now + STUCK_MS / 2;
-    if (service->stuffed && (due < 0 || due > now + RETRY_MS))
+    if ((service->stuffed || service->settle.starved) && (due < 0 || due > now + RETRY_MS))
         due = now + RETRY_MS;
     if (due < 0)
         return -1;

@@ -44,6 +44,8 @@ void client_free(struct client *client) {
 void client_send_bytes(struct client *client, const void *bytes, size_t length, const int *fds,
                        size_t fd_count) {
     int result = packet_send(client->socket, bytes, length, fds, fd_count, 0);
+    if (client->may_end && (result == -EPIPE || result == -ECONNRESET))
+        return;
     if (result < 0)
         fail_msg("cannot send: %s", strerror(-result));
 }

@@ -31,7 +31,8 @@ typedef Fdset__V1__Event Event;
 struct client {
     struct client *next; /* of its helper's clients */
     int socket;
-    uint32_t serial;                       /* of the last request */
+    bool may_end;    /* if the helper has hung up, requests are lost in silence */
+    uint32_t serial; /* of the last request */
     struct packet_descriptors descriptors; /* of the last reply, if not yet taken */
     struct packet_arena arena;             /* and the reply itself */
     Fdset__V1__Events *events;             /* which the last reply was, if it was that */
