@@ -1,0 +1,291 @@
+/* What comes from the client. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "fdset-commands.h"
+#include "link-private.h"
+
+static struct span span_of(const struct text *text) {
+    return (struct span){text->bytes, text->length};
+}
+
+static void command_free(struct command *command) {
+    if (command->fd >= 0)
+        close(command->fd);
+    text_free(&command->message);
+    free(command);
+}
+
+/* Puts a command at the end of those that wait. */
+static void command_put(struct link *link, struct span message, bool malformed, bool takes_fd) {
+    struct command *command = calloc(1, sizeof *command);
+
+    if (!command) {
+        link->failed = true;
+        return;
+    }
+    command->malformed = malformed;
+    command->fd = -1;
+    if (takes_fd) {
+        command->fd = link->pending;
+        command->fd_lost = link->pending_lost;
+        link->pending = -1;
+        link->pending_lost = false;
+    }
+    text_append_span(&command->message, message);
+    link->failed |= command->message.failed;
+    if (link->last_command)
+        link->last_command->next = command;
+    else
+        link->first_command = command;
+    link->last_command = command;
+    link->command_count++;
+    link->command_bytes += message.length;
+}
+
+static void command_drop_first(struct link *link) {
+    struct command *first = link->first_command;
+
+    link->first_command = first->next;
+    if (!link->first_command)
+        link->last_command = NULL;
+    link->command_count--;
+    link->command_bytes -= first->message.length;
+    command_free(first);
+}
+
+void commands_free(struct link *link) {
+    while (link->first_command)
+        command_drop_first(link);
+}
+
+/* --------------------------------------------------------------- forwarding */
+
+/* Consumes `fd`, which may be -1. */
+static void forward(struct link *link, struct span message, const struct envelope *envelope,
+                    int fd) {
+    struct text text = {0};
+    struct parcel *parcel = NULL;
+
+    if (fd >= 0 && (parcel = malloc(sizeof *parcel + sizeof fd))) {
+        parcel->count = 1;
+        parcel->fd[0] = fd;
+    } else if (fd >= 0) {
+        close(fd);
+    }
+    if (envelope->arguments.bytes &&
+        rewrite_strings(envelope->arguments, "/dev/fdset/", link->proxy->prefix, &text)) {
+        struct text arguments = text;
+        size_t before = (size_t)(envelope->arguments.bytes - message.bytes);
+        const char *after = envelope->arguments.bytes + envelope->arguments.length;
+        text = (struct text){0};
+        text_append(&text, message.bytes, before);
+        text_append_span(&text, span_of(&arguments));
+        text_append(&text, after, (size_t)(message.bytes + message.length - after));
+        link->failed |= arguments.failed;
+        text_free(&arguments);
+        message = span_of(&text);
+    }
+    outgoing_put(&link->emulator.out, message, parcel);
+    link->failed |= text.failed;
+    text_free(&text);
+}
+
+/* ---------------------------------------------------------------- answering */
+
+/* The message as jansson reads it; NULL where it cannot. */
+static json_t *message_parse(struct span message) {
+    struct text text = {0};
+    json_error_t error;
+    size_t flags = JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL;
+
+    json_normalise(message, &text);
+    json_t *json = text.failed ? NULL : json_loadb(text.bytes, text.length, flags, &error);
+    if (!json && !text.failed && json_error_code(&error) == json_error_numeric_overflow)
+        json = json_loadb(text.bytes, text.length, flags | JSON_DECODE_INT_AS_REAL, &error);
+    text_free(&text);
+    return json;
+}
+
+static char *id_text(const struct envelope *envelope) {
+    struct text text = {0};
+
+    if (!envelope->id.bytes)
+        return NULL;
+    json_normalise(envelope->id, &text);
+    text_append(&text, "", 1);
+    return text.bytes;
+}
+
+/* A descriptor that its command did not use waits for the next one. */
+static void give_back(struct link *link, struct command *command) {
+    if (link->pending >= 0 || command->fd < 0)
+        return;
+    link->pending = command->fd;
+    command->fd = -1;
+}
+
+/* A job for the helper, or NULL with the error. */
+static struct job *job_prepare(struct link *link, struct command *command,
+                               const struct fdset_command *which, const struct envelope *envelope,
+                               json_t *json, char *error, size_t size) {
+    json_t *arguments = json_object_get(json, "arguments");
+
+    if (envelope->unexpected.bytes) {
+        snprintf(error, size, "QMP input member '%.*s' is unexpected",
+                 (int)envelope->unexpected.length - 2, envelope->unexpected.bytes + 1);
+        return NULL;
+    }
+    if (arguments && !json_is_object(arguments)) {
+        snprintf(error, size, "QMP input member 'arguments' must be an object");
+        return NULL;
+    }
+    struct job *job = fdset_command_job(which, arguments, error, size);
+    if (!job || !fdset_command_takes_descriptor(which))
+        return job;
+    job->fd = command->fd;
+    command->fd = -1;
+    if (job->fd >= 0)
+        return job;
+    snprintf(error, size, "%s",
+             command->fd_lost ? "The file descriptor was lost on its way: has fdset-qmp, or this "
+                                "user, too many open?"
+                              : "No file descriptor supplied via SCM_RIGHTS");
+    job_free(job);
+    return NULL;
+}
+
+static void answer(struct link *link, struct command *command, const struct fdset_command *which,
+                   const struct envelope *envelope, json_t *json) {
+    char error[256];
+    char *id = id_text(envelope);
+    struct job *job = job_prepare(link, command, which, envelope, json, error, sizeof error);
+
+    if (!job) {
+        give_back(link, command);
+        reply_error(link, id, error);
+        free(id);
+        return;
+    }
+    job->link = link->number;
+    job->id = id;
+    link->busy = true;
+    helper_submit(link->proxy->helper, job);
+}
+
+/* ----------------------------------------------------------------- in order */
+
+static bool is_getfd(const struct envelope *envelope) {
+    return string_is(envelope->execute, "getfd");
+}
+
+/* Forwards the command, which is one to the emulator alone. */
+static void command_forward(struct link *link, struct command *command,
+                            const struct envelope *envelope) {
+    int fd = -1;
+
+    if (is_getfd(envelope)) {
+        fd = command->fd;
+        command->fd = -1;
+    } else {
+        give_back(link, command);
+    }
+    forward(link, span_of(&command->message), envelope, fd);
+    reply_expect(link, envelope, false);
+}
+
+/* True if it is done with; false if it must wait. */
+static bool command_carry_out(struct link *link, struct command *command) {
+    struct span message = span_of(&command->message);
+    struct envelope envelope = {0};
+    const struct fdset_command *which = NULL;
+    bool idle = link->expected_count == 0;
+
+    if (command->malformed) {
+        if (idle && link->greeted)
+            reply_error(link, NULL, command->message.bytes);
+        return idle && link->greeted;
+    }
+    if (!envelope_read(message, &envelope))
+        envelope = (struct envelope){0};
+    if (envelope.execute.bytes && !envelope.exec_oob.bytes)
+        which = fdset_command_find(envelope.execute);
+    if (which && !idle)
+        return false;
+    /* Before the negotiation is over, and where it is not JSON, QEMU says so. */
+    json_t *json = which && link->negotiated ? message_parse(message) : NULL;
+    if (json)
+        answer(link, command, which, &envelope, json);
+    else
+        command_forward(link, command, &envelope);
+    json_decref(json);
+    return true;
+}
+
+bool command_run(struct link *link) {
+    bool full = link->expected_count >= EXPECTED_MAX || link->emulator.out.length >= OUTGOING_MARK;
+
+    if (!link->first_command || link->busy || full || !command_carry_out(link, link->first_command))
+        return false;
+    command_drop_first(link);
+    return true;
+}
+
+/* ------------------------------------------------------------ from the bytes */
+
+bool command_may_read(const struct link *link) {
+    return link->starved;
+}
+
+static void message_take(struct link *link, struct span message) {
+    struct envelope envelope;
+
+    if (!envelope_read(message, &envelope)) {
+        command_put(link, message, false, false);
+        return;
+    }
+    if (link->oob && envelope.exec_oob.bytes && !envelope.execute.bytes) {
+        forward(link, message, &envelope, -1);
+        reply_expect(link, &envelope, true);
+        return;
+    }
+    const struct fdset_command *which =
+        envelope.execute.bytes ? fdset_command_find(envelope.execute) : NULL;
+    bool takes_fd = which ? fdset_command_takes_descriptor(which) : is_getfd(&envelope);
+    command_put(link, message, false, takes_fd);
+}
+
+static void malformed_take(struct link *link, enum piece piece, struct span bytes) {
+    char text[256];
+
+    framing_complaint(piece, bytes, text, sizeof text);
+    command_put(link, (struct span){text, strlen(text) + 1}, true, false);
+}
+
+bool command_take(struct link *link) {
+    struct span bytes;
+
+    if (link->starved || link->command_count >= COMMANDS_MAX ||
+        link->out_of_band_count >= COMMANDS_MAX || link->command_bytes >= COMMANDS_BYTES)
+        return false;
+    enum piece piece = framing_next(&link->client.in, &bytes);
+    switch (piece) {
+    case PIECE_NONE:
+        link->starved = true;
+        return false;
+    case PIECE_MESSAGE:
+        message_take(link, bytes);
+        return true;
+    case PIECE_BLANK:
+        if (!link->first_command && !link->busy)
+            outgoing_put(&link->emulator.out, bytes, NULL);
+        return true;
+    case PIECE_SKIPPED:
+        return true;
+    default:
+        malformed_take(link, piece, bytes);
+        return true;
+    }
+}

@@ -1,0 +1,153 @@
+#include "fdset-json.h"
+
+#include <fcntl.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+
+static bool is_listed(const struct fdset_member_info *member) {
+    return member->state == FDSET_MEMBER_LISTED || member->state == FDSET_MEMBER_SETTLING;
+}
+
+bool set_is_visible(const struct fdset_info *set) {
+    for (size_t i = 0; i < set->member_count; i++)
+        if (is_listed(&set->members[i]) || set->members[i].lease_count > 0)
+            return true;
+    return set->holds > 0;
+}
+
+/* What somebody else gave as a label need not be UTF-8. */
+static json_t *text_json(const char *text) {
+    json_t *value = json_string(text);
+    size_t length = strlen(text);
+
+    if (value)
+        return value;
+    char *ascii = malloc(length + 1);
+    if (!ascii)
+        return NULL;
+    for (size_t i = 0; i <= length; i++)
+        ascii[i] = text[i] & 0x80 ? '?' : text[i];
+    value = json_string(ascii);
+    free(ascii);
+    return value;
+}
+
+static json_t *member_json(const struct fdset_member_info *member) {
+    json_t *object = json_pack("{s:I}", "fd", (json_int_t)member->member);
+
+    if (object && member->opaque)
+        json_object_set_new(object, "opaque", text_json(member->opaque));
+    return object;
+}
+
+static json_t *set_json(const struct fdset_info *set) {
+    json_t *members = json_array();
+
+    for (size_t i = 0; i < set->member_count; i++)
+        if (is_listed(&set->members[i]))
+            json_array_append_new(members, member_json(&set->members[i]));
+    return json_pack("{s:o, s:i}", "fds", members, "fdset-id", set->set);
+}
+
+json_t *sets_json(const struct fdset_listing *listing) {
+    json_t *sets = json_array();
+
+    for (size_t i = listing->count; i-- > 0;)
+        if (set_is_visible(&listing->sets[i]))
+            json_array_append_new(sets, set_json(&listing->sets[i]));
+    return sets;
+}
+
+/* ------------------------------------------------------------------ leases */
+
+static const char *mode_word(int flags) {
+    static const char *const words[] = {"read-only", "write-only", "read-write", "none"};
+    return words[flags & O_ACCMODE];
+}
+
+static json_t *lease_json(const struct fdset_info *set, const struct fdset_member_info *member,
+                          const struct fdset_lease_info *lease) {
+    return json_pack("{s:i, s:I, s:I, s:s, s:b, s:I, s:I, s:i, s:o}", "fdset-id", set->set, "fd",
+                     (json_int_t)member->member, "lease", (json_int_t)lease->lease, "mode",
+                     mode_word(lease->flags), "direct", (lease->flags & O_DIRECT) != 0, "age-ms",
+                     (json_int_t)lease->age_ms, "connection", (json_int_t)lease->connection, "pid",
+                     (int)lease->pid, "client", text_json(lease->name));
+}
+
+json_t *leases_json(const struct fdset_listing *listing) {
+    json_t *leases = json_array();
+
+    for (size_t s = listing->count; s-- > 0;)
+        for (size_t m = 0; m < listing->sets[s].member_count; m++) {
+            const struct fdset_member_info *member = &listing->sets[s].members[m];
+            for (size_t i = 0; i < member->lease_count; i++)
+                json_array_append_new(leases,
+                                      lease_json(&listing->sets[s], member, &member->leases[i]));
+        }
+    return leases;
+}
+
+/* ------------------------------------------------------------------ events */
+
+const char *event_name(enum fdset_event_kind kind) {
+    switch (kind) {
+    case FDSET_EVENT_WANTED:
+        return "FDSET_WANTED";
+    case FDSET_EVENT_CLOSED:
+        return "FDSET_CLOSED";
+    case FDSET_EVENT_DENIED:
+        return "FDSET_DENIED";
+    default:
+        return NULL;
+    }
+}
+
+/* enum Code of fdset.proto, as far as an open can have it. */
+static const char *reason_word(int code) {
+    static const char *const words[] = {"path", "no-set", "empty-set", "mode",
+                                        "sync", "busy",   "flags"};
+    bool known = code >= 10 && code < 10 + (int)(sizeof words / sizeof *words);
+    return known ? words[code - 10] : code == 5 ? "limit" : "other";
+}
+
+/* "/dev/fdset/3" has a number; -1 where it is a name. */
+static int path_set(const char *path) {
+    const char *number = path + strlen("/dev/fdset/");
+    bool is_set = strncmp(path, "/dev/fdset/", strlen("/dev/fdset/")) == 0;
+    char *end;
+
+    if (!is_set || *number < '0' || *number > '9')
+        return -1;
+    long set = strtol(number, &end, 10);
+    return *end == '\0' && set <= INT_MAX ? (int)set : -1;
+}
+
+static void open_json(json_t *data, const struct fdset_event *event) {
+    json_object_set_new(data, "path", text_json(event->path));
+    json_object_set_new(data, "mode", json_string(mode_word(event->flags)));
+    json_object_set_new(data, "direct", json_boolean(event->flags & O_DIRECT));
+    json_object_set_new(data, "reason", json_string(reason_word(event->code)));
+    if (event->kind == FDSET_EVENT_WANTED)
+        json_object_set_new(data, "wait-ms", json_integer(event->wait_ms));
+}
+
+json_t *event_json(const struct fdset_event *event, uint64_t lost) {
+    json_t *data = json_object();
+    int set = event->set >= 0 ? event->set : path_set(event->path);
+
+    if (set >= 0)
+        json_object_set_new(data, "fdset-id", json_integer(set));
+    if (event->kind == FDSET_EVENT_CLOSED) {
+        json_object_set_new(data, "fd", json_integer(event->member));
+        json_object_set_new(data, "lease", json_integer(event->lease));
+    } else {
+        open_json(data, event);
+    }
+    json_object_set_new(data, "connection", json_integer(event->connection));
+    json_object_set_new(data, "pid", json_integer(event->pid));
+    json_object_set_new(data, "client", text_json(event->name));
+    if (lost > 0)
+        json_object_set_new(data, "lost", json_integer((json_int_t)lost));
+    return data;
+}

@@ -1,0 +1,21 @@
+/* What the helper tells, as JSON. */
+#pragma once
+
+#include <fdset/manager.h>
+#include <jansson.h>
+
+/* Would QEMU list it? Not, where its members are only on their way out. */
+bool set_is_visible(const struct fdset_info *set);
+
+/* The answer to query-fdsets: sets by descending id, members oldest first. NULL
+ * where memory ran out. */
+json_t *sets_json(const struct fdset_listing *listing);
+
+/* The answer to x-fdset-query-leases. */
+json_t *leases_json(const struct fdset_listing *listing);
+
+/* An event's data. */
+json_t *event_json(const struct fdset_event *event, uint64_t lost);
+
+/* FDSET_WANTED and so on; NULL where there is no such QMP event. */
+const char *event_name(enum fdset_event_kind kind);

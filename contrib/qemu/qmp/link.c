@@ -1,0 +1,264 @@
+#include "link-private.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/epoll.h>
+#include <unistd.h>
+
+#include "fdset-json.h"
+
+#define READ_BYTES 65536
+
+static void link_free(struct link *link) {
+    struct side *sides[] = {&link->client, &link->emulator};
+
+    for (size_t i = 0; i < 2; i++) {
+        loop_unwatch(&link->proxy->loop, &sides[i]->watch);
+        close(sides[i]->watch.fd);
+        framing_free(&sides[i]->in);
+        outgoing_free(&sides[i]->out);
+    }
+    commands_free(link);
+    replies_free(link);
+    if (link->pending >= 0)
+        close(link->pending);
+    parcel_free(link->parcel);
+    *link->previous = link->next;
+    if (link->next)
+        link->next->previous = link->previous;
+    if (link->ended)
+        link->ended(link->owner);
+    free(link);
+}
+
+/* ------------------------------------------------------------- what to read */
+
+static bool may_read_client(const struct link *link) {
+    bool room =
+        link->client.out.length < OUTGOING_MARK && link->emulator.out.length < OUTGOING_MARK;
+    return !link->client.ended && room && (link->human || command_may_read(link));
+}
+
+static bool may_read_emulator(const struct link *link) {
+    return !link->emulator.ended && link->client.out.length < OUTGOING_MARK;
+}
+
+static uint32_t wanted(bool reads, const struct side *side) {
+    return (reads ? EPOLLIN : 0u) | (side->out.length > 0 ? EPOLLOUT : 0u);
+}
+
+static void link_watch(struct link *link) {
+    struct loop *loop = &link->proxy->loop;
+    uint32_t from_emulator = wanted(may_read_emulator(link), &link->emulator);
+
+    loop_watch(loop, &link->client.watch, wanted(may_read_client(link), &link->client));
+    /* One that has gone can wait with its last words, and would keep the loop busy. */
+    if (from_emulator)
+        loop_watch(loop, &link->emulator.watch, from_emulator);
+    else
+        loop_unwatch(loop, &link->emulator.watch);
+}
+
+/* ------------------------------------------------------------------ the end */
+
+static bool is_idle(const struct link *link) {
+    return !link->first_command && !link->first_expected && !link->out_of_band && !link->busy &&
+           link->emulator.out.length == 0 && link->client.out.length == 0;
+}
+
+static bool is_over(const struct link *link) {
+    if (link->failed || link->client.out.failed || link->emulator.out.failed || link->held.failed)
+        return true;
+    if (link->emulator.ended)
+        return link->client.out.length == 0;
+    return link->client.ended && is_idle(link);
+}
+
+/* Does all that can be done without waiting. Frees the link where it is over. */
+static void link_pump(struct link *link) {
+    while (!link->human && (command_take(link) || command_run(link)))
+        ;
+    int error = outgoing_flush(&link->client.out, link->client.watch.fd);
+    if (!link->emulator.ended && outgoing_flush(&link->emulator.out, link->emulator.watch.fd) < 0)
+        outgoing_free(&link->emulator.out); /* it has gone; its last words may be there */
+    if (error < 0 || is_over(link))
+        link_free(link);
+    else
+        link_watch(link);
+}
+
+/* ------------------------------------------------------------------ reading */
+
+/* Reads into the side's buffer. */
+static ssize_t side_read(struct link *link, struct side *side, struct arrival *arrival) {
+    char *room = framing_room(&side->in, READ_BYTES);
+
+    *arrival = (struct arrival){0};
+    if (!room) {
+        link->failed = true;
+        return -ENOMEM;
+    }
+    ssize_t length = stream_receive(side->watch.fd, room, READ_BYTES, arrival);
+    if (length > 0)
+        framing_add(&side->in, (size_t)length);
+    else if (length != -EAGAIN)
+        side->ended = true;
+    return length;
+}
+
+/* A descriptor that comes takes the place of one that waited, as in QEMU. */
+static void pending_take(struct link *link, struct arrival *arrival) {
+    if (!arrival->parcel && !arrival->lost)
+        return;
+    if (link->pending >= 0)
+        close(link->pending);
+    link->pending = arrival->parcel ? parcel_first(arrival->parcel) : -1;
+    link->pending_lost = arrival->lost;
+}
+
+/* Text for or from people: there are no messages in it. */
+static void human_pass(struct link *link, struct side *from, struct side *to,
+                       struct rewrite_stream *stream, struct parcel *parcel) {
+    struct text text = {0};
+    struct framing *in = &from->in;
+    struct span part = {in->text.bytes + in->begin, in->text.length - in->begin};
+
+    rewrite_stream(stream, part, &text);
+    if (from->ended)
+        rewrite_stream_end(stream, &text);
+    in->begin = in->scanned = in->text.length;
+    outgoing_put(&to->out, (struct span){text.bytes, text.length}, parcel);
+    link->failed |= text.failed;
+    text_free(&text);
+}
+
+static void client_ready(struct watch *watch, uint32_t events) {
+    struct link *link = watch->owner;
+    struct arrival arrival;
+
+    if (!may_read_client(link) && events & (EPOLLHUP | EPOLLERR)) {
+        link_free(link);
+        return;
+    }
+    if (may_read_client(link)) {
+        side_read(link, &link->client, &arrival);
+        link->starved = false;
+        if (link->human)
+            human_pass(link, &link->client, &link->emulator, &link->to_emulator, arrival.parcel);
+        else
+            pending_take(link, &arrival);
+    }
+    link_pump(link);
+}
+
+static void emulator_ready(struct watch *watch, uint32_t events) {
+    struct link *link = watch->owner;
+    struct arrival arrival;
+
+    if (may_read_emulator(link)) {
+        side_read(link, &link->emulator, &arrival);
+        if (link->human) {
+            human_pass(link, &link->emulator, &link->client, &link->to_client, arrival.parcel);
+        } else {
+            if (arrival.parcel) {
+                parcel_free(link->parcel);
+                link->parcel = arrival.parcel;
+            }
+            reply_take_all(link);
+        }
+    }
+    link_pump(link);
+}
+
+/* ---------------------------------------------------------------- beginning */
+
+static void side_begin(struct side *side, int fd, void (*ready)(struct watch *, uint32_t),
+                       struct link *link, bool lines) {
+    framing_init(&side->in, FRAMING_LIMIT, lines);
+    side->watch = (struct watch){.fd = fd, .ready = ready, .owner = link};
+}
+
+int link_begin(struct proxy *proxy, int client, int emulator, bool human,
+               void (*ended)(void *owner), void *owner) {
+    struct link *link = calloc(1, sizeof *link);
+
+    if (!link) {
+        close(client);
+        close(emulator);
+        return -ENOMEM;
+    }
+    link->proxy = proxy;
+    link->number = ++proxy->link_count;
+    link->ended = ended;
+    link->owner = owner;
+    link->human = human;
+    link->pending = -1;
+    link->to_emulator = (struct rewrite_stream){.from = "/dev/fdset/", .to = proxy->prefix};
+    link->to_client = (struct rewrite_stream){.from = proxy->prefix, .to = "/dev/fdset/"};
+    side_begin(&link->client, client, client_ready, link, false);
+    side_begin(&link->emulator, emulator, emulator_ready, link, true);
+    link->next = proxy->links;
+    link->previous = &proxy->links;
+    if (link->next)
+        link->next->previous = &link->next;
+    proxy->links = link;
+    link_watch(link);
+    return 0;
+}
+
+void links_end(struct proxy *proxy) {
+    while (proxy->links)
+        link_free(proxy->links);
+}
+
+/* --------------------------------------------------------------- the helper */
+
+void link_job_done(struct proxy *proxy, struct job *job) {
+    struct link *link = proxy->links;
+
+    while (link && link->number != job->link)
+        link = link->next;
+    if (link) {
+        link->busy = false;
+        if (job->result && job->sets_events)
+            link->events = job->enable;
+        if (job->result)
+            reply_return(link, job->id, job->result);
+        else
+            reply_error(link, job->id, job->error);
+        link_pump(link);
+    }
+    job_free(job);
+}
+
+static void notice_tell(struct link *link, const struct notice *notice) {
+    uint64_t lost = link->lost + notice->event.lost;
+    char *text = NULL;
+
+    if (link->client.out.length < EVENTS_MARK && link->held.length < EVENTS_MARK) {
+        json_t *message = json_pack(
+            "{s:{s:I, s:i}, s:s, s:o}", "timestamp", "seconds", (json_int_t)notice->seconds,
+            "microseconds", (int)notice->microseconds, "event", event_name(notice->event.kind),
+            "data", event_json(&notice->event, lost));
+        text = json_dumps(message, JSON_ENSURE_ASCII);
+        json_decref(message);
+    }
+    if (text)
+        reply_message(link, text);
+    link->lost = text ? 0 : lost + 1;
+    free(text);
+}
+
+void link_notice(struct proxy *proxy, const struct notice *notice) {
+    struct link *link = proxy->links, *next;
+
+    if (!event_name(notice->event.kind))
+        return;
+    for (; link; link = next) {
+        next = link->next;
+        if (!link->events)
+            continue;
+        notice_tell(link, notice);
+        link_pump(link);
+    }
+}

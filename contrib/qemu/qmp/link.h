@@ -1,0 +1,43 @@
+/* One client of a monitor and its connection to the emulator: what passes
+ * between the two, and what is answered here.
+ *
+ *     link.c      the two sockets: reading, writing, back-pressure, the end
+ *     command.c   from the client: what is forwarded, in what order, and what not
+ *     reply.c     from the emulator: replies, events, and where ours go in between
+ *
+ * Commands are carried out strictly one after another, whether the emulator or the
+ * helper does it: one of the helper's begins when all before it are answered, and
+ * those after it are forwarded when it is. Out-of-band commands overtake. */
+#pragma once
+
+#include <stdint.h>
+
+#include "framing.h"
+#include "helper.h"
+#include "loop.h"
+#include "rewrite.h"
+#include "stream.h"
+
+/* What all links share. */
+struct proxy {
+    struct loop loop;
+    struct helper *helper;
+    struct watch helper_watch;
+    const char *prefix; /* what /dev/fdset/ is to the emulator */
+    struct link *links;
+    uint64_t link_count; /* in the proxy's life */
+};
+
+/* Begins to serve `client` over `emulator`, both consumed. With `human`, it is a
+ * monitor for people, not for programs. `ended` is called after its end. -errno. */
+int link_begin(struct proxy *proxy, int client, int emulator, bool human,
+               void (*ended)(void *owner), void *owner);
+
+/* The helper has done this job, which is consumed. */
+void link_job_done(struct proxy *proxy, struct job *job);
+
+/* Tells those who asked for events. */
+void link_notice(struct proxy *proxy, const struct notice *notice);
+
+/* Hangs up on all. */
+void links_end(struct proxy *proxy);

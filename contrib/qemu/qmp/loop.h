@@ -1,0 +1,38 @@
+/* One thread's waiting for many descriptors. */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/* Something to wait for; part of the object that it is about. Zero-initialise,
+ * then set the first three. */
+struct watch {
+    int fd;                                              /* borrowed */
+    void (*ready)(struct watch *watch, uint32_t events); /* EPOLLIN, ...; may free the watch */
+    void *owner;
+    uint32_t events;
+    bool added;
+};
+
+struct loop {
+    int epoll;
+    int alarm; /* a timerfd, to be watched by whoever wants to know */
+    bool ended;
+};
+
+/* -errno where there can be none. */
+int loop_open(struct loop *loop);
+void loop_close(struct loop *loop);
+
+/* From now on wait for these; EPOLLHUP and EPOLLERR are always told, also with 0. */
+void loop_watch(struct loop *loop, struct watch *watch, uint32_t events);
+
+/* No longer; must come before its descriptor is closed. Idempotent. */
+void loop_unwatch(struct loop *loop, struct watch *watch);
+
+/* The alarm goes off once, so many milliseconds from now; 0: at once. An earlier
+ * call's is forgotten. */
+void loop_set_alarm(struct loop *loop, unsigned milliseconds);
+
+/* Waits for one watch and calls it; until `ended` is set. */
+void loop_run(struct loop *loop);

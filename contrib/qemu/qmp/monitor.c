@@ -1,0 +1,258 @@
+#include "monitor.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+/* When what was paused is tried again. */
+#define RETRY_MS 100
+
+/* As many clients at once are served of one monitor; more wait. QEMU has one. */
+#define LINKS_MAX 32
+
+static int complain(const struct address *address, const char *what) {
+    int error = errno;
+
+    if (address->path)
+        fprintf(stderr, "fdset-qmp: %s %s: %s\n", what, address->path, strerror(error));
+    else
+        fprintf(stderr, "fdset-qmp: %s descriptor %d: %s\n", what, address->fd, strerror(error));
+    return error ? -error : -EINVAL;
+}
+
+static bool sockaddr_fill(struct sockaddr_un *name, const char *path) {
+    *name = (struct sockaddr_un){.sun_family = AF_UNIX};
+    return (size_t)snprintf(name->sun_path, sizeof name->sun_path, "%s", path) <
+           sizeof name->sun_path;
+}
+
+static int socket_option(int fd, int option) {
+    int value = -1;
+    socklen_t length = sizeof value;
+    return getsockopt(fd, SOL_SOCKET, option, &value, &length) < 0 ? -1 : value;
+}
+
+/* ----------------------------------------------------------------- emulator */
+
+static int dial(const char *path) {
+    struct sockaddr_un name;
+    int fd;
+
+    if (!sockaddr_fill(&name, path))
+        return -ENAMETOOLONG;
+    fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (fd < 0)
+        return -errno;
+    if (connect(fd, (struct sockaddr *)&name, sizeof name) == 0)
+        return fd;
+    int error = -errno;
+    close(fd);
+    return error;
+}
+
+/* A new connection to the emulator, or the one that there is. -errno. */
+static int emulator_connect(struct monitor *monitor) {
+    struct address *emulator = &monitor->emulator;
+    char path[64];
+
+    if (emulator->path)
+        return dial(emulator->path);
+    if (emulator->fd < 0)
+        return -ECONNREFUSED;
+    if (fcntl(emulator->fd, F_GETFL) & O_PATH) {
+        /* A socket's name may be gone; its inode can still be reached. */
+        snprintf(path, sizeof path, "/proc/self/fd/%d", emulator->fd);
+        return dial(path);
+    }
+    int fd = emulator->fd;
+    emulator->fd = -1;
+    monitor->once = true;
+    return fd;
+}
+
+/* ------------------------------------------------------------------ clients */
+
+static void pause_listening(struct monitor *monitor) {
+    monitor->paused = true;
+    loop_set_alarm(&monitor->proxy->loop, RETRY_MS);
+    if (monitor->watch.ready)
+        loop_unwatch(&monitor->proxy->loop, &monitor->watch);
+}
+
+static void link_ended(void *owner) {
+    struct monitor *monitor = owner;
+
+    monitor->link_count--;
+    loop_set_alarm(&monitor->proxy->loop, 0);
+    if (monitor->once)
+        monitor_finish(monitor);
+}
+
+static void serve(struct monitor *monitor, int client, int emulator) {
+    int error = emulator;
+
+    if (emulator >= 0) {
+        error = link_begin(monitor->proxy, client, emulator, monitor->human, link_ended, monitor);
+    } else {
+        /* As if the emulator hung up at once. */
+        close(client);
+        monitor->once = monitor->once || !monitor->watch.ready;
+    }
+    if (error == 0)
+        monitor->link_count++;
+    else if (monitor->once)
+        monitor_finish(monitor);
+}
+
+/* Lacks something that may be there later? */
+static bool is_passing(int error) {
+    return error == -EAGAIN || error == -EMFILE || error == -ENFILE || error == -ENOMEM ||
+           error == -ENOBUFS;
+}
+
+/* The emulator first: while it has no room, clients wait where they would
+ * without us, unaccepted. */
+static void listener_ready(struct watch *watch, uint32_t events) {
+    struct monitor *monitor = watch->owner;
+    bool full = monitor->link_count >= LINKS_MAX || (monitor->once && monitor->link_count > 0);
+    int emulator = full ? -EAGAIN : emulator_connect(monitor);
+
+    if (is_passing(emulator)) {
+        pause_listening(monitor);
+        return;
+    }
+    int client = accept4(monitor->listen.fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+    if (client >= 0) {
+        serve(monitor, client, emulator);
+        return;
+    }
+    int error = -errno;
+    if (monitor->once && emulator >= 0) {
+        monitor->emulator.fd = emulator; /* it is the only one */
+        monitor->once = false;
+    } else if (emulator >= 0) {
+        close(emulator);
+    }
+    if (error != -EAGAIN && error != -ECONNABORTED && error != -EINTR)
+        pause_listening(monitor);
+}
+
+/* The client that is connected from the beginning. */
+static void serve_inherited(struct monitor *monitor) {
+    int emulator = emulator_connect(monitor);
+
+    monitor->paused = emulator == -EAGAIN;
+    if (monitor->paused) {
+        loop_set_alarm(&monitor->proxy->loop, RETRY_MS);
+        return;
+    }
+    int client = monitor->listen.fd;
+    monitor->listen.fd = -1;
+    serve(monitor, client, emulator);
+}
+
+/* ---------------------------------------------------------------- listening */
+
+static int listen_at_path(struct monitor *monitor) {
+    struct sockaddr_un name;
+    struct stat status;
+
+    if (!sockaddr_fill(&name, monitor->listen.path)) {
+        errno = ENAMETOOLONG;
+        return complain(&monitor->listen, "cannot listen at");
+    }
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    mode_t mask = umask(0177);
+    int result = fd < 0 ? -1 : bind(fd, (struct sockaddr *)&name, sizeof name);
+    umask(mask);
+    if (result < 0 || listen(fd, 8) < 0)
+        return complain(&monitor->listen, "cannot listen at");
+    if (lstat(monitor->listen.path, &status) == 0) {
+        monitor->device = status.st_dev;
+        monitor->inode = status.st_ino;
+    }
+    monitor->listen.fd = fd;
+    return 0;
+}
+
+static int check_inherited(const struct monitor *monitor) {
+    int fd = monitor->listen.fd;
+
+    if (socket_option(fd, SO_DOMAIN) != AF_UNIX || socket_option(fd, SO_TYPE) != SOCK_STREAM) {
+        errno = ENOTSOCK;
+        return complain(&monitor->listen, "no stream socket of AF_UNIX for clients:");
+    }
+    fcntl(fd, F_SETFD, FD_CLOEXEC);
+    return 0;
+}
+
+static int check_emulator(const struct monitor *monitor) {
+    struct stat status;
+    int fd = monitor->emulator.fd;
+
+    if (monitor->emulator.path)
+        return 0;
+    if (fstat(fd, &status) < 0 || !S_ISSOCK(status.st_mode)) {
+        errno = ENOTSOCK;
+        return complain(&monitor->emulator, "no socket of the emulator's:");
+    }
+    fcntl(fd, F_SETFD, FD_CLOEXEC);
+    return 0;
+}
+
+int monitor_begin(struct monitor *monitor) {
+    int error = check_emulator(monitor);
+
+    if (!error)
+        error = monitor->listen.path ? listen_at_path(monitor) : check_inherited(monitor);
+    if (error)
+        return error;
+    if (socket_option(monitor->listen.fd, SO_ACCEPTCONN) != 1) {
+        monitor->once = true;
+        serve_inherited(monitor);
+        return 0;
+    }
+    /* Another process may take the client that woke us. */
+    fcntl(monitor->listen.fd, F_SETFL, fcntl(monitor->listen.fd, F_GETFL) | O_NONBLOCK);
+    monitor->watch =
+        (struct watch){.fd = monitor->listen.fd, .ready = listener_ready, .owner = monitor};
+    loop_watch(&monitor->proxy->loop, &monitor->watch, EPOLLIN);
+    return 0;
+}
+
+void monitor_resume(struct monitor *monitor) {
+    if (!monitor->paused || monitor->finished)
+        return;
+    monitor->paused = false;
+    if (monitor->watch.ready)
+        loop_watch(&monitor->proxy->loop, &monitor->watch, EPOLLIN);
+    else
+        serve_inherited(monitor);
+}
+
+static void unlink_ours(const struct monitor *monitor) {
+    struct stat status;
+
+    if (monitor->inode && lstat(monitor->listen.path, &status) == 0 &&
+        status.st_dev == monitor->device && status.st_ino == monitor->inode)
+        unlink(monitor->listen.path);
+}
+
+void monitor_finish(struct monitor *monitor) {
+    if (monitor->finished)
+        return;
+    monitor->finished = true;
+    loop_set_alarm(&monitor->proxy->loop, 0);
+    if (monitor->watch.ready)
+        loop_unwatch(&monitor->proxy->loop, &monitor->watch);
+    if (monitor->listen.fd >= 0)
+        close(monitor->listen.fd);
+    monitor->listen.fd = -1;
+    unlink_ours(monitor);
+}

@@ -1,0 +1,37 @@
+/* A monitor: where clients connect, and where the emulator listens. For each
+ * client a connection to the emulator is made, so that each is greeted. */
+#pragma once
+
+#include <sys/types.h>
+
+#include "link.h"
+
+/* Where to connect or listen: a path, or an inherited descriptor. */
+struct address {
+    const char *path; /* NULL: */
+    int fd;
+};
+
+struct monitor {
+    struct proxy *proxy;
+    struct address listen, emulator;
+    bool human;
+
+    /* The rest is the monitor's own. */
+    struct watch watch;
+    int link_count;
+    bool paused;   /* nothing was accepted for want of something: tried again later */
+    bool finished; /* there will be no more clients */
+    bool once;     /* one client: the socket was connected already */
+    dev_t device;  /* of the socket that was made at listen.path, */
+    ino_t inode;   /* to unlink that and no other's */
+};
+
+/* Begins to listen. -errno with a message on standard error. */
+int monitor_begin(struct monitor *monitor);
+
+/* Tries again what a paused monitor could not do. */
+void monitor_resume(struct monitor *monitor);
+
+/* No more clients; those that there are stay. */
+void monitor_finish(struct monitor *monitor);

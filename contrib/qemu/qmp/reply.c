@@ -1,0 +1,281 @@
+/* What comes from the emulator, and what is said beside it. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "fdset-commands.h"
+#include "link-private.h"
+
+/* ------------------------------------------------------------- expectations */
+
+static bool contains(struct span span, const char *text) {
+    return span.length > 0 && memmem(span.bytes, span.length, text, strlen(text));
+}
+
+void reply_expect(struct link *link, const struct envelope *envelope, bool oob) {
+    struct expected *expected = calloc(1, sizeof *expected);
+
+    if (!expected) {
+        link->failed = true;
+        return;
+    }
+    if (oob) {
+        if (envelope->id.bytes)
+            json_normalise(envelope->id, &expected->id);
+        expected->next = link->out_of_band;
+        link->out_of_band = expected;
+        link->out_of_band_count++;
+        return;
+    }
+    if (string_is(envelope->execute, "qmp_capabilities"))
+        expected->kind = REPLY_CAPABILITIES;
+    else if (string_is(envelope->execute, "query-commands"))
+        expected->kind = REPLY_COMMANDS;
+    else if (string_is(envelope->execute, "query-qmp-schema"))
+        expected->kind = REPLY_SCHEMA;
+    expected->asks_oob = contains(envelope->arguments, "oob");
+    if (link->last_expected)
+        link->last_expected->next = expected;
+    else
+        link->first_expected = expected;
+    link->last_expected = expected;
+    link->expected_count++;
+}
+
+static void expected_free(struct expected *expected) {
+    text_free(&expected->id);
+    free(expected);
+}
+
+void replies_free(struct link *link) {
+    struct expected *lists[] = {link->first_expected, link->out_of_band}, *next;
+
+    for (size_t i = 0; i < 2; i++)
+        for (struct expected *expected = lists[i]; expected; expected = next) {
+            next = expected->next;
+            expected_free(expected);
+        }
+    text_free(&link->held);
+}
+
+static json_t *parse(struct span json) {
+    struct text text = {0};
+
+    json_normalise(json, &text);
+    json_t *value =
+        text.failed ? NULL
+                    : json_loadb(text.bytes, text.length, JSON_DECODE_ANY | JSON_ALLOW_NUL, NULL);
+    text_free(&text);
+    return value;
+}
+
+/* QEMU writes an id in its own way. */
+static bool same_id(const struct expected *expected, struct span id) {
+    if (!expected->id.bytes || !id.bytes)
+        return !expected->id.bytes && !id.bytes;
+    json_t *one = parse((struct span){expected->id.bytes, expected->id.length}), *other = parse(id);
+    bool same = one && other && json_equal(one, other);
+    json_decref(one);
+    json_decref(other);
+    return same;
+}
+
+/* Takes the expectation that this reply fulfils, which is the caller's; NULL: none. */
+static struct expected *fulfilled(struct link *link, const struct envelope *envelope) {
+    struct expected **from = &link->out_of_band, *expected;
+
+    while (*from && !same_id(*from, envelope->id))
+        from = &(*from)->next;
+    if ((expected = *from)) {
+        *from = expected->next;
+        link->out_of_band_count--;
+        return expected;
+    }
+    expected = link->first_expected;
+    if (!expected)
+        return NULL;
+    link->first_expected = expected->next;
+    if (!link->first_expected)
+        link->last_expected = NULL;
+    link->expected_count--;
+    return expected;
+}
+
+/* ------------------------------------------------------------------ passing */
+
+static void put(struct link *link, struct span bytes) {
+    outgoing_put(&link->client.out, bytes, link->parcel);
+    link->parcel = NULL;
+}
+
+/* In all but the id, which is the client's own. */
+static void put_rewritten(struct link *link, struct span message, struct span id) {
+    const char *end = message.bytes + message.length, *prefix = link->proxy->prefix;
+    const char *after_id = id.bytes ? id.bytes + id.length : message.bytes;
+    struct span head = {message.bytes, id.bytes ? (size_t)(id.bytes - message.bytes) : 0};
+    struct span tail = {after_id, (size_t)(end - after_id)};
+    struct text text = {0};
+
+    bool any = rewrite_strings(head, prefix, "/dev/fdset/", &text);
+    if (!any)
+        text_append_span(&text, head);
+    text_append_span(&text, id);
+    if (rewrite_strings(tail, prefix, "/dev/fdset/", &text))
+        any = true;
+    else if (any)
+        text_append_span(&text, tail);
+    link->failed |= text.failed;
+    put(link, any ? (struct span){text.bytes, text.length} : message);
+    text_free(&text);
+}
+
+/* The array `list` in `message`, with more at its end. */
+static void put_extended(struct link *link, struct span message, struct span list,
+                         const struct text *more) {
+    const char *bracket = list.bytes + list.length - 1;
+    struct text text = {0};
+
+    text_append(&text, message.bytes, (size_t)(bracket - message.bytes));
+    text_append_string(&text, list.length > 2 ? ", " : "");
+    text_append(&text, more->bytes, more->length);
+    text_append(&text, bracket, (size_t)(message.bytes + message.length - bracket));
+    link->failed |= text.failed || more->failed;
+    put(link, (struct span){text.bytes, text.length});
+    text_free(&text);
+}
+
+/* Names the commands that the emulator does not have, but its clients do. */
+static void put_commands(struct link *link, struct span message, struct span list) {
+    struct text more = {0};
+    const char *name;
+    char quoted[64];
+
+    for (size_t i = 0; (name = fdset_command_name(i)); i++) {
+        stpcpy(stpcpy(stpcpy(quoted, "\""), name), "\"");
+        if (contains(list, quoted))
+            continue;
+        text_append_string(&more, more.length ? ", {\"name\": " : "{\"name\": ");
+        text_append_string(&more, quoted);
+        text_append_string(&more, "}");
+    }
+    if (more.length > 0)
+        put_extended(link, message, list, &more);
+    else
+        put(link, message);
+    text_free(&more);
+}
+
+static void reply_pass(struct link *link, struct span message, const struct envelope *envelope) {
+    struct expected *expected = fulfilled(link, envelope);
+    bool done = envelope->returned.bytes && expected;
+    bool is_list = done && *envelope->returned.bytes == '[';
+
+    if (done && expected->kind == REPLY_CAPABILITIES) {
+        link->negotiated = true;
+        link->oob = expected->asks_oob;
+    }
+    if (is_list && expected->kind == REPLY_COMMANDS)
+        put_commands(link, message, envelope->returned);
+    else
+        put_rewritten(link, message, envelope->id);
+    if (expected)
+        expected_free(expected);
+}
+
+static void message_pass(struct link *link, struct span message) {
+    struct envelope envelope;
+    bool well_formed = envelope_read(message, &envelope);
+
+    link->greeted = true;
+    if (well_formed && (envelope.returned.bytes || envelope.error.bytes))
+        reply_pass(link, message, &envelope);
+    else
+        put_rewritten(link, message, (struct span){0});
+}
+
+/* What is larger than any message of QEMU's can only be a reply. */
+static void other_pass(struct link *link, enum piece piece, struct span bytes) {
+    struct envelope nothing = {0};
+    bool is_reply = piece == PIECE_TOO_LARGE || piece == PIECE_TOO_DEEP;
+    struct expected *expected = is_reply ? fulfilled(link, &nothing) : NULL;
+
+    if (expected)
+        expected_free(expected);
+    put(link, bytes);
+}
+
+/* Our own must not come into the middle of a message. */
+static void held_put(struct link *link) {
+    if (link->held.length == 0 || !framing_between(&link->emulator.in))
+        return;
+    outgoing_put(&link->client.out, (struct span){link->held.bytes, link->held.length}, NULL);
+    link->held.length = 0;
+}
+
+void reply_take_all(struct link *link) {
+    struct span bytes;
+    enum piece piece;
+
+    while ((piece = framing_next(&link->emulator.in, &bytes)) != PIECE_NONE) {
+        if (piece == PIECE_MESSAGE)
+            message_pass(link, bytes);
+        else
+            other_pass(link, piece, bytes);
+        held_put(link);
+    }
+}
+
+/* ------------------------------------------------------------------ our own */
+
+void reply_message(struct link *link, const char *message) {
+    text_append_string(&link->held, message);
+    text_append_string(&link->held, "\r\n");
+    held_put(link);
+}
+
+/* In QEMU's order of members. */
+static void reply_put(struct link *link, const char *before_id, const char *id,
+                      const char *after_id) {
+    struct text text = {0};
+
+    text_append_string(&text, "{");
+    text_append_string(&text, before_id);
+    if (id) {
+        text_append_string(&text, *before_id ? ", \"id\": " : "\"id\": ");
+        text_append_string(&text, id);
+        text_append_string(&text, *after_id ? ", " : "");
+    }
+    text_append_string(&text, after_id);
+    text_append(&text, "}", 2);
+    link->failed |= text.failed;
+    if (!text.failed)
+        reply_message(link, text.bytes);
+    text_free(&text);
+}
+
+/* Consumes `value`. */
+static void reply_member(struct link *link, const char *id, const char *name, json_t *value,
+                         bool first) {
+    json_t *object = json_pack("{s:o}", name, value);
+    char *text = json_dumps(object, JSON_ENSURE_ASCII);
+
+    json_decref(object);
+    if (!text) {
+        link->failed = true;
+        return;
+    }
+    text[strlen(text) - 1] = '\0'; /* without its braces */
+    reply_put(link, first ? text + 1 : "", id, first ? "" : text + 1);
+    free(text);
+}
+
+void reply_return(struct link *link, const char *id, json_t *result) {
+    reply_member(link, id, "return", json_incref(result), true);
+}
+
+void reply_error(struct link *link, const char *id, const char *description) {
+    json_t *text = json_string(description);
+    json_t *error = json_pack("{s:s, s:o}", "class", "GenericError", "desc",
+                              text ? text : json_string("the error's text is not UTF-8"));
+
+    reply_member(link, id, "error", error, false);
+}

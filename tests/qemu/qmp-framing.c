@@ -1,0 +1,354 @@
+/* How fdset-qmp cuts a stream into messages, and puts one path for another. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "envelope.h"
+#include "framing.h"
+#include "rewrite.h"
+
+/* ----------------------------------------------------------------- framing */
+
+static const char piece_letters[] = "-bMVSLDk";
+
+static void note_pieces(struct framing *framing, struct text *out) {
+    struct span span;
+    enum piece piece;
+
+    while ((piece = framing_next(framing, &span)) != PIECE_NONE) {
+        assert_true(span.length > 0);
+        text_append(out, &piece_letters[piece], 1);
+        text_append(out, "<", 1);
+        text_append_span(out, span);
+        text_append(out, ">", 1);
+    }
+}
+
+static void add(struct framing *framing, const char *bytes, size_t length) {
+    char *room = framing_room(framing, length);
+
+    assert_non_null(room);
+    memcpy(room, bytes, length);
+    framing_add(framing, length);
+}
+
+/* The pieces of `input`, which comes in parts of `part` bytes. */
+static char *pieces(const char *input, size_t part, bool lines) {
+    struct framing framing;
+    struct text out = {0};
+    size_t length = strlen(input);
+
+    framing_init(&framing, 64, lines);
+    for (size_t at = 0; at < length; at += part) {
+        add(&framing, input + at, part < length - at ? part : length - at);
+        note_pieces(&framing, &out);
+    }
+    framing_free(&framing);
+    text_append(&out, "", 1);
+    return out.bytes;
+}
+
+static void check_pieces(const char *input, const char *wanted) {
+    char *found = pieces(input, 1000, false);
+    assert_string_equal(found, wanted);
+    free(found);
+}
+
+static void messages(void **state) {
+    check_pieces("{}", "M<{}>");
+    check_pieces("{}{}", "M<{}>M<{}>");
+    check_pieces("{} \r\n {}\n\n", "M<{} \r\n>b< >M<{}\n>b<\n>");
+    check_pieces("{\"a\": {\"b\": [1, {}]}}\n", "M<{\"a\": {\"b\": [1, {}]}}\n>");
+    check_pieces("{\"}\": '}\\'\"', \"\\\"\": 1}", "M<{\"}\": '}\\'\"', \"\\\"\": 1}>");
+    check_pieces("{\"\xc3\xa4\": -1.5e+7}", "M<{\"\xc3\xa4\": -1.5e+7}>");
+    check_pieces(" ", "b< >");
+    check_pieces("{", "");
+}
+
+static void values_that_are_no_messages(void **state) {
+    check_pieces("[1]", "V<[1]>");
+    check_pieces("\"{}\" {}", "V<\"{}\" >M<{}>");
+    check_pieces("42", "");
+    check_pieces("42 ", "V<42 >");
+    check_pieces("foo{}", "V<foo>M<{}>");
+    check_pieces("}{}", "V<}>M<{}>");
+    check_pieces(",:", "V<,>V<:>");
+    check_pieces("[}", "V<[}>");
+}
+
+/* One error to QEMU, whatever is wrong inside: counted as QEMU counts. */
+static void wrong_inside(void **state) {
+    check_pieces("{]", "M<{]>");
+    check_pieces("{[}]", "M<{[}]>");
+    check_pieces("{[[}}{}", "M<{[[}}>M<{}>");
+    check_pieces("{,,:\"a\" \"b\" foo 1 2}", "M<{,,:\"a\" \"b\" foo 1 2}>");
+}
+
+static void stray_bytes(void **state) {
+    check_pieces("@\n{}", "S<@>b<\n>M<{}>");
+    check_pieces("{\"a\": @ foo, {}", "S<{\"a\": @>k< foo>V<, >M<{}>");
+    check_pieces("{\"a\nb\"}\n{}", "S<{\"a\n>k<b\">V<}\n>M<{}>");
+    check_pieces("\xff{}", "S<\xff>M<{}>");
+    check_pieces("01 {}", "S<01>k< >M<{}>");
+    check_pieces("-a {}", "S<-a>k< >M<{}>");
+    check_pieces("[1.] {}", "S<[1.]>k< >M<{}>");
+    check_pieces("[1e+] {}", "S<[1e+]>k< >M<{}>");
+    check_pieces("True\n", "S<T>k<rue>b<\n>");
+}
+
+static void too_large(void **state) {
+    char input[200] = "{\"a\": \"";
+
+    memset(input + strlen(input), 'x', 100);
+    strcpy(input + 107, "{}\"} {}");
+    for (size_t part = 1; part < 120; part += 7) {
+        char *found = pieces(input, part, false);
+        assert_ptr_equal(strstr(found, "L<{"), found);
+        assert_ptr_equal(strrchr(found, 'M'), found + strlen(found) - 5);
+        assert_null(memchr(found, 'S', strlen(found)));
+        assert_null(memchr(found, 'V', strlen(found)));
+        free(found);
+    }
+}
+
+static void too_deep(void **state) {
+    struct framing framing;
+    struct text out = {0};
+    char input[4096];
+    int count = 0;
+
+    framing_init(&framing, sizeof input, false);
+    memset(input, '{', 1030);
+    memset(input + 1030, '}', 1030);
+    memcpy(input + 2060, "{}", 2);
+    add(&framing, input, 2062);
+    note_pieces(&framing, &out);
+    text_append(&out, "", 1);
+    for (char *at = out.bytes; (at = strchr(at, '<')); at++)
+        count++;
+    assert_int_equal(count, 3);
+    assert_int_equal(out.bytes[0], 'D');
+    assert_string_equal(out.bytes + strlen(out.bytes) - 5, "M<{}>");
+    text_free(&out);
+    framing_free(&framing);
+}
+
+/* Whatever comes, in whatever parts: every byte comes out once, in order, and
+ * the messages are the same. */
+static void parts_do_not_matter(void **state) {
+    static const char *const inputs[] = {
+        "{\"execute\": \"a\"}\r\n{'b': [1,2.5e3,\"\\u0041\"]} 42 foo\n{\"x\": @1}\n{}",
+        "01 -a {[[}} [}] \"a\nb\" {\"a\\\"}\": {}} tru e 1e",
+        "{\"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\""
+        "} {}",
+    };
+
+    for (size_t i = 0; i < sizeof inputs / sizeof *inputs; i++)
+        for (size_t part = 1; part < 40; part++) {
+            char *found = pieces(inputs[i], part, false);
+            const char *from = inputs[i];
+            for (const char *at = found; *at; at++)
+                if (*at == *from)
+                    from++;
+            assert_true(strlen(from) <= 2); /* what is not complete */
+            free(found);
+        }
+}
+
+static void lines_are_kept_whole(void **state) {
+    char *found = pieces("{}", 1, true);
+    assert_string_equal(found, "");
+    free(found);
+    found = pieces("{}\r\n{\"a\":\r\n1}\r\n{} {}\n", 1, true);
+    assert_string_equal(found, "M<{}\r\n>M<{\"a\":\r\n1}\r\n>M<{} >M<{}\n>");
+    free(found);
+}
+
+static void between_messages(void **state) {
+    static const char input[] = "{}\r\n{}\r\n";
+    struct framing framing;
+    struct text out = {0};
+
+    framing_init(&framing, 64, true);
+    assert_true(framing_between(&framing));
+    for (size_t i = 0; i < strlen(input); i++) {
+        add(&framing, &input[i], 1);
+        note_pieces(&framing, &out);
+        assert_int_equal(framing_between(&framing), i % 4 == 3);
+    }
+    text_free(&out);
+    framing_free(&framing);
+}
+
+static void complaints(void **state) {
+    static const struct {
+        enum piece piece;
+        const char *bytes, *wanted;
+    } rows[] = {
+        {PIECE_VALUE, "42 ", "QMP input must be a JSON object"},
+        {PIECE_VALUE, "true\n", "QMP input must be a JSON object"},
+        {PIECE_VALUE, " ,\n", "JSON parse error, expecting value"},
+        {PIECE_VALUE, "foo ", "JSON parse error, invalid keyword 'foo'"},
+        {PIECE_STRAY, "{\"a\": @", "JSON parse error, stray '@'"},
+        {PIECE_STRAY, "01", "JSON parse error, stray '01'"},
+        {PIECE_STRAY, "\xff", "JSON parse error, stray '\xef\xbf\xbd'"},
+        {PIECE_TOO_DEEP, "{{{", "JSON nesting depth limit exceeded"},
+        {PIECE_TOO_LARGE, "{\"aaa", "JSON token size limit exceeded"},
+    };
+    char text[128];
+
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct span span = {rows[i].bytes, strlen(rows[i].bytes)};
+        framing_complaint(rows[i].piece, span, text, sizeof text);
+        assert_string_equal(text, rows[i].wanted);
+    }
+}
+
+/* ---------------------------------------------------------------- envelope */
+
+static bool read_envelope(const char *message, struct envelope *envelope) {
+    return envelope_read((struct span){message, strlen(message)}, envelope);
+}
+
+static void assert_span(struct span span, const char *wanted) {
+    assert_int_equal(span.length, strlen(wanted));
+    assert_memory_equal(span.bytes, wanted, span.length);
+}
+
+static void members_of_a_command(void **state) {
+    struct envelope envelope;
+
+    assert_true(read_envelope(" { 'execute' : \"add-fd\", \"arguments\":{\"a\":[1,{}]} ,"
+                              "\"id\" : \"}\\\"\", \"foo\" : 3 } \r\n",
+                              &envelope));
+    assert_span(envelope.execute, "\"add-fd\"");
+    assert_span(envelope.arguments, "{\"a\":[1,{}]}");
+    assert_span(envelope.id, "\"}\\\"\"");
+    assert_span(envelope.unexpected, "\"foo\"");
+    assert_null(envelope.exec_oob.bytes);
+    assert_true(read_envelope("{}", &envelope));
+    assert_true(read_envelope("{\"id\": 1.50}", &envelope));
+    assert_span(envelope.id, "1.50");
+}
+
+static void not_well_formed(void **state) {
+    static const char *const messages[] = {
+        "{]",       "{,}",        "{\"a\"}",           "{\"a\" 1}",  "{1: 2}",
+        "{\"a\":}", "{\"a\":1,}", "{\"id\":1,'id':2}", "{\"a\":1 2}"};
+    struct envelope envelope;
+
+    for (size_t i = 0; i < sizeof messages / sizeof *messages; i++)
+        assert_false(read_envelope(messages[i], &envelope));
+}
+
+static void names_in_any_spelling(void **state) {
+    assert_true(string_is(SPAN("\"add-fd\""), "add-fd"));
+    assert_true(string_is(SPAN("'add-fd'"), "add-fd"));
+    assert_true(string_is(SPAN("\"\\u0061dd\\u002dfd\""), "add-fd"));
+    assert_false(string_is(SPAN("\"add-fd2\""), "add-fd"));
+    assert_false(string_is(SPAN("\"add-f\""), "add-fd"));
+    assert_false(string_is(SPAN("add-fd"), "add-fd"));
+    assert_false(string_is(SPAN("\"add-f\\u0164\""), "add-fd"));
+}
+
+static void normal_json(void **state) {
+    struct text text = {0};
+
+    json_normalise(SPAN("{'a\"\\'b\\\\': [1,\r\n\"'\\\"\"]}"), &text);
+    assert_span((struct span){text.bytes, text.length}, "{\"a\\\"'b\\\\\": [1,  \"'\\\"\"]}");
+    text_free(&text);
+}
+
+/* ----------------------------------------------------------------- rewrite */
+
+/* Rewritten to "//dev/fdset/", and back again. `wanted` NULL: as it was. */
+static void check_rewrite(const char *input, const char *wanted) {
+    struct text out = {0};
+    bool any =
+        rewrite_strings((struct span){input, strlen(input)}, "/dev/fdset/", "//dev/fdset/", &out);
+
+    assert_int_equal(any, wanted != NULL);
+    if (wanted)
+        assert_span((struct span){out.bytes, out.length}, wanted);
+    else
+        assert_int_equal(out.length, 0);
+    text_free(&out);
+}
+
+static void paths_in_strings(void **state) {
+    check_rewrite("\"/dev/fdset/1\"", "\"//dev/fdset/1\"");
+    check_rewrite("{\"a\": \"file:/dev/fdset/1,offset=4k\", \"b\": ['/dev/fdset/2']}",
+                  "{\"a\": \"file://dev/fdset/1,offset=4k\", \"b\": ['//dev/fdset/2']}");
+    check_rewrite("\"drive_add 0 file=/dev/fdset/1,file=/dev/fdset/2\"",
+                  "\"drive_add 0 file=//dev/fdset/1,file=//dev/fdset/2\"");
+    check_rewrite("\"json:{\\\"filename\\\": \\\"/dev/fdset/1\\\"}\"",
+                  "\"json:{\\\"filename\\\": \\\"//dev/fdset/1\\\"}\"");
+    check_rewrite("\"//dev/fdset/1\"", "\"///dev/fdset/1\"");
+    check_rewrite("\"/dev/dev/fdset/1\"", "\"/dev//dev/fdset/1\"");
+}
+
+static void escaped_paths(void **state) {
+    check_rewrite("\"\\/dev\\/fdset\\/1\"", "\"\\//dev/fdset/1\"");
+    check_rewrite("\"\\u002Fdev\\u002ffds\\u0065t/1\"", "\"//dev/fdset/1\"");
+    check_rewrite("\"json:{\\\"f\\\": \\\"\\\\/dev\\\\/fdset\\\\/1\\\"}\"",
+                  "\"json:{\\\"f\\\": \\\"\\\\//dev/fdset/1\\\"}\"");
+}
+
+static void what_is_no_path_stays(void **state) {
+    check_rewrite("\"/dev/fdset\"", NULL);
+    check_rewrite("\"/dev/fdse\\t/1\"", NULL);
+    check_rewrite("/dev/fdset/1", NULL);
+    check_rewrite("\"a\\\"\" /dev/fdset/1 \"b\"", NULL);
+    check_rewrite("\"/dev/fdset", NULL);
+    check_rewrite("\"\\u002", NULL);
+    check_rewrite("\"\\", NULL);
+}
+
+static void check_stream(const char *input, const char *wanted) {
+    for (size_t part = 1; part < 40; part++) {
+        struct rewrite_stream stream = {.from = "/dev/fdset/", .to = "//dev/fdset/"};
+        struct text out = {0};
+        for (size_t at = 0; at < strlen(input); at += part)
+            rewrite_stream(&stream, (struct span){input + at, strnlen(input + at, part)}, &out);
+        rewrite_stream_end(&stream, &out);
+        assert_span((struct span){out.bytes, out.length}, wanted);
+        text_free(&out);
+    }
+}
+
+static void paths_in_a_stream(void **state) {
+    check_stream("info\nchange cd /dev/fdset/1\n", "info\nchange cd //dev/fdset/1\n");
+    check_stream("/dev/fdset/dev/fdset/", "//dev/fdset/dev/fdset/");
+    check_stream("/dev/fds/dev/fdset/1", "/dev/fds//dev/fdset/1");
+    check_stream("//dev//dev/fdset", "//dev//dev/fdset");
+    check_stream("a/", "a/");
+}
+
+int main(void) {
+    static const struct CMUnitTest tests[] = {
+        cmocka_unit_test(messages),
+        cmocka_unit_test(values_that_are_no_messages),
+        cmocka_unit_test(wrong_inside),
+        cmocka_unit_test(stray_bytes),
+        cmocka_unit_test(too_large),
+        cmocka_unit_test(too_deep),
+        cmocka_unit_test(parts_do_not_matter),
+        cmocka_unit_test(lines_are_kept_whole),
+        cmocka_unit_test(between_messages),
+        cmocka_unit_test(complaints),
+        cmocka_unit_test(members_of_a_command),
+        cmocka_unit_test(not_well_formed),
+        cmocka_unit_test(names_in_any_spelling),
+        cmocka_unit_test(normal_json),
+        cmocka_unit_test(paths_in_strings),
+        cmocka_unit_test(escaped_paths),
+        cmocka_unit_test(what_is_no_path_stays),
+        cmocka_unit_test(paths_in_a_stream),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
