@@ -99,30 +99,46 @@ static struct member *next_member(struct settle *settle) {
     return NULL;
 }
 
+static struct settle_thread *idle_thread(struct settle *settle) {
+    for (int i = 0; i < SETTLE_THREADS; i++)
+        if (!settle->threads[i].member)
+            return &settle->threads[i];
+    return NULL;
+}
+
+static int begin(struct settle_thread *thread, struct member *member) {
+    struct job job = {.fd = member->fd,
+                      .flags = member->flags,
+                      .work = member->work,
+                      .keep_locks = member->keep_locks};
+    /* The thread is waiting for just this, and its socket is empty. */
+    int result = job_send(thread->watch.fd, &job);
+    if (result < 0)
+        return result;
+    list_remove(&member->queue);
+    member->working = member->work;
+    thread->member = member;
+    thread->since_ms = 0;
+    thread->told = false;
+    return 0;
+}
+
+/* Where a thread is idle, nothing in the queue can be begun: all in it depends on
+ * what is under way. So what was added, or a thread that has become idle, is one
+ * member to begin and no more, and a long queue of one file system is not walked
+ * each time. Not so for device nodes, and after the kernel was short of something. */
 static void dispatch(struct settle *settle) {
+    bool more = settle->starved;
+
     settle->starved = false;
-    for (int i = 0; i < SETTLE_THREADS; i++) {
-        struct settle_thread *thread = &settle->threads[i];
-        if (thread->member)
-            continue;
-        struct member *member = next_member(settle);
+    do {
+        struct settle_thread *thread = idle_thread(settle);
+        struct member *member = thread ? next_member(settle) : NULL;
         if (!member)
-            return; /* nor will the next thread find one */
-        struct job job = {.fd = member->fd,
-                          .flags = member->flags,
-                          .work = member->work,
-                          .keep_locks = member->keep_locks};
-        /* The thread is waiting for just this, and its socket is empty. */
-        if (job_send(thread->watch.fd, &job) < 0) {
-            settle->starved = true;
             return;
-        }
-        list_remove(&member->queue);
-        member->working = member->work;
-        thread->member = member;
-        thread->since_ms = 0;
-        thread->told = false;
-    }
+        settle->starved = begin(thread, member) < 0;
+        more |= member->device_node;
+    } while (more && !settle->starved);
 }
 
 static void thread_ready(struct watch *watch, uint32_t epoll_events) {
@@ -185,7 +201,8 @@ void settle_submit(struct settle *settle, struct member *member) {
     assert(member->work && !member->working && list_empty(&member->queue));
     list_append(&settle->queue, &member->queue);
     settle->count++;
-    dispatch(settle);
+    if (!is_busy(settle, member))
+        dispatch(settle);
 }
 
 void settle_watch(struct settle *settle, uint64_t now_ms, uint64_t limit_ms) {
