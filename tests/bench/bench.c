@@ -14,7 +14,7 @@ static const char help[] =
     "Measures fdset-helper (the one that $FDSET_HELPER names) and what it is compared\n"
     "with, in turn, and prints medians, 99th percentiles and ratios. A ratio is the\n"
     "median of the ratios of short rounds. Groups, all unless some are named:\n"
-    "basic.\n"
+    "basic, crowds.\n"
     "\n"
     "  --json FILE   write what was measured, for machines\n"
     "  --effort N    that many times the usual rounds, such as 0.1 for a quick look\n"
@@ -28,6 +28,7 @@ static const struct {
     void (*run)(struct report *report);
 } groups[] = {
     {"basic", bench_basic},
+    {"crowds", bench_crowds},
 };
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))

@@ -7,4 +7,5 @@
 /* How many rounds, where so many are usual: --effort. */
 size_t rounds_of_group(size_t rounds);
 
-void bench_basic(struct report *report); /* open, close, open_many, pipelined */
+void bench_basic(struct report *report);  /* open, close, open_many, pipelined */
+void bench_crowds(struct report *report); /* with many members; s6-fdholderd */

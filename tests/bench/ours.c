@@ -177,3 +177,8 @@ void measure_pipelined(struct contender *contender, double *samples, size_t coun
     }
     free(descriptors);
 }
+
+size_t scattered(size_t i, size_t count) {
+    static const size_t step = 7919; /* a prime that divides no count in use */
+    return i * step % count;
+}

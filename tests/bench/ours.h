@@ -41,3 +41,7 @@ void measure_open_many_close(struct contender *contender, double *samples, size_
 
 /* Number: how many are submitted before the first outcome is asked for. */
 void measure_pipelined(struct contender *contender, double *samples, size_t count);
+
+/* The i-th of a series that visits all of 0 to count-1, neighbours far apart, so
+ * that of many not always the same few are asked for. */
+size_t scattered(size_t i, size_t count);

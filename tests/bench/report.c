@@ -18,7 +18,7 @@
 
 struct report {
     json_t *root, *all_series, *group, *figures, *targets;
-    double spread; /* the greatest */
+    double spread; /* the greatest, NAN before there is one */
 };
 
 /* --------------------------------------------------------------- the machine */
@@ -71,6 +71,7 @@ struct report *report_new(void) {
     struct report *report = calloc(1, sizeof(*report));
     if (!report)
         err(1, "calloc");
+    report->spread = NAN;
     report->root = json_object();
     report->all_series = json_object();
     report->figures = json_object();
@@ -135,8 +136,7 @@ void report_target(struct report *report, const char *name, double value, double
 
 void report_noise(struct report *report, const struct series *reference) {
     double spread = series_spread(reference);
-    if (spread > report->spread)
-        report->spread = spread;
+    report->spread = fmax(spread, report->spread); /* which passes a NAN over */
 }
 
 /* ------------------------------------------------------------------- the end */
@@ -167,15 +167,16 @@ static void print_summary(const struct report *report) {
     json_t *target;
     printf("\n%-28s %10s   target\n", "What is promised", "measured");
     json_object_foreach(report->targets, name, target) print_target(report, name, target);
-    printf("\nThe machine was %s (rounds of the reference spread by %.0f %%).\n",
-           verdict(report->spread), report->spread * 100);
+    if (isfinite(report->spread))
+        printf("\nThe machine was %s (rounds of a reference spread by %.0f %%).\n",
+               verdict(report->spread), report->spread * 100);
 }
 
 int report_end(struct report *report, const char *path) {
     int result = 0;
-    json_object_set_new(
-        report->root, "noise",
-        json_pack("{s:f, s:s}", "spread", report->spread, "verdict", verdict(report->spread)));
+    json_object_set_new(report->root, "noise",
+                        json_pack("{s:o, s:s}", "spread", number(report->spread), "verdict",
+                                  verdict(report->spread)));
     json_object_set_new(report->root, "targets", report->targets);
     json_object_set_new(report->root, "figures", report->figures);
     json_object_set_new(report->root, "series", report->all_series);
