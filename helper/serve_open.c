@@ -99,6 +99,8 @@ int open_path(struct service *service, struct session *session, const char *path
         return result;
     }
     lease_confirm(&service->model, lease);
+    /* Others may wait for just these flags. */
+    service->retry_waiting |= match.set_flags && !list_empty(&service->waiting);
 
     bool truncates = flags & O_TRUNC || (flags & (O_CREAT | O_EXCL)) == (O_CREAT | O_EXCL);
     opened->lease = lease->id;

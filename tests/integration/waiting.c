@@ -408,6 +408,20 @@ static void test_who_waits_for_what(void **state) {
     client_hang_up(helper->vmm);
 }
 
+/* Another VMM has the file, and reopens it with the flags that are waited for. */
+static void test_flags_that_come(void **state) {
+    struct helper *helper = helper_start(NULL);
+    struct client *other = helper_connect(helper, ROLE(VMM), "other");
+    int disk = file_open("disk", O_RDONLY);
+    client_add_one(helper->manager, 1, disk);
+    assert_true(client_open_set(helper->vmm, 1, O_RDONLY).fd >= 0);
+    uint32_t serial = begin(other, DISK, O_RDONLY | O_APPEND);
+    expect_waiting(helper, 1);
+    assert_true(client_open_set(helper->vmm, 1, O_RDONLY | O_APPEND).fd >= 0);
+    expect_served(other, serial, disk, O_RDONLY | O_APPEND);
+    expect_waiting(helper, 0);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         helper_test(test_wanted_then_added_then_opened),
@@ -429,6 +443,7 @@ int main(void) {
         helper_test(test_one_that_waits_holds_up_none),
         helper_test(test_two_wait_for_a_set_of_one_open),
         helper_test(test_who_waits_for_what),
+        helper_test(test_flags_that_come),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
