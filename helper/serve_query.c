@@ -211,9 +211,11 @@ static bool list_sets(const struct model *model, const Fdset__V1__Query *query) 
     bool single = query->which_case == FDSET__V1__QUERY__WHICH_SET || *query->name;
 
     for (const struct fdset *set = first_set(model, query); set;
-         set = single ? NULL : model_next_set(model, set->id))
-        if (set_wanted(set, query) && !list_set(set, query))
+         set = single ? NULL : model_next_set(model, set->id)) {
+        bool before = query->after && (int32_t)set->id < query->after->set;
+        if (!before && set_wanted(set, query) && !list_set(set, query))
             return false;
+    }
     return true;
 }
 

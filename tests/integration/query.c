@@ -1,5 +1,5 @@
 /* Query: everything that is there, each thing once, over as many pages as it takes. */
-#include "harness.h"
+#include "client-more.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -208,6 +208,13 @@ static void test_cursor_of_what_has_gone(void **state) {
     client_remove(helper->manager, after.set, 0);
     page = client_query(helper->manager, SET_ALL, &after);
     assert_int_equal(page->sets[0]->set, after.set + 1);
+
+    /* A place beyond the one set that is asked for. */
+    Query query = FDSET__V1__QUERY__INIT;
+    query.which_case = FDSET__V1__QUERY__WHICH_SET;
+    query.set = after.set - 1;
+    query.after = &after;
+    assert_int_equal(client_query_with(helper->manager, &query)->n_sets, 0);
 
     Cursor far = FDSET__V1__CURSOR__INIT;
     far.set = 2147483647;
