@@ -9,10 +9,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define PATIENCE_SECONDS 20
-
 void be_patient(time_t began, const char *condition) {
-    if (time(NULL) > began + PATIENCE_SECONDS)
+    if (time(NULL) > began + client_patience)
         fail_msg("in vain waited for: %s", condition);
 }
 
@@ -206,7 +204,7 @@ void child_wait(struct child *child) {
     struct pollfd ready = {.fd = child->from, .events = POLLIN};
     char byte;
 
-    if (poll(&ready, 1, PATIENCE_SECONDS * 1000) != 1 || read(child->from, &byte, 1) != 1)
+    if (poll(&ready, 1, client_patience * 1000) != 1 || read(child->from, &byte, 1) != 1)
         fail_msg("the child process has failed, or hangs");
 }
 

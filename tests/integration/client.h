@@ -40,6 +40,9 @@ struct client {
     uint8_t bytes[PACKET_MAX_BYTES];
 };
 
+/* How many seconds anybody waits for what must come: whoever waits longer has hung. */
+extern int client_patience;
+
 /* Consumes a connected socket. The harness frees it with its helper. */
 struct client *client_new(int socket);
 void client_free(struct client *client);

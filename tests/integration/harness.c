@@ -334,8 +334,7 @@ static int remove_entry(const char *path, const struct stat *file, int type, str
     return remove(path);
 }
 
-/* What a test has left, also one that failed half-way. */
-static void put_away(void) {
+void harness_put_away(void) {
     if (the_helper.pid > 0) {
         kill(the_helper.pid, SIGKILL);
         waitpid(the_helper.pid, NULL, 0);
@@ -354,7 +353,7 @@ static void put_away(void) {
 }
 
 int harness_begin(void **state) {
-    put_away();
+    harness_put_away();
     oracle_remember(state);
     /* Not in a memory file system: those may refuse O_DIRECT. */
     strcpy(directory, "/var/tmp/fdset-test-XXXXXX");
@@ -364,6 +363,6 @@ int harness_begin(void **state) {
 int harness_end(void **state) {
     if (the_helper.pid > 0)
         helper_end(&the_helper);
-    put_away();
+    harness_put_away();
     return oracle_compare(state);
 }

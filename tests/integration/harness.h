@@ -32,6 +32,9 @@ struct helper {
 int harness_begin(void **state);
 int harness_end(void **state);
 
+/* What a test has left, also one that failed half-way. */
+void harness_put_away(void);
+
 #define helper_test(function) cmocka_unit_test_setup_teardown(function, harness_begin, harness_end)
 
 /* Starts a helper with further options (ended by NULL; may be NULL) and waits
