@@ -1,6 +1,6 @@
 # shellcheck shell=bash disable=SC2034,SC2119,SC2120,SC2013
 # For the shell scripts among the tests. To be sourced; then come functions
-# test_*, and at the end run_tests.
+# test_*, and at the end run_tests, with arguments where there is a table.
 #
 # Each test runs in a process and an empty directory of its own, with a helper
 # of its own, and ends with everything that it started. From meson come
@@ -178,25 +178,29 @@ test_run() {
     local qemu='' helper='' children
     # Everything that it started, whether it is in a variable or not.
     trap 'children=$(jobs -p); kill -KILL $children 2>/dev/null; wait 2>/dev/null' EXIT
-    "$1"
+    "$@"
 }
 
-# Runs the functions test_* of the script, in their order; says TAP.
+# run_tests [TEST]...: each a function with its arguments, without blanks in them.
+# Default: the functions test_* of the script, in their order. Says TAP.
 run_tests() {
     local name number=0 failed=0 base
+    local tests=("$@")
+    (($#)) || mapfile -t tests < <(grep -o '^test_[a-z0-9_]*' "$0")
     base=$(mktemp -d "${TMPDIR:-/var/tmp}/fdset-qemu.XXXXXX") || exit 1
     # shellcheck disable=SC2064 # now
     trap "rm -rf '$base'" EXIT
-    for name in $(grep -o '^test_[a-z0-9_]*' "$0"); do
+    for name in "${tests[@]}"; do
         number=$((number + 1))
         mkdir "$base/$number"
         # What a test wants to be read says it on descriptor 3.
-        (cd "$base/$number" && test_run "$name") 3>&1 >"$base/output" 2>&1 </dev/null
+        # shellcheck disable=SC2086 # its arguments
+        (cd "$base/$number" && test_run $name) 3>&1 >"$base/output" 2>&1 </dev/null
         case $? in
-        0) echo "ok $number - $name" ;;
-        77) echo "ok $number - $name # SKIP $(cat "$base/$number/skipped")" ;;
+        0) echo "ok $number - ${name// /_}" ;;
+        77) echo "ok $number - ${name// /_} # SKIP $(cat "$base/$number/skipped")" ;;
         *)
-            echo "not ok $number - $name"
+            echo "not ok $number - ${name// /_}"
             sed 's/^/# /' "$base/output"
             sed 's/^/# QEMU: /' "$base/$number/qemu.log" 2>/dev/null
             failed=1

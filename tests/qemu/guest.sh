@@ -4,12 +4,13 @@
 # shellcheck disable=SC2317,SC2119
 # shellcheck source-path=SCRIPTDIR source=common.sh
 . "$(dirname "$0")/common.sh"
+# shellcheck source-path=SCRIPTDIR source=machine.sh
+. "$(dirname "$0")/machine.sh"
 
 # guest_make: base.img with the guest in set 1, read-only; over.img on it in set
 # 2; guest.log in set 3.
 guest_make() {
-    as --32 -o guest.o "$FDSET_SOURCE/contrib/qemu/guest.S" 2>/dev/null || skip "no assembler for x86"
-    succeeds ld -m elf_i386 -Ttext 0x7c00 --oformat binary -o guest.bin guest.o
+    boot_sector_make
     truncate -s 1M base.img
     dd if=guest.bin of=base.img conv=notrunc status=none
     qemu-img create -q -f qcow2 -b base.img -F raw over.img
@@ -29,27 +30,7 @@ guest_start() {
         -device virtio-blk-pci,drive=over "$@"
 }
 
-# Waits until the guest has verified some more sectors: fails if it stops.
-guest_goes_on() {
-    local wanted attempt
-    wanted=$(($(stat -c %s guest.log) + 50))
-    for ((attempt = 0; attempt < 600; attempt++)); do
-        ! grep -q E guest.log || fail "the guest had an I/O error"
-        kill -0 "$qemu" 2>/dev/null || fail "QEMU has ended"
-        [ "$(stat -c %s guest.log)" -lt "$wanted" ] || return 0
-        qemu_does query-status # takes a moment
-        sleep 0.05
-    done
-    fail "the guest stands still"
-}
-
-# newest FILE: the highest number in a raw disk's ring.
-newest() {
-    od -A n -t u4 -w4 -v -j $((64 * 512)) -N $((64 * 512)) "$1" | sort -n | tail -n 1 | xargs
-}
-
 test_the_guest_does_not_notice_a_commit() {
-    local told found
     helper_start
     guest_make
     guest_start
@@ -66,8 +47,7 @@ test_the_guest_does_not_notice_a_commit() {
     leases_are 2
     qemu_quit
     leases_end
-    told=$(stat -c %s guest.log) found=$(newest base.img)
-    [ "$found" = "$told" ] || [ "$found" = $((told + 1)) ] || fail "told of $told, found $found"
+    told_is_found base.img
 }
 
 test_killed_while_it_writes_and_started_again() {
