@@ -34,6 +34,10 @@ struct reader {
 /* At most five bytes, of which the last has the uppermost four bits. */
 static bool read_value(struct reader *reader, uint32_t *value) {
     uint32_t result = 0;
+    if (reader->at < reader->end && *reader->at < 0x80) { /* as most are */
+        *value = *reader->at++;
+        return true;
+    }
     for (unsigned shift = 0; shift < 35 && reader->at < reader->end; shift += 7) {
         uint8_t byte = *reader->at++;
         if (shift == 28 && byte > 0x0f)
@@ -258,35 +262,46 @@ struct writer {
     uint8_t *start, *at;
 };
 
+/* Makes room for so many bytes and says where. NULL where there is none. */
+static uint8_t *step_back(struct writer *writer, size_t length) {
+    if (!writer->start || length > (size_t)(writer->at - writer->start))
+        return writer->start = NULL;
+    return writer->at -= length;
+}
+
 static void write_bytes(struct writer *writer, const void *bytes, size_t length) {
-    if (!writer->start || length > (size_t)(writer->at - writer->start)) {
-        writer->start = NULL;
-        return;
-    }
-    writer->at -= length;
-    memcpy(writer->at, bytes, length);
+    uint8_t *at = step_back(writer, length);
+    if (at)
+        memcpy(at, bytes, length);
 }
 
 static void write_value(struct writer *writer, uint32_t value) {
-    uint8_t bytes[5];
-    size_t length = 0;
+    unsigned highest_bit = 31 - (unsigned)__builtin_clz(value | 1);
+    uint8_t *at = step_back(writer, 1 + highest_bit / 7);
+    if (!at)
+        return;
     for (; value >= 0x80; value >>= 7)
-        bytes[length++] = (uint8_t)(value | 0x80);
-    bytes[length++] = (uint8_t)value;
-    write_bytes(writer, bytes, length);
+        *at++ = (uint8_t)(value | 0x80);
+    *at = (uint8_t)value;
+}
+
+static void write_field(struct writer *writer, uint8_t field) {
+    uint8_t *at = step_back(writer, 1);
+    if (at)
+        *at = field;
 }
 
 static void write_number(struct writer *writer, uint8_t field, uint32_t value) {
     if (value == 0)
         return;
     write_value(writer, value);
-    write_bytes(writer, &field, 1);
+    write_field(writer, field);
 }
 
 /* Puts the field and its length in front of what was written since `end`. */
 static void write_around(struct writer *writer, uint8_t field, const uint8_t *end) {
     write_value(writer, (uint32_t)(end - writer->at));
-    write_bytes(writer, &field, 1);
+    write_field(writer, field);
 }
 
 static void write_open(struct writer *writer, const Fdset__V1__Open *open) {
