@@ -285,23 +285,26 @@ static void write_value(struct writer *writer, uint32_t value) {
     *at = (uint8_t)value;
 }
 
-static void write_field(struct writer *writer, uint8_t field) {
-    uint8_t *at = step_back(writer, 1);
-    if (at)
-        *at = field;
+/* The field and its number or length. */
+static void write_field(struct writer *writer, uint8_t field, uint32_t value) {
+    if (value >= 0x80)
+        write_value(writer, value);
+    uint8_t *at = step_back(writer, value < 0x80 ? 2 : 1);
+    if (!at)
+        return;
+    at[0] = field;
+    if (value < 0x80)
+        at[1] = (uint8_t)value;
 }
 
 static void write_number(struct writer *writer, uint8_t field, uint32_t value) {
-    if (value == 0)
-        return;
-    write_value(writer, value);
-    write_field(writer, field);
+    if (value != 0)
+        write_field(writer, field, value);
 }
 
 /* Puts the field and its length in front of what was written since `end`. */
 static void write_around(struct writer *writer, uint8_t field, const uint8_t *end) {
-    write_value(writer, (uint32_t)(end - writer->at));
-    write_field(writer, field);
+    write_field(writer, field, (uint32_t)(end - writer->at));
 }
 
 static void write_open(struct writer *writer, const Fdset__V1__Open *open) {

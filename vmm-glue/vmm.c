@@ -21,6 +21,10 @@
 /* No path that the helper takes comes near this. */
 #define LONGEST_PATH 255
 
+/* What an Open of OpenMany takes at most beside its path: three lengths or fields of
+ * one or two bytes, and flags of up to six. */
+#define OPEN_BYTES 12
+
 /* ------------------------------------------------------- beginning and end */
 
 /* Consumes `socket`. On success `vmm` gets an object without a helper. */
@@ -244,12 +248,13 @@ static void batch_fill(struct batch *batch, const struct fdset_open_request *req
     while (batch->count < count && batch->count < OPENS_PER_PACKET) {
         Fdset__V1__Open *open = &batch->opens[batch->count];
         const struct fdset_open_request *request = &requests[batch->count];
-        if (!request->path || strlen(request->path) > LONGEST_PATH)
+        size_t length = request->path ? strlen(request->path) : LONGEST_PATH + 1;
+        if (length > LONGEST_PATH)
             break;
         fdset__v1__open__init(open);
         open->path = (char *)request->path;
         open->flags = (uint32_t)request->flags;
-        bytes += fdset__v1__open__get_packed_size(open) + 4;
+        bytes += length + OPEN_BYTES;
         if (bytes > PACKET_MAX_BYTES)
             break;
         batch->pointers[batch->count++] = open;
