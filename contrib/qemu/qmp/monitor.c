@@ -159,6 +159,14 @@ static void serve_inherited(struct monitor *monitor) {
 
 /* ---------------------------------------------------------------- listening */
 
+/* A socket that stands there is one of before, as QEMU sees it, and replaced. */
+static void unlink_stale(const char *path) {
+    struct stat status;
+
+    if (lstat(path, &status) == 0 && S_ISSOCK(status.st_mode))
+        unlink(path);
+}
+
 static int listen_at_path(struct monitor *monitor) {
     struct sockaddr_un name;
     struct stat status;
@@ -169,6 +177,7 @@ static int listen_at_path(struct monitor *monitor) {
     }
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     mode_t mask = umask(0177);
+    unlink_stale(monitor->listen.path);
     int result = fd < 0 ? -1 : bind(fd, (struct sockaddr *)&name, sizeof name);
     umask(mask);
     if (result < 0 || listen(fd, 8) < 0)
@@ -184,9 +193,9 @@ static int listen_at_path(struct monitor *monitor) {
 static int check_inherited(const struct monitor *monitor) {
     int fd = monitor->listen.fd;
 
-    if (socket_option(fd, SO_DOMAIN) != AF_UNIX || socket_option(fd, SO_TYPE) != SOCK_STREAM) {
+    if (socket_option(fd, SO_TYPE) != SOCK_STREAM) {
         errno = ENOTSOCK;
-        return complain(&monitor->listen, "no stream socket of AF_UNIX for clients:");
+        return complain(&monitor->listen, "no stream socket for clients:");
     }
     fcntl(fd, F_SETFD, FD_CLOEXEC);
     return 0;

@@ -1,0 +1,134 @@
+#include "wrapper.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+/* In the program, what it inherits stands from here on without a gap. */
+#define FIRST_DESCRIPTOR 3
+
+void launch_word(struct launch *launch, const char *format, ...) {
+    va_list arguments;
+
+    if (launch->word_count == MAX_LAUNCH)
+        die("too many words for %s", launch->words[0]);
+    va_start(arguments, format);
+    if (vasprintf(&launch->words[launch->word_count++], format, arguments) < 0)
+        die("out of memory");
+    va_end(arguments);
+}
+
+int launch_fd(struct launch *launch, int fd) {
+    if (launch->fd_count == MAX_LAUNCH)
+        die("too many descriptors for %s", launch->words[0]);
+    assert(fd > STDERR_FILENO);
+    launch->fds[launch->fd_count++] = fd;
+    return FIRST_DESCRIPTOR + (int)launch->fd_count - 1;
+}
+
+/* Everything from here on runs in the new process. */
+
+static void say(const struct launch *launch, const char *what) {
+    dprintf(STDERR_FILENO, "%s: %s: %s\n", launch->words[0], what, strerror(errno));
+    _exit(127);
+}
+
+/* Puts each where it was promised, and closes all others. */
+static void descriptors_place(const struct launch *launch, int errors) {
+    int end = FIRST_DESCRIPTOR + (int)launch->fd_count, copies[MAX_LAUNCH];
+
+    if (dup2(errors, STDERR_FILENO) < 0)
+        _exit(127);
+    int null = open("/dev/null", O_RDWR);
+    if (null < 0 || dup2(null, STDIN_FILENO) < 0 || dup2(null, STDOUT_FILENO) < 0)
+        say(launch, "/dev/null");
+    for (size_t i = 0; i < launch->fd_count; i++) {
+        copies[i] = fcntl(launch->fds[i], F_DUPFD, end);
+        if (copies[i] < 0)
+            say(launch, "a descriptor");
+    }
+    for (size_t i = 0; i < launch->fd_count; i++)
+        if (dup2(copies[i], FIRST_DESCRIPTOR + (int)i) < 0)
+            say(launch, "a descriptor");
+    if (close_range((unsigned)end, ~0U, 0) < 0)
+        say(launch, "close_range");
+}
+
+/* As a new process has them, whatever our caller blocks or ignores. */
+static void signals_reset(void) {
+    sigset_t none;
+
+    for (int number = 1; number < NSIG; number++)
+        signal(number, SIG_DFL);
+    sigemptyset(&none);
+    sigprocmask(SIG_SETMASK, &none, NULL);
+}
+
+/* What was meant for the emulator alone. */
+static void environment_clean(void) {
+    static const char *const names[] = {"LD_PRELOAD",   "NOTIFY_SOCKET",  "LISTEN_PID",
+                                        "LISTEN_FDS",   "LISTEN_FDNAMES", "WATCHDOG_PID",
+                                        "WATCHDOG_USEC"};
+
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+        unsetenv(names[i]);
+}
+
+static void program_become(struct launch *launch, int errors) {
+    setsid();
+    pid_t pid = fork();
+    if (pid != 0)
+        _exit(pid < 0);
+    descriptors_place(launch, errors);
+    signals_reset();
+    environment_clean();
+    launch->words[launch->word_count] = NULL;
+    execv(launch->words[0], launch->words);
+    say(launch, "cannot run it");
+}
+
+int launch_run(struct launch *launch, int log) {
+    int ends[2] = {-1, -1};
+
+    if (log < 0 && pipe2(ends, O_CLOEXEC) < 0)
+        die("cannot make a pipe: %s", strerror(errno));
+    if (log < 0) {
+        ends[0] = fd_raise(ends[0], "a pipe");
+        ends[1] = fd_raise(ends[1], "a pipe");
+    }
+    pid_t pid = fork();
+    if (pid < 0)
+        die("cannot fork: %s", strerror(errno));
+    if (pid == 0)
+        program_become(launch, log < 0 ? ends[1] : log);
+    /* With SIGCHLD ignored there is nobody to wait for. */
+    while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)
+        ;
+    if (log < 0)
+        close(ends[1]);
+    return ends[0];
+}
+
+void launch_die(const struct launch *launch, int errors) {
+    char text[2048];
+    size_t length = 0;
+    ssize_t got = 0;
+
+    while (errors >= 0 && length < sizeof(text) - 1 &&
+           ((got = read(errors, text + length, sizeof(text) - 1 - length)) > 0 ||
+            (got < 0 && errno == EINTR)))
+        length += got > 0 ? (size_t)got : 0;
+    while (length > 0 && text[length - 1] == '\n')
+        length--;
+    text[length] = '\0';
+    if (errors < 0)
+        die("%s does not start: see the log", launch->words[0]);
+    die("%s does not start%s%s", launch->words[0], length > 0 ? ":\n" : "", text);
+}

@@ -1,0 +1,167 @@
+#include "wrapper.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+/* A -mon, or a -qmp or -monitor that names a chardev of its own. */
+struct use {
+    const char *chardev;
+    bool is_human;
+};
+
+static const char *without(const char *text, const char *prefix) {
+    size_t length = strlen(prefix);
+    return strncmp(text, prefix, length) == 0 ? text + length : NULL;
+}
+
+/* ---------------------------------------------------------------- finding */
+
+static bool use_read(const struct word *word, struct use *use) {
+    bool is_human = word_is_of(word, "monitor");
+
+    if (word_is_of(word, "mon")) {
+        struct pairs pairs;
+        pairs_parse(&pairs, word->text, "chardev");
+        const char *mode = pairs_get(&pairs, "mode");
+        *use = (struct use){pairs_get(&pairs, "chardev"), !mode || strcmp(mode, "control") != 0};
+        return use->chardev;
+    }
+    if (!is_human && !word_is_of(word, "qmp") && !word_is_of(word, "qmp-pretty"))
+        return false;
+    *use = (struct use){without(word->text, "chardev:"), is_human};
+    return use->chardev;
+}
+
+static const struct use *use_find(const struct use *uses, size_t count, const char *chardev) {
+    for (size_t i = 0; chardev && i < count; i++)
+        if (strcmp(uses[i].chardev, chardev) == 0)
+            return &uses[i];
+    return NULL;
+}
+
+/* Notes a socket that a monitor has; what cannot be proxied goes through. */
+static void monitor_note(struct monitors *monitors, const struct command_line *line,
+                         const struct monitor *monitor) {
+    const char *option = line->words[monitor->word].text, *why;
+
+    if (!socket_is_known(&monitor->pairs, &why)) {
+        complain("%s: %s; this monitor is QEMU's own, and knows nothing of the helper's sets",
+                 option, why);
+        return;
+    }
+    if (monitors->count == MAX_MONITORS)
+        die("more than %d monitors", MAX_MONITORS);
+    monitors->items[monitors->count++] = *monitor;
+    monitors->any_control |= !monitor->is_human;
+}
+
+/* -chardev socket,id=ID,... */
+static void chardev_note(struct monitors *monitors, const struct command_line *line, size_t word,
+                         const struct use *uses, size_t use_count) {
+    struct monitor monitor = {.word = word, .prefix = "", .first = "backend"};
+
+    pairs_parse(&monitor.pairs, line->words[word].text, monitor.first);
+    const char *backend = pairs_get(&monitor.pairs, "backend");
+    const struct use *use = use_find(uses, use_count, pairs_get(&monitor.pairs, "id"));
+    if (!use)
+        return;
+    monitor.is_human = use->is_human;
+    if (backend && strcmp(backend, "socket") == 0)
+        monitor_note(monitors, line, &monitor);
+    else if (!use->is_human)
+        complain(
+            "%s: no socket; this monitor is QEMU's own, and knows nothing of the helper's sets",
+            line->words[word].text);
+}
+
+/* HOST:PORT,... to host=HOST,port=PORT,... */
+static void tcp_parse(struct pairs *pairs, const char *text) {
+    size_t host = strcspn(text, ":,");
+    const char *port = text[host] == ':' ? text + host + 1 : "";
+    size_t length = strcspn(port, ",");
+
+    pairs_parse(pairs, port[length] ? port + length + 1 : "", NULL);
+    pairs_add(pairs, "host", text_make("%.*s", (int)host, text));
+    pairs_add(pairs, "port", text_make("%.*s", (int)length, port));
+}
+
+/* -qmp unix:PATH,... and the like */
+static void compat_note(struct monitors *monitors, const struct command_line *line, size_t word) {
+    const char *text = line->words[word].text, *rest;
+    struct monitor monitor = {
+        .word = word,
+        .is_human = word_is_of(&line->words[word], "monitor"),
+        .prefix = "unix:",
+    };
+
+    if ((rest = without(text, "unix:")))
+        pairs_parse(&monitor.pairs, rest, "path");
+    else if ((rest = without(text, "tcp:")))
+        tcp_parse(&monitor.pairs, rest);
+    else if (monitor.is_human || without(text, "chardev:") || strcmp(text, "none") == 0)
+        return;
+    monitor_note(monitors, line, &monitor);
+}
+
+void monitors_find(struct monitors *monitors, const struct command_line *line) {
+    struct use *uses = memory_take(line->count, sizeof(*uses));
+    size_t count = 0;
+
+    monitors->count = 0;
+    for (size_t i = 0; i < line->count; i++)
+        count += use_read(&line->words[i], &uses[count]);
+    for (size_t i = 0; i < line->count; i++) {
+        const struct word *word = &line->words[i];
+        if (word_is_of(word, "chardev"))
+            chardev_note(monitors, line, i, uses, count);
+        else if (word_is_of(word, "qmp") || word_is_of(word, "qmp-pretty") ||
+                 word_is_of(word, "monitor"))
+            compat_note(monitors, line, i);
+    }
+}
+
+/* -------------------------------------------------------------- diverting */
+
+/* Where management is now, QEMU is to be no more. */
+static void address_drop(struct pairs *pairs) {
+    static const char *const keys[] = {"path", "abstract", "tight",  "host",  "port", "to",  "ipv4",
+                                       "ipv6", "delay",    "server", "mptcp", "fd",   "wait"};
+
+    for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++)
+        pairs_drop(pairs, keys[i]);
+}
+
+/* A server that waits for its client goes on waiting: the proxy connects when
+ * management does. */
+static void listener_divert(struct monitor *monitor) {
+    const char *wait = pairs_get(&monitor->pairs, "wait");
+    bool waits =
+        pairs_is_on(&monitor->pairs, "server") && (!wait || pairs_is_on(&monitor->pairs, "wait"));
+
+    monitor->emulators = socket_make_private(&monitor->proxys);
+    address_drop(&monitor->pairs);
+    pairs_add(&monitor->pairs, "fd", text_make("%d", monitor->emulators));
+    pairs_add(&monitor->pairs, "server", "on");
+    pairs_add(&monitor->pairs, "wait", waits ? "on" : "off");
+}
+
+static void connection_divert(struct monitor *monitor) {
+    monitor->emulators = socket_make_connected(&monitor->proxys);
+    address_drop(&monitor->pairs);
+    pairs_add(&monitor->pairs, "fd", text_make("%d", monitor->emulators));
+}
+
+static void monitor_divert(struct monitor *monitor, struct word *word) {
+    monitor->management = socket_make(&monitor->pairs, word->text);
+    if (monitor->management.is_connected)
+        connection_divert(monitor);
+    else
+        listener_divert(monitor);
+    word->text = text_make("%s%s", monitor->prefix, pairs_text(&monitor->pairs, monitor->first));
+}
+
+void monitors_divert(struct monitors *monitors, struct command_line *line) {
+    for (size_t i = 0; i < monitors->count; i++)
+        monitor_divert(&monitors->items[i], &line->words[monitors->items[i].word]);
+}

@@ -1,0 +1,183 @@
+#include "wrapper.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <netdb.h>
+#include <netinet/in.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+bool socket_is_known(const struct pairs *pairs, const char **why) {
+    static const struct {
+        const char *key, *why;
+    } unknown[] = {
+        {"tls-creds", "TLS"},
+        {"telnet", "telnet"},
+        {"tn3270", "tn3270"},
+        {"websocket", "a websocket"},
+        {"abstract", "an abstract socket"},
+        {"reconnect", "a client that reconnects"},
+        {"mux", "shared with others (mux)"},
+    };
+
+    *why = "no socket";
+    if (!pairs_get(pairs, "path") && !pairs_get(pairs, "fd") && !pairs_get(pairs, "port"))
+        return false;
+    for (size_t i = 0; i < sizeof(unknown) / sizeof(unknown[0]); i++) {
+        const char *value = pairs_get(pairs, unknown[i].key);
+        *why = unknown[i].why;
+        if (value && strcmp(value, "off") != 0)
+            return false;
+    }
+    return true;
+}
+
+/* --------------------------------------------------------------- the private */
+
+static int private_bind(const char *directory, int *handle) {
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    char own[64];
+
+    snprintf(own, sizeof(own), "%s/fdset-XXXXXX", directory);
+    int fd = fd_raise(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0), "cannot make a socket");
+    if (strlen(own) > sizeof(own) - 2 || !mkdtemp(own)) {
+        close(fd);
+        return -1;
+    }
+    snprintf(address.sun_path, sizeof(address.sun_path), "%s/monitor", own);
+    *handle = -1;
+    if (bind(fd, (struct sockaddr *)&address, sizeof(address)) == 0 && listen(fd, 8) == 0)
+        *handle = open(address.sun_path, O_PATH | O_CLOEXEC);
+    int error = errno;
+    unlink(address.sun_path);
+    rmdir(own);
+    errno = error;
+    if (*handle >= 0)
+        return fd;
+    close(fd);
+    return -1;
+}
+
+int socket_make_private(int *handle) {
+    const char *directories[] = {getenv("TMPDIR"), getenv("XDG_RUNTIME_DIR"), "/tmp", "/var/tmp",
+                                 "/dev/shm"};
+
+    for (size_t i = 0; i < sizeof(directories) / sizeof(directories[0]); i++) {
+        if (!directories[i] || directories[i][0] != '/')
+            continue;
+        int fd = private_bind(directories[i], handle);
+        if (fd < 0)
+            continue;
+        *handle = fd_raise(*handle, "cannot make a monitor's socket");
+        fd_inherit(fd);
+        return fd;
+    }
+    die("cannot make a monitor's socket in $TMPDIR or /tmp: %s", strerror(errno));
+}
+
+int socket_make_connected(int *other) {
+    int ends[2];
+
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) < 0)
+        die("cannot make a pair of sockets: %s", strerror(errno));
+    *other = fd_raise(ends[1], "a socket");
+    ends[0] = fd_raise(ends[0], "a socket");
+    fd_inherit(ends[0]);
+    return ends[0];
+}
+
+/* --------------------------------------------------------- management's end */
+
+static bool is_listening(int fd) {
+    int listening = 0;
+    socklen_t size = sizeof(listening);
+    return getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listening, &size) == 0 && listening;
+}
+
+static struct endpoint inherited_make(const char *number, const char *option) {
+    char *end;
+    long fd = strtol(number, &end, 10);
+    int type;
+    socklen_t size = sizeof(type);
+
+    /* A name would be one of getfd: there is no monitor yet. */
+    if (end == number || *end || fd < 0 || fd > INT_MAX)
+        die("%s: '%s' is no descriptor's number", option, number);
+    if (getsockopt((int)fd, SOL_SOCKET, SO_TYPE, &type, &size) < 0 || type != SOCK_STREAM)
+        die("%s: File descriptor '%s' is not a socket", option, number);
+    bool is_connected = !is_listening((int)fd);
+    return (struct endpoint){fd_raise((int)fd, option), NULL, is_connected};
+}
+
+static struct endpoint client_make(const char *path, const char *option) {
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+
+    if (strlen(path) >= sizeof(address.sun_path))
+        die("%s: UNIX socket path '%s' is too long", option, path);
+    strcpy(address.sun_path, path);
+    int fd = fd_raise(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0), option);
+    if (connect(fd, (struct sockaddr *)&address, sizeof(address)) < 0)
+        die("%s: Failed to connect to '%s': %s", option, path, strerror(errno));
+    return (struct endpoint){fd, NULL, true};
+}
+
+static int tcp_open(const struct addrinfo *info, bool server) {
+    int one = 1;
+    int fd = socket(info->ai_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+    if (fd < 0)
+        return -1;
+    if (server)
+        setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
+    if (server ? bind(fd, info->ai_addr, info->ai_addrlen) == 0 && listen(fd, 8) == 0
+               : connect(fd, info->ai_addr, info->ai_addrlen) == 0)
+        return fd;
+    int error = errno;
+    close(fd);
+    errno = error;
+    return -1;
+}
+
+static struct endpoint tcp_make(const struct pairs *pairs, bool server, const char *option) {
+    const char *host = pairs_get(pairs, "host"), *port = pairs_get(pairs, "port");
+    bool only_4 = pairs_is_on(pairs, "ipv4"), only_6 = pairs_is_on(pairs, "ipv6");
+    struct addrinfo *found, hints = {
+                                .ai_family = only_4 == only_6 ? AF_UNSPEC
+                                             : only_4         ? AF_INET
+                                                              : AF_INET6,
+                                .ai_socktype = SOCK_STREAM,
+                                .ai_flags = server ? AI_PASSIVE : 0,
+                            };
+    int fd = -1;
+
+    int error = getaddrinfo(host && *host ? host : NULL, port, &hints, &found);
+    if (error)
+        die("%s: address resolution failed for %s:%s: %s", option, host ? host : "", port,
+            gai_strerror(error));
+    for (const struct addrinfo *info = found; info && fd < 0; info = info->ai_next)
+        fd = tcp_open(info, server);
+    if (fd < 0)
+        die("%s: %s: %s", option, server ? "Failed to bind socket" : "Failed to connect",
+            strerror(errno));
+    freeaddrinfo(found);
+    return (struct endpoint){fd_raise(fd, option), NULL, !server};
+}
+
+struct endpoint socket_make(const struct pairs *pairs, const char *option) {
+    const char *path = pairs_get(pairs, "path"), *fd = pairs_get(pairs, "fd");
+    bool server = pairs_is_on(pairs, "server");
+
+    if (fd)
+        return inherited_make(fd, option);
+    if (!path)
+        return tcp_make(pairs, server, option);
+    if (!server)
+        return client_make(path, option);
+    return (struct endpoint){-1, text_make("unix:%s", path), false};
+}

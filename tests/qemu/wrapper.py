@@ -1,0 +1,676 @@
+#!/usr/bin/env python3
+"""fdset-qemu, on the installed QEMU.
+
+What libvirt and its like need of a program in the emulator's place, and where
+that is tested:
+
+     1  probing is QEMU's own affair, nothing stays      test_01_*
+     2  QEMU is in place, the others are nobody's child  test_02_*
+     3  helper and proxy end with QEMU                   test_03_*
+     4  an environment of four variables will do         test_04_*
+     5  inherited descriptors keep their numbers         test_05_*
+     6  a monitor can be connected to again and again    test_06_*
+     7  the three commands, and descriptors of others    test_07_*
+     8  paths of sets, wherever they stand               test_08_*
+     9  status flags as asked for; removal at once       test_09_*
+    10  an image in use is refused to a second machine   test_10_*
+    11  the helper dies, the machine goes on             test_11_*
+    12  QEMU's errors are heard, nothing is left         test_12_*
+
+Then come the kinds of monitors, the program's own options, and what it makes of
+a command line."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+
+import wrapped
+from wrapped import Monitor, Refused, Tree, descriptors, equal, until
+
+# What runs from here is told by this name.
+base = tempfile.mkdtemp(prefix="fdset-wrapper.")
+tree = Tree(os.path.join(base, "tree"))
+
+MACHINE = ["-machine", "none", "-nodefaults", "-no-user-config", "-display", "none"]
+
+
+def image(name, size=1 << 20):
+    with open(name, "wb") as file:
+        file.truncate(size)
+
+
+def opened(name, flags):
+    return os.open(name, flags)
+
+
+class Machine:
+    """fdset-qemu, running, with its monitor."""
+
+    def __init__(self, *arguments, fds=(), machine=MACHINE, monitor="qmp", environment=None,
+                 wrapper=None):
+        self.observe = os.path.abspath("observe")
+        self.process = subprocess.Popen(
+            [*(wrapper or [tree.wrapper]), *machine, *arguments, "-qmp",
+             f"unix:{monitor},server=on,wait=off", "--fdset-observe", self.observe],
+            pass_fds=fds, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE, env=environment)
+        self.pid = self.process.pid
+        until(lambda: os.path.exists(monitor) or self.process.poll() is not None, "a monitor")
+        if self.process.poll() is not None:
+            raise AssertionError(self.process.stderr.read())
+        self.monitor = Monitor(monitor)
+
+    def list(self):
+        """Lines of SET MODE, one a lease."""
+        return fdsetctl_list(self.observe)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.wait()
+        self.process.stderr.close()
+        self.monitor.close()
+        tree.ended()
+
+
+def fdsetctl_list(observe):
+    text = subprocess.run([tree.fdsetctl, "--socket", observe, "list", "--leases", "--no-headings"],
+                          stdout=subprocess.PIPE, check=True, text=True).stdout
+    return sorted((line.split()[1], line.split()[3]) for line in text.splitlines())
+
+
+def blockdev(set_id, node="disk", **more):
+    return {"driver": "file", "filename": f"/dev/fdset/{set_id}", "node-name": node, **more}
+
+
+def failing(*arguments, fds=(), environment=None):
+    """Its message, and that it ended with 1 and left nothing."""
+    done = subprocess.run([tree.wrapper, *MACHINE, *arguments], pass_fds=fds, env=environment,
+                          stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+                          timeout=wrapped.PATIENCE)
+    equal(1, done.returncode, f"status ({done.stderr})")
+    tree.ended()
+    return done.stderr
+
+
+# ------------------------------------------------------------- the 12 points
+
+PROBE = ["-S", "-no-user-config", "-nodefaults", "-nographic", "-machine", "none,accel=kvm:tcg",
+         "-qmp", "unix:probe,server=on,wait=off", "-pidfile", "pid", "-daemonize"]
+
+
+def test_01_probing():
+    """The pipe is at its end as soon as QEMU is in the background."""
+    done = subprocess.run([tree.wrapper, *PROBE], stdin=subprocess.DEVNULL, stderr=subprocess.PIPE,
+                          timeout=wrapped.PATIENCE)
+    equal((0, b""), (done.returncode, done.stderr), "status and errors")
+    equal([], tree.processes(), "helpers and proxies")
+    with open("pid", encoding="ascii") as file:
+        pid = int(file.read())
+    monitor = Monitor("probe")
+    equal([], monitor.execute("query-fdsets"), "QEMU's own sets")
+    with open(f"/proc/{pid}/environ", "rb") as file:
+        assert b"FDSET_VMM_FD" not in file.read(), "QEMU has a helper"
+    monitor.quit()
+
+
+def test_01_version_and_help():
+    for arguments in (["-version"], ["-machine", "help"], ["-device", "help"]):
+        plain = subprocess.run(["qemu-system-x86_64", *arguments], stdout=subprocess.PIPE)
+        ours = subprocess.run([tree.wrapper, *arguments], stdout=subprocess.PIPE)
+        equal((plain.returncode, plain.stdout), (ours.returncode, ours.stdout), arguments)
+    equal([], tree.processes(), "helpers and proxies")
+
+
+def test_02_in_place():
+    image("disk")
+    with Machine() as machine:
+        assert "/qemu-system-x86_64" in wrapped.command_line(machine.pid)[0]
+        companions = tree.processes()
+        equal(2, len(companions), "companions")
+        for pid in companions:
+            # Ours, since we are who gets orphans.
+            equal(os.getpid(), wrapped.parent_of(pid), "parent")
+            assert os.getsid(pid) not in (os.getsid(0), os.getsid(machine.pid)), "session"
+        (proxy,) = tree.processes("/fdset-qmp")
+        equal({"/dev/null"}, {descriptors(proxy)[i] for i in (0, 1)}, "standard streams")
+
+
+def test_02_no_more_descriptors_than_needed():
+    image("disk")
+    with open("disk", "rb") as other:
+        with Machine(fds=[other.fileno()]) as machine:
+            (proxy,) = tree.processes("/fdset-qmp")
+            assert os.path.abspath("disk") in descriptors(machine.pid).values()
+            assert os.path.abspath("disk") not in descriptors(proxy).values()
+            streams = [descriptors(proxy)[i] for i in (0, 1, 2)]
+            own = [os.readlink(f"/proc/self/fd/{i}") for i in (1, 2)]
+            assert not set(streams) & (set(own) - {"/dev/null"}), streams
+
+
+def test_03_end_with_qemu_killed():
+    with Machine() as machine:
+        machine.process.kill()
+        tree.ended()
+        assert not os.path.exists("qmp"), "the monitor's name is left"
+
+
+def test_03_end_with_qemu_in_the_background():
+    image("disk")
+    with open("disk", "rb") as disk:
+        subprocess.run([tree.wrapper, *MACHINE, "-daemonize", "-pidfile", "pid", "-add-fd",
+                        f"fd={disk.fileno()},set=0", "-qmp", "unix:qmp,server=on,wait=off",
+                        "-blockdev", "driver=file,filename=/dev/fdset/0,node-name=a,read-only=on"],
+                       pass_fds=[disk.fileno()], check=True, timeout=wrapped.PATIENCE)
+    equal(2, len(tree.processes()), "companions of a QEMU in the background")
+    with open("pid", encoding="ascii") as file:
+        pid = int(file.read())
+    monitor = Monitor("qmp")
+    equal(1, len(monitor.execute("query-fdsets")), "sets")
+    monitor.execute("blockdev-del", {"node-name": "a"})
+    monitor.execute("blockdev-add", blockdev(0, "again", **{"read-only": True}))
+    os.kill(pid, signal.SIGKILL)
+    tree.ended()
+    monitor.close()
+
+
+def test_03_helper_survives_the_proxy():
+    """The next start would otherwise find the log file in use."""
+    image("disk")
+    with open("disk", "rb") as disk:
+        with Machine("-add-fd", f"fd={disk.fileno()},set=0", "-blockdev",
+                     "driver=file,filename=/dev/fdset/0,node-name=a,read-only=on",
+                     fds=[disk.fileno()]) as machine:
+            (proxy,) = tree.processes("/fdset-qmp")
+            os.kill(proxy, signal.SIGKILL)
+            until(lambda: not tree.processes("/fdset-qmp"), "the proxy's end")
+            equal([("0", "read-only")], machine.list(), "leases")
+            machine.process.kill()
+            tree.ended()
+
+
+def test_04_clean_environment():
+    image("disk")
+    environment = {"PATH": "/usr/bin:/bin", "HOME": "/nonexistent", "LC_ALL": "C",
+                   "XDG_CACHE_HOME": "/nonexistent"}
+    with open("disk", "rb") as disk:
+        with Machine("-add-fd", f"fd={disk.fileno()},set=0", "-blockdev",
+                     "driver=file,filename=/dev/fdset/0,node-name=a,read-only=on",
+                     fds=[disk.fileno()], environment=environment) as machine:
+            equal([("0", "read-only")], machine.list(), "leases")
+            with open(f"/proc/{machine.pid}/environ", "rb") as file:
+                names = {entry.split(b"=")[0] for entry in file.read().split(b"\0") if entry}
+            equal({*map(str.encode, environment), b"LD_PRELOAD", b"FDSET_VMM_FD"}, names,
+                  "environment")
+
+
+def test_04_other_preloaded_libraries_stay():
+    environment = dict(os.environ, LD_PRELOAD="libm.so.6")
+    with Machine(environment=environment) as machine:
+        with open(f"/proc/{machine.pid}/maps", encoding="utf-8") as file:
+            maps = file.read()
+        assert "libm.so" in maps and tree.directory + "/contrib/qemu/libfdset-preload.so" in maps
+        for pid in tree.processes():
+            assert pid != machine.pid
+
+
+def test_05_numbers_stay():
+    """Those of -add-fd are gone, and all others are what they were."""
+    image("member")
+    image("other")
+    member, other = os.open("member", os.O_RDWR), os.open("other", os.O_RDONLY)
+    with Machine("-add-fd", f"fd={member},set=5,opaque=libvirt-1-storage0",
+                 fds=[member, other]) as machine:
+        found = descriptors(machine.pid)
+        equal(os.path.abspath("other"), found.get(other), f"descriptor {other}")
+        assert os.path.abspath("member") not in found.values(), "a member is in QEMU"
+        internal = [number for number in found if number > other and "socket" in found[number]]
+        assert all(number >= 512 for number in internal), found
+    os.close(member)
+    os.close(other)
+
+
+def test_06_again_and_again():
+    """As libvirt does: an inherited listening socket, found again after its restart."""
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind("monitor")
+    listener.listen(1)
+    process = subprocess.Popen(
+        [tree.wrapper, *MACHINE, "-chardev",
+         f"socket,id=charmonitor,fd={listener.fileno()},server=on,wait=off", "-mon",
+         "chardev=charmonitor,id=monitor,mode=control"], pass_fds=[listener.fileno()])
+    image("disk")
+    with open("disk", "rb") as disk:
+        for turn in range(3):
+            monitor = Monitor("monitor")
+            equal(turn, len(monitor.execute("query-fdsets")), "sets")
+            monitor.execute("add-fd", {"opaque": f"turn {turn}"}, [disk.fileno()])
+            if turn < 2:
+                monitor.close()
+    found = descriptors(process.pid)
+    own = os.readlink(f"/proc/self/fd/{listener.fileno()}")
+    assert own not in found.values(), "QEMU has the listening socket"
+    monitor.quit()
+    equal(0, process.wait(), "status")
+    tree.ended()
+    listener.close()
+
+
+def test_07_commands():
+    image("disk")
+    readable, writable = os.open("disk", os.O_RDONLY), os.open("disk", os.O_RDWR)
+    opaque = "a,b=c \"d\" /dev/fdset/9"
+    with Machine("-add-fd", f"fd={readable},set=0,opaque={opaque.replace(',', ',,')}",
+                 fds=[readable]) as machine:
+        monitor = machine.monitor
+        ((found,),) = [entry["fds"] for entry in monitor.execute("query-fdsets")]
+        equal(opaque, found["opaque"], "label")
+        answer = monitor.execute("add-fd", {"fdset-id": 0, "opaque": ""}, [writable])
+        equal(0, answer["fdset-id"], "set")
+        monitor.refuses("No file descriptor supplied via SCM_RIGHTS", "add-fd", {"fdset-id": 0})
+        monitor.refuses("File descriptor named 'fdset-id:7' not found", "remove-fd",
+                        {"fdset-id": 7})
+        # Theirs and QEMU's own, in one go: answers come in the order of commands.
+        monitor.send("query-fdsets")
+        monitor.send("query-name")
+        monitor.send("remove-fd", {"fdset-id": 0, "fd": answer["fd"]})
+        monitor.send("query-block")
+        monitor.send("query-fdsets")
+        equal(["", opaque], sorted(member.get("opaque") for member in monitor.answer()[0]["fds"]),
+              "labels")
+        equal({}, monitor.answer(), "query-name")
+        equal({}, monitor.answer(), "remove-fd")
+        equal([], monitor.answer(), "query-block")
+        equal(1, len(monitor.answer()[0]["fds"]), "members")
+    os.close(readable)
+    os.close(writable)
+
+
+def test_07_other_descriptors_go_through():
+    image("disk")
+    with open("disk", "rb") as disk, Machine() as machine:
+        machine.monitor.execute("getfd", {"fdname": "mine"}, [disk.fileno()])
+        assert os.path.abspath("disk") in descriptors(machine.pid).values()
+        machine.monitor.execute("closefd", {"fdname": "mine"})
+        assert os.path.abspath("disk") not in descriptors(machine.pid).values()
+
+
+def test_08_paths():
+    """-drive opens an image read-only until somebody writes to it."""
+    for name in ("a", "b", "c"):
+        image(name)
+    readable, fds = os.open("a", os.O_RDONLY), [os.open(name, os.O_RDWR) for name in "abc"]
+    words = ["-add-fd", f"fd={readable},set=0"]
+    for number, fd in enumerate(fds):
+        words += ["-add-fd", f"fd={fd},set={number}"]
+    with Machine(*words, "-drive", "if=none,id=a,format=raw,file=/dev/fdset/0", "-blockdev",
+                 '{"driver":"file","filename":"/dev/fdset/1","node-name":"b"}',
+                 fds=[readable, *fds]) as machine:
+        monitor = machine.monitor
+        monitor.execute("blockdev-add", blockdev(2, "c"))
+        equal([("0", "read-only"), ("1", "read-write"), ("2", "read-write")], machine.list(),
+              "leases")
+        names = {node["node-name"]: node["file"]
+                 for node in monitor.execute("query-named-block-nodes")}
+        equal(("/dev/fdset/1", "/dev/fdset/2"), (names["b"], names["c"]), "names in a reply")
+        equal(["/dev/fdset/0"], [drive["inserted"]["file"]
+                                 for drive in monitor.execute("query-block")], "name of a drive")
+        assert "/dev/fdset/0" in monitor.human("info block")
+        assert "//dev/fdset/" not in monitor.human("info block")
+        monitor.execute("blockdev-del", {"node-name": "c"})
+        monitor.human("drive_add 0 if=none,id=d,format=raw,file=/dev/fdset/0,read-only=on")
+        equal([("0", "read-only"), ("0", "read-only"), ("1", "read-write")], machine.list(),
+              "leases")
+    for fd in [readable, *fds]:
+        os.close(fd)
+
+
+def test_09_status_flags():
+    image("disk")
+    image("log", 0)
+    disk = os.open("disk", os.O_RDWR)
+    log = os.open("log", os.O_WRONLY)
+    os.write(log, b"before ")
+    with Machine("-add-fd", f"fd={disk},set=0", "-add-fd", f"fd={log},set=1", "-chardev",
+                 "file,id=serial,path=/dev/fdset/1,append=on", "-blockdev",
+                 "driver=file,filename=/dev/fdset/0,node-name=d,cache.direct=on",
+                 fds=[disk, log]) as machine:
+        found = descriptors(machine.pid)
+        flags = {}
+        for number, name in found.items():
+            with open(f"/proc/{machine.pid}/fdinfo/{number}", encoding="ascii") as file:
+                flags[os.path.basename(name)] = int(file.read().split("flags:")[1].split()[0], 8)
+        assert flags["disk"] & os.O_DIRECT, "cache.direct=on without O_DIRECT"
+        assert flags["log"] & os.O_APPEND, "append=on without O_APPEND"
+        machine.monitor.execute("remove-fd", {"fdset-id": 0})
+        machine.monitor.refuses("", "blockdev-add", blockdev(0, "late"))
+        equal([[]], [entry["fds"] for entry in machine.monitor.execute("query-fdsets")
+                     if entry["fdset-id"] == 0], "members of a removed set")
+    with open("log", "rb") as file:
+        equal(b"before ", file.read(), "the log's text of before")
+    os.close(disk)
+    os.close(log)
+
+
+def test_10_an_image_in_use():
+    """Each machine has a helper of its own; QEMU's locks are between them."""
+    image("disk")
+    first, second = os.open("disk", os.O_RDWR), os.open("disk", os.O_RDWR)
+    words = ["-blockdev", "driver=file,filename=/dev/fdset/0,node-name=d", "-device",
+             "virtio-blk-pci,drive=d"]
+    machine = ["-machine", "pc", "-accel", "tcg", "-nodefaults", "-display", "none", "-S"]
+    with Machine("-add-fd", f"fd={first},set=0", *words, fds=[first], machine=machine):
+        done = subprocess.run([tree.wrapper, *machine, "-add-fd", f"fd={second},set=0", *words],
+                              pass_fds=[second], stderr=subprocess.PIPE, text=True,
+                              timeout=wrapped.PATIENCE)
+        equal(1, done.returncode, "status")
+        assert 'Failed to get "write" lock' in done.stderr, done.stderr
+    os.close(first)
+    # The description that the first machine had locked is with us still.
+    with Machine("-add-fd", f"fd={second},set=0", *words, fds=[second], machine=machine):
+        pass
+    os.close(second)
+
+
+def test_11_the_helper_dies():
+    image("disk")
+    with open("disk", "rb") as disk:
+        with Machine("-add-fd", f"fd={disk.fileno()},set=0", "-blockdev",
+                     "driver=file,filename=/dev/fdset/0,node-name=a,read-only=on",
+                     fds=[disk.fileno()]) as machine:
+            (helper,) = tree.processes("/fdset-helper")
+            os.kill(helper, signal.SIGKILL)
+            until(lambda: not tree.processes("/fdset-helper"), "the helper's end")
+            monitor = machine.monitor
+            monitor.human('qemu-io a "read 0 512"')
+            monitor.refuses("", "blockdev-add", blockdev(0, "late"))
+            monitor.refuses("", "query-fdsets")
+            monitor.refuses("", "add-fd", {"fdset-id": 3}, [disk.fileno()])
+            equal(1, len(monitor.execute("query-named-block-nodes")), "nodes")
+            monitor.close()
+            machine.monitor = Monitor("qmp")
+            machine.monitor.quit()
+            equal(0, machine.process.wait(), "status")
+
+
+def test_12_errors_of_qemu():
+    image("disk")
+    with open("disk", "rb") as disk:
+        text = failing("-add-fd", f"fd={disk.fileno()},set=0", "-blockdev",
+                       "driver=file,filename=/dev/fdset/0,node-name=a", "-qmp",
+                       "unix:qmp,server=on,wait=off", fds=[disk.fileno()])
+    assert "qemu-system-x86_64: -blockdev" in text and "Permission denied" in text, text
+    until(lambda: not os.path.exists("qmp"), "the end of the monitor's name")
+    equal(["disk"], os.listdir("."), "files that are left")
+
+
+def test_12_errors_of_the_wrapper():
+    image("disk")
+    with open("disk", "rb") as disk:
+        fd = disk.fileno()
+        for arguments, text in (
+                ([f"fd={fd}"], "set option is required and must be non-negative"),
+                (["set=1"], "fd option is required and must be non-negative"),
+                (["fd=-3,set=1"], "fd option is required and must be non-negative"),
+                (["fd=1,set=1"], "fd cannot be a standard I/O stream"),
+                (["fd=999,set=1"], "fd is not valid or already in use"),
+                ([f"fd={fd},set=-1"], "set option is required and must be non-negative"),
+                ([f"fd={fd},set=1,foo=2"], "Invalid parameter 'foo'"),
+                (["fd=x,set=1"], "Parameter 'fd' expects a number")):
+            native = subprocess.run(["qemu-system-x86_64", *MACHINE, "-add-fd", *arguments],
+                                    pass_fds=[fd], stderr=subprocess.PIPE, text=True)
+            assert text in native.stderr, f"QEMU: {native.stderr}"
+            text = text.replace(" and must be non-negative", "")
+            ours = failing("-add-fd", *arguments, fds=[fd])
+            assert text in ours and arguments[0] in ours, ours
+
+
+def test_12_no_helper():
+    text = failing("-qmp", "unix:qmp,server=on,wait=off", "--fdset-helper", "/nonexistent")
+    assert "/nonexistent" in text and "does not start" in text, text
+    text = failing("-qmp", "unix:qmp,server=on,wait=off", "--fdset-helper", "/bin/false")
+    assert "/bin/false does not start" in text, text
+
+
+def test_12_no_monitor():
+    text = failing("-qmp", "unix:/nonexistent/qmp,server=on,wait=off")
+    assert "/nonexistent/qmp" in text, text
+    text = failing("-chardev", "socket,id=m,path=absent", "-mon", "chardev=m,mode=control")
+    assert "Failed to connect to 'absent'" in text, text
+
+
+# ------------------------------------------------------------------ the rest
+
+
+def test_sandbox():
+    """QEMU's own, as libvirt has it."""
+    image("disk")
+    disk = os.open("disk", os.O_RDWR)
+    with Machine("-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,"
+                 "resourcecontrol=deny", "-add-fd", f"fd={disk},set=0", fds=[disk]) as machine:
+        machine.monitor.execute("blockdev-add", blockdev(0))
+        equal([("0", "read-write")], machine.list(), "leases")
+        machine.monitor.human('qemu-io disk "write 0 512"')
+        machine.monitor.execute("blockdev-del", {"node-name": "disk"})
+        equal([], machine.list(), "leases")
+        machine.monitor.quit()
+        equal(0, machine.process.wait(), "status")
+    os.close(disk)
+
+
+def test_two_monitors_share_the_sets():
+    image("disk")
+    with open("disk", "rb") as disk, Machine("-qmp", "unix:second,server=on,wait=off") as machine:
+        machine.monitor.execute("add-fd", {"fdset-id": 4}, [disk.fileno()])
+        second = Monitor("second")
+        equal([4], [entry["fdset-id"] for entry in second.execute("query-fdsets")], "sets")
+        second.close()
+
+
+def test_monitor_as_client():
+    """QEMU's own Python library listens, and QEMU connects."""
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind("monitor")
+    listener.listen(1)
+    process = subprocess.Popen([tree.wrapper, *MACHINE, "-chardev", "socket,id=mon,path=monitor",
+                                "-mon", "chardev=mon,mode=control"])
+    listener.settimeout(wrapped.PATIENCE)
+    monitor = Monitor(listener.accept()[0])
+    equal([], monitor.execute("query-fdsets"), "sets")
+    monitor.quit()
+    equal(0, process.wait(), "status")
+    tree.ended()
+    listener.close()
+
+
+def test_monitor_over_a_pair():
+    ours, theirs = socket.socketpair()
+    process = subprocess.Popen([tree.wrapper, *MACHINE, "-chardev",
+                                f"socket,id=mon,fd={theirs.fileno()}", "-mon",
+                                "chardev=mon,mode=control"], pass_fds=[theirs.fileno()])
+    theirs.close()
+    monitor = Monitor(ours)
+    equal([], monitor.execute("query-fdsets"), "sets")
+    monitor.quit()
+    equal(0, process.wait(), "status")
+    tree.ended()
+
+
+def test_monitor_over_tcp():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    image("disk")
+    disk = os.open("disk", os.O_RDWR)
+    with Machine("-add-fd", f"fd={disk},set=1", "-qmp",
+                 f"tcp:127.0.0.1:{port},server=on,wait=off", fds=[disk]):
+        monitor = Monitor(socket.create_connection(("127.0.0.1", port), wrapped.PATIENCE))
+        monitor.execute("blockdev-add", blockdev(1))
+        monitor.close()
+    os.close(disk)
+
+
+def test_monitor_that_waits():
+    """server=on without wait=off: the machine starts when management has come."""
+    process = subprocess.Popen([tree.wrapper, *MACHINE, "-qmp", "unix:first,server=on", "-qmp",
+                                "unix:second,server=on,wait=off"], stderr=subprocess.PIPE)
+    assert b"waiting for connection" in process.stderr.readline()
+    Monitor("first").quit()
+    equal(0, process.wait(), "status")
+    process.stderr.close()
+    tree.ended()
+
+
+def test_human_monitor():
+    image("disk")
+    disk = os.open("disk", os.O_RDONLY)
+    with Machine("-monitor", "unix:human,server=on,wait=off", "-add-fd", f"fd={disk},set=1",
+                 fds=[disk]) as machine:
+        human = socket.socket(socket.AF_UNIX)
+        human.settimeout(wrapped.PATIENCE)
+        human.connect("human")
+        text = b""
+        while not text.endswith(b"(qemu) "):
+            text += human.recv(4096)
+        human.sendall(b"drive_add 0 if=none,id=d,format=raw,file=/dev/fdset/1,read-only=on\n")
+        text = b""
+        while not text.endswith(b"(qemu) "):
+            text += human.recv(4096)
+        assert b"OK" in text, text[-200:]
+        equal([("1", "read-only")], machine.list(), "leases")
+        human.close()
+    os.close(disk)
+
+
+def test_exit_status_and_signals():
+    with Machine() as machine:
+        machine.process.send_signal(signal.SIGTERM)
+        equal(0, machine.process.wait(), "status after SIGTERM")
+        assert b"terminating on signal 15" in machine.process.stderr.read()
+    with Machine() as machine:
+        machine.process.send_signal(signal.SIGABRT)
+        equal(-signal.SIGABRT, machine.process.wait(), "status after SIGABRT")
+
+
+def test_closed_standard_streams():
+    image("disk")
+    with open("disk", "rb") as disk:
+        done = subprocess.run(
+            f"{tree.wrapper} {' '.join(MACHINE)} -daemonize -pidfile pid"
+            f" -add-fd fd={disk.fileno()},set=0 -qmp unix:qmp,server=on,wait=off <&- >&- 2>&-",
+            shell=True, pass_fds=[disk.fileno()], timeout=wrapped.PATIENCE)
+    equal(0, done.returncode, "status")
+    monitor = Monitor("qmp")
+    equal(1, len(monitor.execute("query-fdsets")), "sets")
+    monitor.quit()
+    tree.ended()
+
+
+# ------------------------------------------------- own options, and words
+
+
+def emulator_that_tells(name="tells"):
+    """Prints its words, one a line."""
+    with open(name, "w", encoding="ascii") as file:
+        file.write('#!/bin/sh\nfor word; do printf "%s\\n" "$word"; done\n')
+    os.chmod(name, 0o755)
+    return os.path.abspath(name)
+
+
+def words(*arguments, fds=(), **environment):
+    """What the emulator gets, of these."""
+    return subprocess.run([tree.wrapper, *arguments], pass_fds=fds, check=True, text=True,
+                          stdout=subprocess.PIPE, env={**os.environ, **environment}
+                          ).stdout.splitlines()
+
+
+def test_words_go_through():
+    emulator_that_tells()
+    for line in ([], ["-name", "guest=a,,b"], ["-S", "--nodefaults", ""],
+                 ["-append", "--fdset-log x /dev/fdset/1"], ["-name", "-qmp"],
+                 ["-name", "/dev/fdset/1"], ["-hda", "/srv/dev/fdset/1"],
+                 ["-fw_cfg", "name=opt/x,string=/dev/fdset/1"],
+                 ["-smbios", "type=11,value=/dev/fdset/1"],
+                 ["-serial", "mon:stdio"], ["-monitor", "stdio"],
+                 ["-chardev", "socket,id=gdb,path=x,server=on"]):
+        equal(line, words(*line, FDSET_EMULATOR="./tells"), "words")
+    tree.ended()
+
+
+def test_words_with_paths():
+    emulator_that_tells()
+    for line, wanted in ((["-hda", "/dev/fdset/1"], ["-hda", "//dev/fdset/1"]),
+                         (["-hda", "//dev/fdset/1"], ["-hda", "//dev/fdset/1"]),
+                         (["-drive", "file=/dev/fdset/1,backing.file=/dev/fdset/2"],
+                          ["-drive", "file=//dev/fdset/1,backing.file=//dev/fdset/2"]),
+                         (["-blockdev", '{"filename":"/dev/fdset/1"}'],
+                          ["-blockdev", '{"filename":"//dev/fdset/1"}']),
+                         (["-incoming", "file:/dev/fdset/7,offset=4k"],
+                          ["-incoming", "file://dev/fdset/7,offset=4k"]),
+                         (["-smbios", "type=11,value=/dev/fdset/1,path=/dev/fdset/1"],
+                          ["-smbios", "type=11,value=/dev/fdset/1,path=//dev/fdset/1"])):
+        equal(wanted, words(*line, FDSET_EMULATOR="./tells"), "words")
+    tree.ended()
+
+
+def test_words_of_add_fd():
+    image("disk")
+    emulator_that_tells()
+    with open("disk", "rb") as disk:
+        for option in ("-add-fd", "--add-fd"):
+            equal(["-S"], words(option, f"set=1,fd={disk.fileno()}", "-S", fds=[disk.fileno()],
+                                FDSET_EMULATOR="./tells"), "words")
+    tree.ended()
+
+
+def test_which_emulator():
+    emulator = emulator_that_tells()
+    os.symlink(emulator, "qemu-system-s390x")
+    os.symlink(tree.wrapper, "fdset-qemu-system-s390x")
+    equal(["-S"], words("--fdset-emulator", emulator, "-S"), "by option")
+    equal(["-S"], words("-S", f"--fdset-emulator={emulator}", FDSET_EMULATOR="/bin/false"),
+          "option before environment")
+    done = subprocess.run(["./fdset-qemu-system-s390x", "-S"], stdout=subprocess.PIPE, text=True,
+                          env={**os.environ, "PATH": os.getcwd() + ":/usr/bin:/bin"}, check=True)
+    equal("-S\n", done.stdout, "by its own name")
+    for name in ("/nonexistent", tree.wrapper):
+        text = failing(environment={**os.environ, "FDSET_EMULATOR": name})
+        assert name in text and "--fdset-emulator" in text, text
+
+
+def test_own_options():
+    for option, text in (("--fdset-help", "Usage: fdset-qemu"), ("--fdset-version", "fdset-qemu ")):
+        done = subprocess.run([tree.wrapper, option], stdout=subprocess.PIPE, text=True, check=True)
+        assert done.stdout.startswith(text), done.stdout
+    for line in (["--fdset-nonsense"], ["--fdset-emulator"], ["--fdset-emulator="]):
+        done = subprocess.run([tree.wrapper, *line], stderr=subprocess.PIPE, text=True)
+        equal(2, done.returncode, f"status of {line}")
+        assert line[0] in done.stderr and "--fdset-help" in done.stderr, done.stderr
+
+
+def test_log():
+    with Machine("--fdset-log", "log"):
+        pass
+    with open("log", encoding="utf-8") as file:
+        text = file.read()
+    assert "becomes /" in text and "qemu-system-x86_64 -machine none" in text, text
+
+
+def test_manager_beside_the_monitor():
+    """No word of a set on the command line, and fdsetctl adds one."""
+    image("disk")
+    manage = os.path.abspath("manage")
+    with Machine("--fdset-manage", manage) as machine:
+        subprocess.run([tree.fdsetctl, "--socket", manage, "add", "--set", "3", "--read-write",
+                        "disk"], check=True, stdout=subprocess.DEVNULL)
+        machine.monitor.execute("blockdev-add", blockdev(3))
+        equal([("3", "read-write")], machine.list(), "leases")
+
+
+wrapped.run_tests(dict(globals()), base)
