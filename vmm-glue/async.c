@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "failure.h"
 #include "vmm.h"
@@ -19,14 +20,14 @@ struct submitted {
     Fdset__V1__Opened lease;
     uint32_t generation;
     int fd;
-    int error; /* -errno, 0 where there is a descriptor */
-    char text[256];
+    int error;  /* -errno, 0 where there is a descriptor */
+    char *text; /* owned; NULL where there is no error, or no memory to say it */
 };
 
 static void fail_submitted(struct submitted *submitted, int error, const char *text) {
     submitted->fd = -1;
     submitted->error = error;
-    snprintf(submitted->text, sizeof(submitted->text), "%s", text);
+    submitted->text = strdup(text);
 }
 
 /* Called with the lock held by whoever read the reply, or found that none will come. */
@@ -62,7 +63,7 @@ int fdset_open_submit(struct fdset_vmm *vmm, const char *path, int flags, unsign
     int error = path_check(path);
     if (error)
         return error;
-    struct submitted *submitted = calloc(1, sizeof(*submitted));
+    struct submitted *submitted = malloc(sizeof(*submitted));
     if (!submitted)
         return fail(ENOMEM, "out of memory");
     *submitted = (struct submitted){.waiter.arrived = arrived,
@@ -98,12 +99,13 @@ static void deliver(struct submitted *submitted) {
         if (submitted->lease.lease)
             connection_tell_closed(&vmm->connection, submitted->generation, &submitted->lease.lease,
                                    1);
-        result = fail(-submitted->error, "%s", submitted->text);
+        result = fail(-submitted->error, "%s", submitted->text ? submitted->text : "");
     } else {
         result = lease_accept(vmm, &submitted->lease, submitted->generation, submitted->fd,
                               submitted->flags);
     }
     submitted->opened(vmm, result, submitted->context);
+    free(submitted->text);
     free(submitted);
 }
 
@@ -130,6 +132,7 @@ int fdset_vmm_dispatch(struct fdset_vmm *vmm, int timeout_ms) {
     pthread_mutex_lock(&connection->lock);
     while (!vmm->done && result > 0)
         result = connection_pump(connection, until);
+    connection_drain(connection);
     struct submitted *done = take_done(vmm);
     connection_pass_on(connection);
     pthread_mutex_unlock(&connection->lock);

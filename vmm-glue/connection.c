@@ -32,15 +32,15 @@ bool connection_foreign(const struct connection *connection) {
 /* ---------------------------------------------------------------- receiving */
 
 /* Reads one packet into the buffers. Returns 0 or -errno; nothing said. */
-static int packet_read(struct connection *connection) {
+static int packet_read(struct connection *connection, int recvmsg_flags) {
     struct packet_info info;
     int error;
     connection->reply = NULL;
     do {
         /* The kernel reports a reset once, and first; what the helper had sent
          * before it hung up, such as why, comes after. */
-        error = packet_receive(connection->socket, connection->bytes, &connection->descriptors, 0,
-                               &info);
+        error = packet_receive(connection->socket, connection->bytes, &connection->descriptors,
+                               recvmsg_flags, &info);
     } while (error == -ECONNRESET);
     if (error)
         return error;
@@ -55,27 +55,40 @@ static int packet_read(struct connection *connection) {
 }
 
 static void waiter_add(struct connection *connection, struct waiter *waiter) {
-    struct waiter **end = &connection->waiters;
-    while (*end)
-        end = &(*end)->next;
-    *end = waiter;
+    waiter->next = NULL;
+    if (connection->waiters)
+        connection->last->next = waiter;
+    else
+        connection->waiters = waiter;
+    connection->last = waiter;
 }
 
-static void waiter_unlink(struct connection *connection, const struct waiter *waiter) {
-    struct waiter **link = &connection->waiters;
-    while (*link && *link != waiter)
-        link = &(*link)->next;
-    if (*link)
-        *link = waiter->next;
+/* `previous` is the one before it, NULL for none. */
+static void waiter_cut(struct connection *connection, struct waiter *previous,
+                       struct waiter *waiter) {
+    if (previous)
+        previous->next = waiter->next;
+    else
+        connection->waiters = waiter->next;
+    if (connection->last == waiter)
+        connection->last = previous;
+}
+
+static void waiter_unlink(struct connection *connection, struct waiter *waiter) {
+    struct waiter *previous = NULL, *at = connection->waiters;
+    for (; at && at != waiter; at = at->next)
+        previous = at;
+    if (at)
+        waiter_cut(connection, previous, waiter);
 }
 
 /* Takes the waiter with this serial out of the list. NULL where there is none. */
 static struct waiter *waiter_remove(struct connection *connection, uint32_t serial) {
-    for (struct waiter **link = &connection->waiters; *link; link = &(*link)->next) {
-        struct waiter *waiter = *link;
+    struct waiter *previous = NULL, *waiter = connection->waiters;
+    for (; waiter; previous = waiter, waiter = waiter->next) {
         if (waiter->serial != serial || serial == 0)
             continue;
-        *link = waiter->next;
+        waiter_cut(connection, previous, waiter);
         return waiter;
     }
     return NULL;
@@ -137,34 +150,40 @@ static void packet_done(struct connection *connection) {
 }
 
 /* Called with the lock held and the buffers free: reads one packet, without the
- * lock, and passes the buffers on to the thread that it is for. */
-static void read_for_all(struct connection *connection) {
+ * lock, and passes the buffers on to the thread that it is for. Returns false only
+ * with MSG_DONTWAIT and where there was none. */
+static bool read_for_all(struct connection *connection, int recvmsg_flags) {
     connection->buffers_taken = true;
     pthread_mutex_unlock(&connection->lock);
-    int error = packet_read(connection);
+    int error = packet_read(connection, recvmsg_flags);
     pthread_mutex_lock(&connection->lock);
+    if (error == -EAGAIN) {
+        connection->buffers_taken = false;
+        return false;
+    }
     if (error) {
         break_off(connection, -error);
-        return;
+        return true;
     }
     if (connection->reply->body_case == FDSET__V1__REPLY__BODY_EVENTS) {
         if (connection->events_arrived)
             connection->events_arrived(connection, connection->reply->events);
         packet_done(connection);
-        return;
+        return true;
     }
     struct waiter *addressee = waiter_remove(connection, connection->reply->serial);
     if (!addressee) {
         drop_reply(connection);
-        return;
+        return true;
     }
     if (addressee->arrived) {
         addressee->arrived(addressee, connection);
         packet_done(connection);
-        return;
+        return true;
     }
     addressee->answered = true;
     pthread_cond_signal(&addressee->wake);
+    return true;
 }
 
 int connection_say_broken(const struct connection *connection, int error) {
@@ -186,7 +205,7 @@ int connection_say_broken(const struct connection *connection, int error) {
 static int waiter_wait(struct connection *connection, struct waiter *waiter) {
     while (!waiter->answered && !waiter->failed) {
         if (!connection->buffers_taken) {
-            read_for_all(connection);
+            read_for_all(connection, 0);
             continue;
         }
         waiter->asleep = true;
@@ -241,17 +260,34 @@ static int remaining_ms(const struct timespec *until) {
     return left <= 0 ? 0 : left > INT_MAX ? INT_MAX : (int)left;
 }
 
+/* More than one reply is due, so that one of them may have come. */
+static bool expects_several(const struct connection *connection) {
+    return connection->waiters && connection->waiters->next;
+}
+
 /* Reads if something comes in time. Called with the lock held and the buffers free. */
 static int pump_read(struct connection *connection, const struct timespec *until) {
     struct pollfd pollfd = {connection->socket, POLLIN, 0};
+    if (expects_several(connection) && read_for_all(connection, MSG_DONTWAIT))
+        return 1;
     connection->buffers_taken = true;
     pthread_mutex_unlock(&connection->lock);
     int ready = poll(&pollfd, 1, remaining_ms(until));
     pthread_mutex_lock(&connection->lock);
     connection->buffers_taken = false;
     if (ready > 0)
-        read_for_all(connection);
+        read_for_all(connection, 0);
     return ready != 0; /* after a signal too: its handler may have changed something */
+}
+
+/* So many at once, lest those who wait for outcomes wait for ever. */
+#define DRAINED_AT_ONCE 64
+
+void connection_drain(struct connection *connection) {
+    for (int i = 0; i < DRAINED_AT_ONCE; i++)
+        if (connection->broken || connection->buffers_taken || !connection->waiters ||
+            !read_for_all(connection, MSG_DONTWAIT))
+            return;
 }
 
 /* Somebody else reads, or reconnects: waits until that brings something. */

@@ -67,7 +67,8 @@ struct connection {
 
     pthread_mutex_t lock; /* guards the block below */
     uint32_t last_serial;
-    struct waiter *waiters; /* those without a reply yet */
+    struct waiter *waiters; /* those without a reply yet, */
+    struct waiter *last;    /* and the last of them */
     bool buffers_taken;
     int broken;         /* why it is over, a positive errno, or 0 */
     int farewell_error; /* what the helper said before it hung up, 0 if nothing, */
@@ -154,6 +155,10 @@ void connection_cancel(struct connection *connection);
  * with the lock held. Returns 1 if something may have changed, 0 where the time is
  * over, or -errno (said) where the connection is. */
 int connection_pump(struct connection *connection, const struct timespec *until);
+
+/* Reads what has come already, while somebody waits for more than that. Called with
+ * the lock held. */
+void connection_drain(struct connection *connection);
 
 /* To be called, with the lock held, by who has pumped and does not go on: another
  * thread may have been waiting for it to read. */

@@ -104,7 +104,7 @@ int connection_open(struct connection *connection, int socket, Fdset__V1__Role r
     connection->asked = role;
     pthread_mutex_init(&connection->lock, NULL);
     connection->last_serial = 0;
-    connection->waiters = NULL;
+    connection->waiters = connection->last = NULL;
     connection->buffers_taken = false;
     connection->broken = 0;
     connection->farewell_error = 0;
