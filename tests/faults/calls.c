@@ -117,7 +117,7 @@ static bool try_one(struct helper *helper, const struct row *row, uint32_t which
     say(row, which);
     session_locks_may_stay = row->point == POINT_UNLOCK && row->error != EINTR;
     arm(row, which, times);
-    struct outcome outcome = session_run(helper);
+    struct outcome outcome = session_run(helper, NULL);
     if (meets_everybody(row->point))
         plan->armed = false;
     session_clean(helper);

@@ -361,16 +361,20 @@ static bool hang_up_and_hear(void) {
     return true;
 }
 
-static bool run_script(struct helper *helper) {
-    return connect_all(helper) && add_sets() && open_and_reopen() && open_many() &&
-           reopen_on_a_thread() && wait_in_vain() && wait_hold_and_replace() && hang_up_and_hear();
+static bool run_script(struct helper *helper, void (*connected)(struct helper *helper)) {
+    if (!connect_all(helper))
+        return false;
+    if (connected)
+        connected(helper);
+    return add_sets() && open_and_reopen() && open_many() && reopen_on_a_thread() &&
+           wait_in_vain() && wait_hold_and_replace() && hang_up_and_hear();
 }
 
-struct outcome session_run(struct helper *helper) {
+struct outcome session_run(struct helper *helper, void (*connected)(struct helper *helper)) {
     struct client *const others[] = {helper->manager, helper->vmm};
 
     memset(&now, 0, sizeof(now));
-    run_script(helper);
+    run_script(helper, connected);
     held_close();
     for (struct client **link = &helper->clients; *link;) {
         struct client *client = *link;

@@ -24,8 +24,9 @@ void session_prepare(void);
 extern bool session_locks_may_stay;
 
 /* Runs the script. A reply that is wrong, or of a wrong file, fails the test, and
- * so does one that does not come. Everything has hung up when it returns. */
-struct outcome session_run(struct helper *helper);
+ * so does one that does not come. `connected` (or NULL) is called when all have
+ * said Hello. Everything has hung up when it returns. */
+struct outcome session_run(struct helper *helper, void (*connected)(struct helper *helper));
 
 /* What it has left is removed by the helper's first manager, and must be gone then. */
 void session_clean(struct helper *helper);

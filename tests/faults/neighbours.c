@@ -1,0 +1,353 @@
+/* Hostile neighbours: whatever a VMM or a manager does, another VMM's opens are
+ * answered, rightly and in their turn. How soon is counted in what others were
+ * served meanwhile, not in time. */
+#include "client-more.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+/* Set 1 is the well-behaved VMM's, set 2 everybody's. */
+static int disk, log_file;
+static struct subscriber opens;
+
+static struct helper *start(const char *limit) {
+    struct helper *helper = helper_start((const char *[]){"--limit", "events=2000", "--limit",
+                                                          limit ? limit : "connections=32", NULL});
+    disk = file_open("disk", O_RDWR);
+    log_file = file_open("log", O_RDONLY);
+    client_add_one(helper->manager, 1, disk);
+    client_add_one(helper->manager, 2, log_file);
+    client_wait_settled(helper->manager);
+    return helper;
+}
+
+static void expect_served(struct helper *helper) {
+    struct opened opened = client_open_set(helper->vmm, 1, O_RDWR);
+    assert_serves(opened.fd, disk, O_RDWR);
+    client_close(helper->vmm, &opened);
+}
+
+/* Hangs up one that connected last. There are too many to keep them all. */
+static void leave_for_good(struct helper *helper, struct client *client) {
+    assert_ptr_equal(helper->clients, client);
+    helper->clients = client->next;
+    client_free(client);
+}
+
+/* ------------------------------------------------------------------ fairness */
+
+#define TURNS 40
+
+/* So many requests of one VMM the helper may serve before it turns to another. */
+#define AT_ONCE 4
+
+static void helper_stop(struct helper *helper) {
+    int status;
+    kill(helper->pid, SIGSTOP);
+    assert_int_equal(waitpid(helper->pid, &status, WUNTRACED), helper->pid);
+    assert_true(WIFSTOPPED(status));
+}
+
+/* Meanwhile, between two opens, no more than this may have happened: each event
+ * has its number, whether it is listened to or not. */
+static void expect_in_turn(struct helper *helper, const uint32_t *serials, uint64_t most) {
+    uint64_t last = 0;
+
+    for (int i = 0; i < TURNS; i++) {
+        struct opened opened = client_opened(helper->vmm, serials[i]);
+        assert_serves(opened.fd, log_file, O_RDONLY);
+        client_close(helper->vmm, &opened);
+    }
+    for (int i = 0; i < TURNS;) {
+        Event *event = event_expect_of(&opens, EVENT(OPENED), 2);
+        if (strcmp(event->name, "test vmm") != 0)
+            continue;
+        if (i++ > 0 && event->sequence - last > most)
+            fail_msg("between two opens %u things happened", (unsigned)(event->sequence - last));
+        last = event->sequence;
+    }
+    assert_int_equal(opens.lost, 0);
+}
+
+/* Both find the helper asleep with everything that they want lying before it. */
+static void flood_while_it_sleeps(struct helper *helper, struct client **neighbours, int count,
+                                  const uint8_t *packet, size_t length, uint64_t events_each) {
+    uint32_t serials[TURNS];
+
+    opens = subscriber_begin(helper, (int[]){EVENT(OPENED)}, 1);
+    helper_stop(helper);
+    for (int i = 0; i < count; i++)
+        assert_true(client_flood(neighbours[i], packet, length) > TURNS);
+    for (int i = 0; i < TURNS; i++)
+        serials[i] = client_send_open(helper->vmm, "/dev/fdset/2", O_RDONLY);
+    kill(helper->pid, SIGCONT);
+    expect_in_turn(helper, serials, 2 * (AT_ONCE * (uint64_t)count * events_each + 1));
+}
+
+#define NEIGHBOURS 6
+
+static void connect_neighbours(struct helper *helper, struct client **neighbours) {
+    for (int i = 0; i < NEIGHBOURS; i++)
+        neighbours[i] = helper_connect(helper, ROLE(VMM), "neighbour");
+}
+
+static void test_some_that_flood_with_opens(void **state) {
+    struct helper *helper = start(NULL);
+    struct client *neighbours[NEIGHBOURS];
+    uint8_t packet[PACKET_MAX_BYTES];
+
+    connect_neighbours(helper, neighbours);
+    size_t length = pack_open_many(packet, 7, 5);
+    flood_while_it_sleeps(helper, neighbours, NEIGHBOURS, packet, length, 5);
+    expect_served(helper);
+}
+
+/* What is refused is served too, and costs no descriptor that would slow them down. */
+static void test_some_that_flood_with_what_is_refused(void **state) {
+    struct helper *helper = start(NULL);
+    struct client *neighbours[NEIGHBOURS];
+    Fdset__V1__Open open = FDSET__V1__OPEN__INIT;
+    Request request = FDSET__V1__REQUEST__INIT;
+    uint8_t packet[PACKET_MAX_BYTES];
+
+    connect_neighbours(helper, neighbours);
+    open.path = (char *)"/dev/fdset/9";
+    request.serial = 7;
+    request.body_case = FDSET__V1__REQUEST__BODY_OPEN;
+    request.open = &open;
+    size_t length = (size_t)packet_encode(&request.base, packet);
+    flood_while_it_sleeps(helper, neighbours, NEIGHBOURS, packet, length, 1);
+    expect_served(helper);
+}
+
+/* They never read, and hang up with everything unread. */
+static void test_some_that_never_read_and_die(void **state) {
+    struct helper *helper = start(NULL);
+    struct client *neighbours[NEIGHBOURS];
+    uint8_t packet[PACKET_MAX_BYTES];
+    size_t length = pack_open_many(packet, 7, 1);
+
+    for (int round = 0; round < 10; round++) {
+        connect_neighbours(helper, neighbours);
+        for (int i = 0; i < NEIGHBOURS; i++)
+            assert_true(client_flood(neighbours[i], packet, length) > 0);
+        expect_served(helper);
+        for (int i = 0; i < NEIGHBOURS; i++) {
+            client_hang_up(neighbours[i]);
+            expect_served(helper);
+        }
+        wait_until(client_totals(helper->manager).connections == 2);
+    }
+    client_wait_idle(helper->manager);
+}
+
+/* ----------------------------------------------------------- come, and gone */
+
+static void test_one_that_dies_and_comes_back(void **state) {
+    struct helper *helper = start(NULL);
+    uint8_t packet[PACKET_MAX_BYTES];
+    size_t length = pack_open_many(packet, 7, 3);
+
+    for (int life = 0; life < 1000; life++) {
+        struct client *neighbour = helper_connect(helper, ROLE(VMM), "cat");
+        client_send_bytes(neighbour, packet, length, NULL, 0);
+        if (life % 2)
+            assert_int_equal(client_answer(neighbour, 7)->descriptors, 3);
+        leave_for_good(helper, neighbour);
+        if (life % 10 == 0)
+            expect_served(helper);
+    }
+    wait_until(client_totals(helper->manager).connections == 2);
+    client_wait_idle(helper->manager);
+    assert_int_equal(client_totals(helper->manager).accepted, 2 + 1000);
+}
+
+/* A request of three descriptors that ends at each byte, or has a wrong one. */
+static void test_one_that_breaks_off_at_each_byte(void **state) {
+    struct helper *helper = start(NULL);
+    struct new_member members[3] = {{.fd = log_file, .opaque = "label"}, {.fd = log_file}};
+    struct new_set set = {50, LIFETIME(CONNECTION), members, 3};
+    uint8_t packet[PACKET_MAX_BYTES], broken[PACKET_MAX_BYTES];
+    struct client *own = client_new(-1);
+    int pair[2], fds[] = {log_file, log_file, log_file};
+    struct packet_info info;
+
+    members[2] = members[1];
+    assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair), 0);
+    own->socket = pair[0];
+    client_send_add(own, &set, 1);
+    struct packet_descriptors sent;
+    assert_int_equal(packet_receive(pair[1], packet, &sent, 0, &info), 0);
+    packet_descriptors_close(&sent);
+    close(pair[1]);
+    client_free(own);
+
+    for (size_t at = 0; at <= info.length; at++)
+        for (int kind = 0; kind < 2 && at + (size_t)kind <= info.length; kind++) {
+            struct client *neighbour = helper_connect(helper, ROLE(MANAGER), "breaks off");
+            memcpy(broken, packet, info.length);
+            if (kind == 1)
+                broken[at] ^= 0xff;
+            client_send_bytes(neighbour, broken, kind ? info.length : at, fds, 3);
+            leave_for_good(helper, neighbour);
+            if (at % 8 == 0)
+                expect_served(helper);
+        }
+    wait_until(client_totals(helper->manager).connections == 2);
+    wait_until(client_totals(helper->manager).sets == 2);
+    client_wait_settled(helper->manager);
+    assert_held(helper, log_file, 1);
+}
+
+/* It breaks off before, between and after its packets, greeted or not. */
+static void test_one_that_breaks_off_at_each_packet(void **state) {
+    struct helper *helper = start(NULL);
+    struct new_member member = {.fd = log_file};
+    struct new_set set = {50, LIFETIME(CONNECTION), &member, 1};
+
+    for (int round = 0; round < 100; round++)
+        for (int packets = 0; packets < 4; packets++) {
+            struct client *neighbour = helper_connect_silent(helper, ROLE(MANAGER));
+            Fdset__V1__Hello hello = FDSET__V1__HELLO__INIT;
+            Request request = FDSET__V1__REQUEST__INIT;
+            hello.version = 1;
+            request.body_case = FDSET__V1__REQUEST__BODY_HELLO;
+            request.hello = &hello;
+            if (packets > 0)
+                client_send(neighbour, &request, NULL, 0);
+            if (packets > 1)
+                client_send_add(neighbour, &set, 1);
+            if (packets > 2)
+                client_send_bytes(neighbour, "\xff", 1, &log_file, 1);
+            leave_for_good(helper, neighbour);
+        }
+    expect_served(helper);
+    wait_until(client_totals(helper->manager).connections == 2);
+    wait_until(client_totals(helper->manager).sets == 2);
+}
+
+/* ------------------------------------------------------------- to the limits */
+
+static void test_one_that_opens_to_the_limit(void **state) {
+    struct helper *helper = start("leases-per-vmm=1000");
+    struct client *neighbour = helper_connect(helper, ROLE(VMM), "greedy");
+    struct wanted wanted[250];
+    struct opened results[250];
+
+    for (int i = 0; i < 250; i++)
+        wanted[i] = (struct wanted){"/dev/fdset/2", O_RDONLY};
+    for (int round = 0; round < 6; round++) {
+        client_open_many(neighbour, wanted, 250, results);
+        for (int i = 0; i < 250; i++) {
+            assert_int_equal(results[i].code, round < 4 ? 0 : CODE(LIMIT));
+            if (results[i].fd >= 0)
+                harness_close(results[i].fd);
+        }
+        expect_served(helper);
+    }
+    client_hang_up(neighbour);
+    expect_served(helper);
+    client_wait_idle(helper->manager);
+}
+
+static void test_a_manager_that_adds_to_the_limit(void **state) {
+    struct helper *helper = start("members=600");
+    struct client *neighbour = helper_connect(helper, ROLE(MANAGER), "collector");
+    struct new_member members[100];
+    struct new_set set = {50, LIFETIME(CONNECTION), members, 100};
+    int added = 0;
+
+    for (int i = 0; i < 100; i++)
+        members[i] = (struct new_member){.fd = log_file};
+    for (int round = 0; round < 20; round++) {
+        Reply *reply = client_add(neighbour, &set, 1);
+        if (reply->body_case == REPLY(ADDED))
+            added++;
+        else
+            assert_refused(reply, CODE(LIMIT), ENOSPC);
+        expect_served(helper);
+    }
+    assert_int_equal(added, 5);
+    client_hang_up(neighbour);
+    wait_until(client_totals(helper->manager).members == 2);
+    client_add_one(helper->manager, 3, log_file);
+    expect_served(helper);
+}
+
+/* ------------------------------------------------------------------- circles */
+
+/* Nobody has the connection any more but a packet that nobody can receive: the
+ * kernel finds that out when it looks for such, which it does as others close. */
+static void test_one_whose_connection_is_in_a_circle(void **state) {
+    struct helper *helper = start(NULL);
+    struct client *neighbour = helper_connect(helper, ROLE(VMM), "circle");
+    int pair[2];
+
+    assert_serves(client_open_set(neighbour, 2, O_RDONLY).fd, log_file, O_RDONLY);
+    assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair), 0);
+    int circle[] = {neighbour->socket, pair[0], pair[1]};
+    assert_int_equal(packet_send(pair[0], (const uint8_t *)"", 1, circle, 3, 0), 0);
+    close(pair[0]);
+    close(pair[1]);
+    client_hang_up(neighbour);
+    wait_until((leave_for_good(helper, helper_connect_silent(helper, ROLE(VMM))),
+                expect_served(helper), client_totals(helper->manager).leases == 0));
+    wait_until(client_totals(helper->manager).connections == 2);
+}
+
+/* A manager may add sockets, its own too: then it does not end before its set. */
+static void test_a_manager_that_adds_its_own_connection(void **state) {
+    struct helper *helper = start(NULL);
+    struct client *neighbour = helper_connect(helper, ROLE(MANAGER), "snake");
+    struct new_member member = {.fd = neighbour->socket, .allow_socket = true};
+    struct new_set set = {50, LIFETIME(KEEP), &member, 1};
+
+    assert_int_equal(client_add(neighbour, &set, 1)->body_case, REPLY(ADDED));
+    client_hang_up(neighbour);
+    expect_served(helper);
+    assert_int_equal(client_totals(helper->manager).connections, 3);
+    client_remove(helper->manager, 50, 0);
+    wait_until(client_totals(helper->manager).connections == 2);
+    expect_served(helper);
+}
+
+/* ---------------------------------------------------------------- subscribers */
+
+/* Each add is an event for one that does not listen. */
+static void test_one_that_subscribes_and_never_reads(void **state) {
+    struct helper *helper = start("events=8");
+    struct subscriber deaf = subscriber_begin(helper, NULL, ALL_KINDS);
+
+    for (int round = 0; round < 20; round++) {
+        for (int set = 10; set < 210; set++)
+            client_add_one(helper->manager, set, log_file);
+        expect_served(helper);
+        for (int set = 10; set < 210; set++)
+            client_remove(helper->manager, set, 0);
+    }
+    assert_true(client_totals(helper->manager).events_lost > 0);
+    client_hang_up(deaf.client);
+    expect_served(helper);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        helper_test(test_some_that_flood_with_opens),
+        helper_test(test_some_that_flood_with_what_is_refused),
+        helper_test(test_some_that_never_read_and_die),
+        helper_test(test_one_that_dies_and_comes_back),
+        helper_test(test_one_that_breaks_off_at_each_byte),
+        helper_test(test_one_that_breaks_off_at_each_packet),
+        helper_test(test_one_that_opens_to_the_limit),
+        helper_test(test_a_manager_that_adds_to_the_limit),
+        helper_test(test_one_whose_connection_is_in_a_circle),
+        helper_test(test_a_manager_that_adds_its_own_connection),
+        helper_test(test_one_that_subscribes_and_never_reads),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
