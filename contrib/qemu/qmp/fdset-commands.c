@@ -26,8 +26,20 @@ static bool is_visible(struct fdset_manager *manager, int set) {
     return visible;
 }
 
+/* QEMU checks this when it has taken the descriptor, which is gone then. */
+static bool check_set(struct job *job) {
+    if (!job->has_set || (job->set >= 0 && job->set <= INT_MAX))
+        return true;
+    snprintf(job->error, sizeof job->error,
+             job->set < 0 ? "Parameter 'fdset-id' expects a non-negative value"
+                          : "Parameter 'fdset-id' expects a value of at most 2147483647");
+    return false;
+}
+
 /* In QEMU anything may be in any set, and what is there stays until it is removed. */
 static void run_add(struct fdset_manager *manager, struct job *job) {
+    if (!check_set(job))
+        return;
     struct fdset_member member = {.fd = job->fd, .opaque = job->opaque};
     struct fdset_add add = {
         .set = job->has_set ? (int)job->set : FDSET_NEW_SET,

@@ -1,14 +1,24 @@
 /* What comes from the emulator, and what is said beside it. */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "fdset-commands.h"
 #include "link-private.h"
+#include "schema.h"
 
 /* ------------------------------------------------------------- expectations */
 
 static bool contains(struct span span, const char *text) {
     return span.length > 0 && memmem(span.bytes, span.length, text, strlen(text));
+}
+
+/* A whole string, in quotes. */
+static bool contains_string(struct span span, const char *text) {
+    char quoted[64];
+
+    snprintf(quoted, sizeof quoted, "\"%s\"", text);
+    return contains(span, quoted);
 }
 
 void reply_expect(struct link *link, const struct envelope *envelope, bool oob) {
@@ -143,19 +153,21 @@ static void put_extended(struct link *link, struct span message, struct span lis
     text_free(&text);
 }
 
-/* Names the commands that the emulator does not have, but its clients do. */
-static void put_commands(struct link *link, struct span message, struct span list) {
+/* Adds to a list what is there because of us, and which the emulator has not itself. */
+static void put_listed(struct link *link, struct span message, struct span list, bool is_schema) {
     struct text more = {0};
     const char *name;
-    char quoted[64];
+    char entry[64];
 
     for (size_t i = 0; (name = fdset_command_name(i)); i++) {
-        stpcpy(stpcpy(stpcpy(quoted, "\""), name), "\"");
-        if (contains(list, quoted))
+        if (contains_string(list, name))
             continue;
-        text_append_string(&more, more.length ? ", {\"name\": " : "{\"name\": ");
-        text_append_string(&more, quoted);
-        text_append_string(&more, "}");
+        snprintf(entry, sizeof entry, "{\"name\": \"%s\"}", name);
+        text_append_string(&more, more.length ? ", " : "");
+        if (is_schema)
+            schema_append(name, &more);
+        else
+            text_append_string(&more, entry);
     }
     if (more.length > 0)
         put_extended(link, message, list, &more);
@@ -173,8 +185,8 @@ static void reply_pass(struct link *link, struct span message, const struct enve
         link->negotiated = true;
         link->oob = expected->asks_oob;
     }
-    if (is_list && expected->kind == REPLY_COMMANDS)
-        put_commands(link, message, envelope->returned);
+    if (is_list && (expected->kind == REPLY_COMMANDS || expected->kind == REPLY_SCHEMA))
+        put_listed(link, message, envelope->returned, expected->kind == REPLY_SCHEMA);
     else
         put_rewritten(link, message, envelope->id);
     if (expected)
