@@ -46,8 +46,8 @@ static const char *const mixed_options[] = {"fw_cfg", "smbios", NULL};
 static const char *const file_keys[] = {"file=", "path=", NULL};
 
 /* The others whose argument matters. */
-static const char *const read_options[] = {"M",       "add-fd", "chardev",    "machine", "mon",
-                                           "monitor", "qmp",    "qmp-pretty", NULL};
+static const char *const read_options[] = {"M",       "add-fd", "chardev",    "machine",    "mon",
+                                           "monitor", "qmp",    "qmp-pretty", "readconfig", NULL};
 
 static const char *option_with_argument(const char *word) {
     const char *name = option_name(word);
@@ -118,6 +118,16 @@ bool word_is_of(const struct word *word, const char *option) {
     return word->text && word->option && strcmp(word->option, option) == 0;
 }
 
+void command_line_add(struct command_line *line, const char *option, const char *text) {
+    struct word *words = memory_take(line->count + 2, sizeof(*words));
+
+    memcpy(words, line->words, line->count * sizeof(*words));
+    free(line->words);
+    line->words = words;
+    words[line->count++] = (struct word){text_make("-%s", option), NULL};
+    words[line->count++] = (struct word){text_make("%s", text), option};
+}
+
 void command_line_drop(struct command_line *line, size_t argument) {
     line->words[argument - 1].text = NULL;
     line->words[argument].text = NULL;
@@ -139,7 +149,7 @@ static bool is_after_file_key(const char *text, const char *at) {
     return false;
 }
 
-static char *text_divert(const char *text, bool only_files) {
+char *text_divert(const char *text, bool only_files) {
     char *diverted = memory_take(2 * strlen(text) + 1, 1), *end = diverted;
 
     for (const char *at = text; *at; at++) {

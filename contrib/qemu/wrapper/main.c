@@ -151,8 +151,9 @@ int main(int argc, char **argv) {
     command_line_read(&line, argv);
     const char *emulator = place_of_emulator(&line.own, argv[0] ? argv[0] : "");
     int log = log_open(line.own.log);
+    bool has_sets = config_files_read(&line);
     members_read(&members, &line);
-    bool has_sets = members.count > 0 || line.own.manage;
+    has_sets |= members.count > 0 || line.own.manage;
     if (has_sets || !command_line_is_probe(&line))
         monitors_find(&monitors, &line);
     has_sets |= command_line_divert_paths(&line);

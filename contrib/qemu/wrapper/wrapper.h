@@ -2,6 +2,7 @@
  * descriptors kept by fdset-helper.
  *
  *     command-line.c   the words: own options, those of interest, paths of sets
+ *     config-file.c    -readconfig, which says such words in a file
  *     pairs.c          QEMU's key=value,key=value syntax
  *     members.c        -add-fd, which become members of the helper's sets
  *     monitors.c       which words make a monitor, and what they become
@@ -67,6 +68,13 @@ void command_line_read(struct command_line *line, char **argv);
 /* Is `word` an argument of `option`? */
 bool word_is_of(const struct word *word, const char *option);
 
+/* Adds an option at the end. `option`, without a dash, is to stay. */
+void command_line_add(struct command_line *line, const char *option, const char *text);
+
+/* A copy in which every path of a set leaves the emulator's own sets alone; with
+ * `only_files`, only after "file=" and "path=". */
+char *text_divert(const char *text, bool only_files);
+
 /* Takes out an argument and the option before it. */
 void command_line_drop(struct command_line *line, size_t argument);
 
@@ -79,6 +87,12 @@ bool command_line_is_probe(const struct command_line *line);
 
 /* For execv(3), `emulator` being the first. */
 char **command_line_argv(const struct command_line *line, const char *emulator);
+
+/* --------------------------------------------------------- config-file.c */
+
+/* What -readconfig files say of monitors, chardevs and descriptors becomes words of the
+ * command line; paths of sets in them are diverted. Returns whether there are any. */
+bool config_files_read(struct command_line *line);
 
 /* --------------------------------------------------------------- pairs.c */
 
