@@ -75,6 +75,8 @@ static bool is_idle(const struct service *service) {
 int service_timeout(const struct service *service) {
     if (is_idle(service))
         return -1;
+    if (service->events_queued) /* the last turn ended with somebody's end */
+        return 0;
     int64_t due = -1, now = (int64_t)service_now();
 
     due = earlier(due, deadlines_first(&service->model.deadlines));

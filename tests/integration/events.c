@@ -4,8 +4,10 @@
 
 #include <errno.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #define DISK "/dev/fdset/1"
@@ -103,6 +105,26 @@ static void test_a_vmm_comes_and_goes(void **state) {
     client_hang_up(helper_connect(helper, ROLE(VMM), "vm-beta"));
     expect_who(event_expect(&events, EVENT(VMM_CONNECTED)), "vm-beta");
     expect_who(event_expect(&events, EVENT(VMM_GONE)), "vm-beta");
+}
+
+/* That its reply cannot be sent is how the helper finds this VMM gone; who listens
+ * hears of that at once, not with what happens next. */
+static void test_a_vmm_does_not_wait_for_its_reply(void **state) {
+    struct helper *helper = helper_start(NULL);
+    int status;
+    client_add_one(helper->manager, 1, file_open("disk", O_RDWR));
+    client_wait_settled(helper->manager);
+    struct client *vmm = helper_connect(helper, ROLE(VMM), "hasty");
+    struct subscriber events = subscriber_begin(helper, NULL, ALL_KINDS);
+
+    kill(helper->pid, SIGSTOP);
+    assert_int_equal(waitpid(helper->pid, &status, WUNTRACED), helper->pid);
+    client_send_open(vmm, DISK, O_RDWR);
+    client_hang_up(vmm);
+    kill(helper->pid, SIGCONT);
+    event_expect_of(&events, EVENT(OPENED), 1);
+    event_expect_of(&events, EVENT(CLOSED), 1);
+    expect_who(event_expect(&events, EVENT(VMM_GONE)), "hasty");
 }
 
 static void test_replaced_members(void **state) {
@@ -374,6 +396,7 @@ int main(void) {
         helper_test(test_the_life_of_a_set),
         helper_test(test_what_is_wanted),
         helper_test(test_a_vmm_comes_and_goes),
+        helper_test(test_a_vmm_does_not_wait_for_its_reply),
         helper_test(test_replaced_members),
         helper_test(test_a_set_for_one_open),
         helper_test(test_the_usual_kinds_are_without_opens),
