@@ -8,8 +8,9 @@ import subprocess
 import sys
 import warnings
 
-import fdset
 from harness import HANG_SECONDS, O_RDONLY, O_RDWR, HelperTest, main, proto
+
+import fdset
 
 
 class Client(HelperTest):
