@@ -1,7 +1,8 @@
-/* The model's invariants: asserted after each request in debug builds. */
-#include "fdset.h"
-
+/* Invariants, and that no object has leaked: asserted after each request in debug
+ * builds. */
 #include <assert.h>
+
+#include "service.h"
 
 static void check_member(const struct model *model, const struct member *member) {
     uint32_t leases = 0;
@@ -17,6 +18,14 @@ static void check_member(const struct model *model, const struct member *member)
     assert(leases == 0 || !member_settling(member));
     assert(leases > 0 || member->state == MEMBER_LISTED || member->work & WORK_CLOSE);
     assert(!member->work || member->working || !list_empty(&member->queue));
+}
+
+static uint32_t count_labels(const struct fdset *set) {
+    uint32_t labels = !!set->name + !!set->owner;
+
+    list_for_each (link, &set->members)
+        labels += !!list_object(link, struct member, in_set)->opaque;
+    return labels;
 }
 
 static uint32_t check_set(const struct model *model, const struct fdset *set) {
@@ -40,7 +49,7 @@ static uint32_t check_set(const struct model *model, const struct fdset *set) {
 }
 
 void model_check(const struct model *model) {
-    uint32_t sets = 0, members = 0, leases = 0;
+    uint32_t sets = 0, members = 0, leases = 0, holds = 0, labels = 0;
     int64_t last_id = -1;
 
     list_for_each (link, &model->sets) {
@@ -49,9 +58,38 @@ void model_check(const struct model *model) {
         last_id = set->id;
         leases += check_set(model, set);
         members += set->member_count;
+        holds += set->hold_count;
+        labels += count_labels(set);
         sets++;
     }
     assert(sets == model->set_slab.used);
     assert(members == model->member_count);
     assert(leases == model->lease_slab.used);
+    assert(holds == model->hold_slab.used);
+    assert(members <= model->member_slab.used);
+    /* Members that are offered or being closed may have labels too. */
+    if (members == model->member_slab.used)
+        assert(labels == model->short_label_slab.used + model->long_label_slab.used);
+}
+
+void service_check(const struct service *service) {
+    uint32_t sessions = 0, waiting = 0, pending = 0, subscriptions = 0, leases = 0;
+
+    list_for_each (link, &service->sessions) {
+        const struct session *session = list_object(link, struct session, link);
+        sessions++;
+        waiting += session->ended ? 0 : session->waiting_count;
+        pending += !!session->pending;
+        subscriptions += !!session->subscription;
+        leases += session->holder.lease_count;
+        assert(!session->ended || session->holder.lease_count == 0);
+    }
+    assert(sessions == service->session_slab.used);
+    assert(waiting == service->waiting_slab.used);
+    assert(pending == service->pending_slab.used);
+    assert(subscriptions == service->subscription_slab.used);
+    assert(leases == service->model.lease_slab.used);
+    /* Whatever is in no set is on its way out. */
+    if (service->settle.count == 0)
+        assert(service->model.member_slab.used == service->model.member_count);
 }

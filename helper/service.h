@@ -112,6 +112,10 @@ int service_timeout(const struct service *service);
  * thing leads to the next. */
 void service_follow_up(struct service *service);
 
+/* Asserts that every object taken is in use. For debug builds, and after each input
+ * of a fuzzer. */
+void service_check(const struct service *service);
+
 /* What the settle threads say: settle.h. */
 void service_settled(struct settle *settle, struct member *member, unsigned work, bool may_block);
 void service_stuck(struct settle *settle, struct member *member);

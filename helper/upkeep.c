@@ -22,6 +22,9 @@ void service_follow_up(struct service *service) {
     waiting_retry(service);
     service_settle(service);
     subscriptions_flush(service);
+#ifdef CHECK_MODEL
+    service_check(service);
+#endif
 }
 
 void service_settled(struct settle *settle, struct member *member, unsigned work, bool may_block) {
