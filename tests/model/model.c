@@ -21,6 +21,10 @@
 #define SHRINK_SECONDS  120
 #define SHRINK_PATIENCE 3
 
+/* No history takes longer, unless it hangs. */
+#define HANG_SECONDS        300
+#define SHRINK_HANG_SECONDS 10
+
 struct history {
     uint64_t seed;
     size_t count;
@@ -105,6 +109,7 @@ static bool passes(const struct history *history, enum noise noise) {
         setenv("CMOCKA_TEST_ABORT", "1", 1);
         signal(SIGABRT, put_away);
         live_quietly(noise, errors);
+        alarm(noise == SILENT ? SHRINK_HANG_SECONDS : HANG_SECONDS);
         play_history(history->seed, history->steps, history->count, noise == TRACE);
         _exit(0);
     }
