@@ -1,6 +1,5 @@
 #include "harness.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <ftw.h>
 #include <poll.h>
@@ -164,7 +163,7 @@ struct helper *helper_start_with(const char *const *options, const int *inherite
     the_helper.manager = add_client(manage[0]);
     client_hello(the_helper.vmm, "test vmm");
     client_hello(the_helper.manager, "test manager");
-    the_helper.descriptors = helper_descriptors(&the_helper);
+    helper_remember(&the_helper);
     return &the_helper;
 }
 
@@ -187,39 +186,6 @@ struct client *helper_connect(struct helper *helper, int role, const char *name)
 }
 
 /* ---------------------------------------------------------------- looking */
-
-/* Counts the descriptors of the helper; with `file`, only those of that file. */
-static int count_descriptors(const struct helper *helper, const struct stat *file) {
-    char name[64];
-    snprintf(name, sizeof(name), "/proc/%d/fd", helper->pid);
-    DIR *list = opendir(name);
-    int count = 0;
-    if (!list)
-        return -1;
-    for (struct dirent *entry; (entry = readdir(list));) {
-        struct stat found;
-        int fd = atoi(entry->d_name);
-        /* Valgrind keeps its own from 1024 down; it is not asked what they are. */
-        if (entry->d_name[0] == '.' || (getenv("FDSET_TEST_WRAPPER") && fd > 900))
-            continue;
-        count += !file || (fstatat(dirfd(list), entry->d_name, &found, 0) == 0 &&
-                           found.st_dev == file->st_dev && found.st_ino == file->st_ino);
-    }
-    closedir(list);
-    return count;
-}
-
-int helper_descriptors(struct helper *helper) {
-    return count_descriptors(helper, NULL);
-}
-
-void assert_held(struct helper *helper, int fd, int times) {
-    struct stat file;
-    assert_int_equal(fstat(fd, &file), 0);
-    int held = count_descriptors(helper, &file);
-    if (held >= 0)
-        assert_int_equal(held, times);
-}
 
 /* Its user may do that; root may not everywhere (CAP_SYS_RESOURCE). */
 static int lower_limit(pid_t pid, rlim_t number) {
@@ -275,38 +241,9 @@ int helper_wait(struct helper *helper) {
     return wait_for(pid);
 }
 
-/* Everything that was put in is taken out again, and must be gone. */
-static void expect_clean(struct helper *helper) {
-    for (struct client *client = helper->clients; client; client = client->next)
-        if (client != helper->manager && client != helper->vmm)
-            client_hang_up(client);
-
-    for (QueryReply *page;;) {
-        char path[32];
-        page = client_query(helper->manager, SET_ALL, NULL);
-        if (page->n_sets == 0)
-            break;
-        int set = page->sets[0]->set;
-        snprintf(path, sizeof(path), "/dev/fdset/%d", set);
-        for (size_t i = 0; i < page->sets[0]->n_members; i++)
-            for (size_t j = 0; j < page->sets[0]->members[i]->n_leases; j++)
-                client_close_leases(helper->vmm, &page->sets[0]->members[i]->leases[j]->lease, 1);
-        client_barrier(helper->vmm);
-        client_unhold(helper->vmm, path);
-        client_remove(helper->manager, set, 0);
-    }
-    Totals totals;
-    do
-        totals = client_totals(helper->manager);
-    while (totals.settling > 0 || totals.connections > 2);
-    assert_int_equal(totals.members, 0);
-    assert_int_equal(totals.leases, 0);
-    assert_int_equal(helper_descriptors(helper), helper->descriptors);
-}
-
 void helper_end(struct helper *helper) {
     if (helper->vmm->socket >= 0 && helper->manager->socket >= 0)
-        expect_clean(helper);
+        helper_expect_clean(helper);
     for (struct client *client = helper->clients; client; client = client->next)
         client_hang_up(client);
     assert_int_equal(helper_wait(helper), 0);

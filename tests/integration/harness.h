@@ -8,9 +8,8 @@
  *     }
  *
  * Everything that a test makes by these functions is put away after it. Then it
- * is checked: with all sets removed and all leases closed, the helper has as
- * many descriptors open as before its first request; when its VMM hangs up, it
- * ends with status 0; and the test has left no descriptor of its own behind.
+ * is checked that nothing has leaked: see helper_expect_clean(); when its VMM hangs
+ * up, it ends with status 0; and the test has left no descriptor of its own behind.
  *
  * FDSET_TEST_HELPER names the helper, FDSET_TEST_WRAPPER what to run it under. */
 #pragma once
@@ -62,6 +61,15 @@ int helper_wait(struct helper *helper);
 /* How many descriptors the helper has open, or -1 where we may not look: the
  * helper is not dumpable, so that takes root. */
 int helper_descriptors(struct helper *helper);
+
+/* Its descriptors now, by number and by what they are, are what must be left: to be
+ * called when it is ready. */
+void helper_remember(struct helper *helper);
+
+/* Hangs up all but the first VMM and manager, takes every set and lease away, and
+ * checks that nothing is left: no descriptor but those remembered, no set, member,
+ * lease or hold; and that every open and every add has its end in the totals. */
+void helper_expect_clean(struct helper *helper);
 
 /* Lowers the helper's RLIMIT_NOFILE from outside; 0 puts it back. Skips the test
  * where the helper is not ours to do that to. */

@@ -1,12 +1,10 @@
 /* How fdset-qmp cuts a stream into messages, and puts one path for another. */
-#include <setjmp.h>
-#include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include <cmocka.h>
+#include "oracle.h"
 
 #include "envelope.h"
 #include "framing.h"
@@ -331,24 +329,24 @@ static void paths_in_a_stream(void **state) {
 
 int main(void) {
     static const struct CMUnitTest tests[] = {
-        cmocka_unit_test(messages),
-        cmocka_unit_test(values_that_are_no_messages),
-        cmocka_unit_test(wrong_inside),
-        cmocka_unit_test(stray_bytes),
-        cmocka_unit_test(too_large),
-        cmocka_unit_test(too_deep),
-        cmocka_unit_test(parts_do_not_matter),
-        cmocka_unit_test(lines_are_kept_whole),
-        cmocka_unit_test(between_messages),
-        cmocka_unit_test(complaints),
-        cmocka_unit_test(members_of_a_command),
-        cmocka_unit_test(not_well_formed),
-        cmocka_unit_test(names_in_any_spelling),
-        cmocka_unit_test(normal_json),
-        cmocka_unit_test(paths_in_strings),
-        cmocka_unit_test(escaped_paths),
-        cmocka_unit_test(what_is_no_path_stays),
-        cmocka_unit_test(paths_in_a_stream),
+        oracle_test(messages),
+        oracle_test(values_that_are_no_messages),
+        oracle_test(wrong_inside),
+        oracle_test(stray_bytes),
+        oracle_test(too_large),
+        oracle_test(too_deep),
+        oracle_test(parts_do_not_matter),
+        oracle_test(lines_are_kept_whole),
+        oracle_test(between_messages),
+        oracle_test(complaints),
+        oracle_test(members_of_a_command),
+        oracle_test(not_well_formed),
+        oracle_test(names_in_any_spelling),
+        oracle_test(normal_json),
+        oracle_test(paths_in_strings),
+        oracle_test(escaped_paths),
+        oracle_test(what_is_no_path_stays),
+        oracle_test(paths_in_a_stream),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

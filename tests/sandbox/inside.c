@@ -5,9 +5,7 @@
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <sched.h>
-#include <setjmp.h>
 #include <signal.h>
-#include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -26,7 +24,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <cmocka.h>
+#include "oracle.h"
 #include <linux/securebits.h>
 
 #include "cage.h"
@@ -322,13 +320,13 @@ static int listener_end(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_first_half_as_root),
-        cmocka_unit_test(test_first_half_as_user),
-        cmocka_unit_test(test_without_namespaces_as_root),
-        cmocka_unit_test(test_without_namespaces_as_user),
-        cmocka_unit_test(test_work_as_root),
-        cmocka_unit_test(test_work_as_user),
-        cmocka_unit_test(test_work_as_nobody),
+        oracle_test(test_first_half_as_root),
+        oracle_test(test_first_half_as_user),
+        oracle_test(test_without_namespaces_as_root),
+        oracle_test(test_without_namespaces_as_user),
+        oracle_test(test_work_as_root),
+        oracle_test(test_work_as_user),
+        oracle_test(test_work_as_nobody),
     };
     return cmocka_run_group_tests(tests, abstract_listen, listener_end);
 }

@@ -4,14 +4,12 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <seccomp.h>
-#include <setjmp.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-#include <cmocka.h>
+#include "oracle.h"
 #include <linux/audit.h>
 
 #include "bpf.h"
@@ -322,12 +320,12 @@ static void test_bad_descriptor(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_examples_pass),  cmocka_unit_test(test_bits_matter),
-        cmocka_unit_test(test_values_mix),     cmocka_unit_test(test_descriptors_all),
-        cmocka_unit_test(test_numbers_all),    cmocka_unit_test(test_foreign_abis),
-        cmocka_unit_test(test_attacks_die),    cmocka_unit_test(test_log_mode),
-        cmocka_unit_test(test_table_is_whole), cmocka_unit_test(test_program_is_short),
-        cmocka_unit_test(test_bad_descriptor),
+        oracle_test(test_examples_pass),  oracle_test(test_bits_matter),
+        oracle_test(test_values_mix),     oracle_test(test_descriptors_all),
+        oracle_test(test_numbers_all),    oracle_test(test_foreign_abis),
+        oracle_test(test_attacks_die),    oracle_test(test_log_mode),
+        oracle_test(test_table_is_whole), oracle_test(test_program_is_short),
+        oracle_test(test_bad_descriptor),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

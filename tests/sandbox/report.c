@@ -1,11 +1,9 @@
 /* The line that tells an administrator what holds. */
-#include <setjmp.h>
-#include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
 
-#include <cmocka.h>
+#include "oracle.h"
 
 #include "confine/confine.h"
 
@@ -54,9 +52,9 @@ static void test_nothing_yet(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_line),
-        cmocka_unit_test(test_line_is_cut_off),
-        cmocka_unit_test(test_nothing_yet),
+        oracle_test(test_line),
+        oracle_test(test_line_is_cut_off),
+        oracle_test(test_nothing_yet),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
