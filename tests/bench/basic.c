@@ -139,7 +139,7 @@ static void bench_pipelined(struct report *report, struct scene *scene) {
 }
 
 void bench_basic(struct report *report) {
-    struct scene scene;
+    struct scene scene = {0};
     chain_make(&scene.chain, CHAIN);
     bench_opens(report, &scene);
     bench_many(report, &scene);

@@ -21,14 +21,15 @@ static void start(struct crowd *crowd, const char *helper, size_t initial_count)
     struct fdset_initial initial = {.fd = crowd->fd, .set = 0};
     snprintf(sets, sizeof(sets), "sets=%zu", crowd->held + SPARE);
     snprintf(members, sizeof(members), "members=%zu", crowd->held + SPARE);
-    const char *arguments[] = {"--limit", sets, "--limit", members, NULL};
+    /* An empty one with its usual limits. */
+    const char *limits[] = {"--limit", sets, "--limit", members, NULL};
     if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) < 0)
         err(1, "socketpair");
     struct fdset_spawn_options options = {.helper = helper,
                                           .manage_fd = ends[1],
                                           .initial = &initial,
                                           .initial_count = initial_count,
-                                          .arguments = arguments};
+                                          .arguments = crowd->held ? limits : NULL};
     if (fdset_vmm_spawn(&crowd->vmm, &options) < 0 ||
         fdset_manager_attach_fd(&crowd->manager, ends[0], NULL) < 0)
         errx(1, "a helper for %zu members: %s", crowd->held, fdset_error_text());
@@ -52,11 +53,11 @@ static void fill(struct crowd *crowd) {
     }
 }
 
-/* The helper looks at file systems on a thread, one member after the other, and is
- * itself again when it is through: see bench-opens. */
-static void settle_down(struct crowd *crowd) {
+/* An open of what was added last waits for the close before it, and that for what
+ * is done on one thread for one member after the other. */
+void crowd_settle_down(struct crowd *crowd, size_t last_set) {
     char path[SET_PATH_BYTES];
-    set_path(crowd->held - 1, path);
+    set_path(last_set, path);
     for (int i = 0; i < 2; i++) {
         int fd = fdset_open(crowd->vmm, path, O_RDWR | O_CLOEXEC);
         if (fd < 0)
@@ -65,11 +66,16 @@ static void settle_down(struct crowd *crowd) {
     }
 }
 
+void crowd_start_empty(struct crowd *crowd, int fd) {
+    *crowd = (struct crowd){.fd = fd};
+    start(crowd, NULL, 0);
+}
+
 void crowd_start(struct crowd *crowd, int fd, size_t held) {
     *crowd = (struct crowd){.held = held, .fd = fd};
     start(crowd, NULL, 0);
     fill(crowd);
-    settle_down(crowd);
+    crowd_settle_down(crowd, crowd->held - 1);
 }
 
 void crowd_start_stuffed(struct crowd *crowd, const char *helper, int fd, size_t held) {
@@ -78,7 +84,7 @@ void crowd_start_stuffed(struct crowd *crowd, const char *helper, int fd, size_t
     snprintf(number, sizeof(number), "%zu", held);
     setenv("FDSET_BENCH_STUFFED", number, 1);
     start(crowd, helper, 1);
-    settle_down(crowd);
+    crowd_settle_down(crowd, crowd->held - 1);
 }
 
 void crowd_stop(struct crowd *crowd) {

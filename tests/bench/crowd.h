@@ -16,7 +16,14 @@ struct crowd {
 
 void crowd_start(struct crowd *crowd, int fd, size_t held);
 
-/* The same in a helper that was built to hold more members than there can be
+/* One with no set and the usual limits. */
+void crowd_start_empty(struct crowd *crowd, int fd);
+
+/* Waits until the helper has looked at the file systems of what was added: it is
+ * not itself before. `last_set` was added last, and nobody has it open. */
+void crowd_settle_down(struct crowd *crowd, size_t last_set);
+
+/* As crowd_start() in a helper that was built to hold more members than there can be
  * descriptors: they share one. See stuffed.c. */
 void crowd_start_stuffed(struct crowd *crowd, const char *helper, int fd, size_t held);
 void crowd_stop(struct crowd *crowd);

@@ -21,7 +21,7 @@
 static char paths[SETS][SET_PATH_BYTES];
 
 static struct fdset_vmm *start(void) {
-    struct ours ours;
+    struct ours ours = {0};
     int descriptors[SETS], disk = memfd_create("disk", MFD_CLOEXEC);
     for (size_t i = 0; i < SETS; i++) {
         descriptors[i] = disk;

@@ -17,8 +17,10 @@ void ours_start(struct ours *ours, const int *descriptors, size_t count,
         initial[i] = (struct fdset_initial){.fd = descriptors[i], .set = (int)i};
         set_path(i, ours->paths[i]);
     }
-    struct fdset_spawn_options options = {
-        .initial = initial, .initial_count = count, .arguments = arguments};
+    struct fdset_spawn_options options = {.manage_fd = ours->manage_fd,
+                                          .initial = initial,
+                                          .initial_count = count,
+                                          .arguments = arguments};
     ours->set_count = count;
     if (fdset_vmm_spawn(&ours->vmm, &options) < 0)
         errx(1, "spawn: %s", fdset_error_text());

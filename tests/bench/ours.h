@@ -17,6 +17,7 @@ struct ours {
     struct fdset_vmm *vmm;
     size_t set_count;
     char (*paths)[SET_PATH_BYTES];
+    int manage_fd; /* before it is started: as in fdset_spawn_options */
 };
 
 /* `arguments` as in fdset_spawn_options, may be NULL. Descriptors are borrowed. */
