@@ -129,6 +129,6 @@ void launch_die(const struct launch *launch, int errors) {
         length--;
     text[length] = '\0';
     if (errors < 0)
-        die("%s does not start: see the log", launch->words[0]);
+        die("%s does not start: see the file of --fdset-log", launch->words[0]);
     die("%s does not start%s%s", launch->words[0], length > 0 ? ":\n" : "", text);
 }
