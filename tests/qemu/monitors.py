@@ -65,7 +65,8 @@ class Peer:
         data = data.encode() if isinstance(data, str) else data
         rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))] if fds else []
         sent = self.socket.sendmsg([data], rights)
-        self.socket.sendall(data[sent:])
+        if sent < len(data):
+            self.socket.sendall(data[sent:])
 
     def receive(self, size=65536):
         """Some bytes; b"" at the end, which is the same to us however it comes."""
@@ -291,6 +292,7 @@ class Proxied(Native):
         self.proxy = self.programs.start(command + (pairs or self.pairs()), (write, *fds))
         os.close(write)
         said = os.read(ready, 1)
+        end_of_file(ready)
         os.close(ready)
         if said != b"\n":
             raise Failure("the proxy does not start")

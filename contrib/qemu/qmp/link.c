@@ -76,7 +76,7 @@ static bool is_over(const struct link *link) {
 
 /* Does all that can be done without waiting. Frees the link where it is over. */
 static void link_pump(struct link *link) {
-    while (!link->human && (command_take(link) || command_run(link)))
+    while (!link->human && (command_run(link) || command_take(link)))
         ;
     int error = outgoing_flush(&link->client.out, link->client.watch.fd);
     if (!link->emulator.ended && outgoing_flush(&link->emulator.out, link->emulator.watch.fd) < 0)
@@ -193,6 +193,7 @@ int link_begin(struct proxy *proxy, int client, int emulator, bool human,
     link->owner = owner;
     link->human = human;
     link->pending = -1;
+    link->starved = true;
     link->to_emulator = (struct rewrite_stream){.from = "/dev/fdset/", .to = proxy->prefix};
     link->to_client = (struct rewrite_stream){.from = proxy->prefix, .to = "/dev/fdset/"};
     side_begin(&link->client, client, client_ready, link, false);

@@ -94,67 +94,46 @@ static void link_ended(void *owner) {
         monitor_finish(monitor);
 }
 
-static void serve(struct monitor *monitor, int client, int emulator) {
-    int error = emulator;
-
-    if (emulator >= 0) {
-        error = link_begin(monitor->proxy, client, emulator, monitor->human, link_ended, monitor);
-    } else {
-        /* As if the emulator hung up at once. */
-        close(client);
-        monitor->once = monitor->once || !monitor->watch.ready;
-    }
-    if (error == 0)
-        monitor->link_count++;
-    else if (monitor->once)
-        monitor_finish(monitor);
-}
-
 /* Lacks something that may be there later? */
 static bool is_passing(int error) {
     return error == -EAGAIN || error == -EMFILE || error == -ENFILE || error == -ENOMEM ||
            error == -ENOBUFS;
 }
 
-/* The emulator first: while it has no room, clients wait where they would
- * without us, unaccepted. */
-static void listener_ready(struct watch *watch, uint32_t events) {
-    struct monitor *monitor = watch->owner;
-    bool full = monitor->link_count >= LINKS_MAX || (monitor->once && monitor->link_count > 0);
-    int emulator = full ? -EAGAIN : emulator_connect(monitor);
+/* Begins to serve the client that waits, or hangs up on it as the emulator would. */
+static void serve(struct monitor *monitor) {
+    int error = emulator_connect(monitor), client = monitor->client;
 
-    if (is_passing(emulator)) {
+    if (is_passing(error)) {
         pause_listening(monitor);
         return;
     }
-    int client = accept4(monitor->listen.fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
-    if (client >= 0) {
-        serve(monitor, client, emulator);
-        return;
-    }
-    int error = -errno;
-    if (monitor->once && emulator >= 0) {
-        monitor->emulator.fd = emulator; /* it is the only one */
-        monitor->once = false;
-    } else if (emulator >= 0) {
-        close(emulator);
-    }
-    if (error != -EAGAIN && error != -ECONNABORTED && error != -EINTR)
-        pause_listening(monitor);
+    monitor->client = -1;
+    if (error < 0)
+        close(client);
+    else
+        error = link_begin(monitor->proxy, client, error, monitor->human, link_ended, monitor);
+    if (error == 0)
+        monitor->link_count++;
+    else if (monitor->once)
+        monitor_finish(monitor);
 }
 
-/* The client that is connected from the beginning. */
-static void serve_inherited(struct monitor *monitor) {
-    int emulator = emulator_connect(monitor);
+static void listener_ready(struct watch *watch, uint32_t events) {
+    struct monitor *monitor = watch->owner;
+    int most = monitor->once ? 1 : LINKS_MAX;
+    int client = -1, error = EMFILE;
 
-    monitor->paused = emulator == -EAGAIN;
-    if (monitor->paused) {
-        loop_set_alarm(&monitor->proxy->loop, RETRY_MS);
-        return;
+    if (monitor->link_count < most) {
+        client = accept4(monitor->listen.fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+        error = errno;
     }
-    int client = monitor->listen.fd;
-    monitor->listen.fd = -1;
-    serve(monitor, client, emulator);
+    if (client >= 0) {
+        monitor->client = client;
+        serve(monitor);
+    } else if (error != EAGAIN && error != ECONNABORTED && error != EINTR) {
+        pause_listening(monitor);
+    }
 }
 
 /* ---------------------------------------------------------------- listening */
@@ -224,7 +203,9 @@ int monitor_begin(struct monitor *monitor) {
         return error;
     if (socket_option(monitor->listen.fd, SO_ACCEPTCONN) != 1) {
         monitor->once = true;
-        serve_inherited(monitor);
+        monitor->client = monitor->listen.fd;
+        monitor->listen.fd = -1;
+        serve(monitor);
         return 0;
     }
     /* Another process may take the client that woke us. */
@@ -239,10 +220,10 @@ void monitor_resume(struct monitor *monitor) {
     if (!monitor->paused || monitor->finished)
         return;
     monitor->paused = false;
-    if (monitor->watch.ready)
+    if (monitor->client >= 0)
+        serve(monitor);
+    if (!monitor->paused && !monitor->finished && monitor->watch.ready)
         loop_watch(&monitor->proxy->loop, &monitor->watch, EPOLLIN);
-    else
-        serve_inherited(monitor);
 }
 
 static void unlink_ours(const struct monitor *monitor) {
@@ -262,6 +243,8 @@ void monitor_finish(struct monitor *monitor) {
         loop_unwatch(&monitor->proxy->loop, &monitor->watch);
     if (monitor->listen.fd >= 0)
         close(monitor->listen.fd);
-    monitor->listen.fd = -1;
+    if (monitor->client >= 0)
+        close(monitor->client);
+    monitor->listen.fd = monitor->client = -1;
     unlink_ours(monitor);
 }

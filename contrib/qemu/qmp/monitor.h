@@ -20,7 +20,8 @@ struct monitor {
     /* The rest is the monitor's own. */
     struct watch watch;
     int link_count;
-    bool paused;   /* nothing was accepted for want of something: tried again later */
+    int client;    /* accepted, but the emulator had no room for it yet; -1: none */
+    bool paused;   /* for want of room, or of something else: tried again later */
     bool finished; /* there will be no more clients */
     bool once;     /* one client: the socket was connected already */
     dev_t device;  /* of the socket that was made at listen.path, */

@@ -116,10 +116,8 @@ static void raise_limit(void) {
 static int monitors_begin(struct state *state) {
     int error = 0;
 
-    for (size_t i = 0; i < state->options->monitor_count && !error; i++) {
-        state->options->monitors[i].proxy = &state->proxy;
+    for (size_t i = 0; i < state->options->monitor_count && !error; i++)
         error = monitor_begin(&state->options->monitors[i]);
-    }
     return error;
 }
 
@@ -158,6 +156,10 @@ int proxy_run(struct options *options) {
     static struct state state;
 
     state = (struct state){.options = options, .proxy.prefix = options->prefix};
+    for (size_t i = 0; i < options->monitor_count; i++) {
+        options->monitors[i].proxy = &state.proxy;
+        options->monitors[i].client = -1;
+    }
     raise_limit();
     int error = state_begin(&state);
     if (!error) {
