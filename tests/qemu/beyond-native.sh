@@ -50,4 +50,34 @@ test_a_log_of_a_character_device() {
     opens_equal_closes
 }
 
+test_memory_and_screen() {
+    local round
+    helper_start
+    : >dump
+    : >picture
+    : >bytes
+    succeeds fdsetctl add --set 1 --write-only dump
+    succeeds fdsetctl add --set 2 --write-only picture
+    succeeds fdsetctl add --set 3 --write-only bytes
+    qemu_start qemu-system-x86_64 -accel tcg -m 16 -S -nodefaults -no-user-config -display none \
+        -vga std -qmp stdio
+    for round in 1 2; do
+        qemu_does dump-guest-memory '{"paging": false, "protocol": "file://dev/fdset/1"}'
+        leases_end
+        qemu_does screendump '{"filename": "//dev/fdset/2"}'
+        equal P6 "$(head -c 2 picture)" "the picture's format"
+        leases_end
+        qemu_does screendump '{"filename": "//dev/fdset/2", "format": "png"}'
+        equal PNG "$(head -c 4 picture | tail -c 3)" "the picture's format"
+        leases_end
+        qemu_does pmemsave '{"val": 0, "size": 4096, "filename": "//dev/fdset/3"}'
+        leases_end
+    done
+    equal ELF "$(head -c 4 dump | tail -c 3)" "the dump's format"
+    equal 4096 "$(stat -c %s bytes)" "bytes of memory"
+    qemu_quit
+    equal 8 "$(total opens)" "opens"
+    opens_equal_closes
+}
+
 run_tests

@@ -77,22 +77,113 @@ test_reset() {
     leases_end
 }
 
-test_migrated_to_a_file_and_back() {
-    helper_start
-    guest_make
-    guest_start
-    guest_goes_on
-    qemu_does migrate '{"uri": "exec:cat >state"}'
+# migrate_to URI: and ends the machine that was.
+migrate_to() {
+    qemu_does migrate "{\"uri\": \"$1\"}"
     qmp_wait '*"STOP"*' || fail "the migration does not stop the guest"
     until qemu_does query-migrate && [[ $qmp_reply == *'"completed"'* ]]; do
         [[ $qmp_reply != *'"failed"'* ]] || fail "$qmp_reply"
     done
     qemu_quit
     leases_end
-    guest_start -incoming 'exec:cat state'
+}
+
+comes_back_from() {
+    local before
+    before=$(told)
+    guest_start -incoming "$1"
     qmp_wait '*"RESUME"*' || fail "the guest does not come back"
     guest_goes_on
     qemu_quit
+    went_on_from "$before" "$before"
+}
+
+# How much the guest has told of since the log was begun.
+told() {
+    stat -c %s guest.log
+}
+
+# went_on_from LEAST MOST: the log was begun anew, but not the guest, which was in
+# a round between these; the dot of the round that it was in may have been lost.
+went_on_from() {
+    local found
+    succeeds qemu-img convert -O raw over.img disk.raw
+    found=$(newest disk.raw)
+    ((found >= $1 + $(told) - 2 && found <= $2 + $(told) + 2)) ||
+        fail "in round $found after $(told) from $1 to $2"
+}
+
+state_make() {
+    : >state
+    succeeds fdsetctl add --set 4 --read-only --write-only state
+}
+
+# By QEMU itself, which can since version 8.2.
+test_migrated_to_a_set_and_back() {
+    helper_start
+    guest_make
+    state_make
+    guest_start
+    guest_goes_on
+    if ! qmp migrate '{"uri": "file://dev/fdset/4"}'; then
+        [[ $(qmp_error) == *'migration protocol'* ]] || fail "$(qmp_error)"
+        echo "# this QEMU cannot migrate to a file by itself: see the next two" >&3
+        qemu_quit
+        return
+    fi
+    qmp_wait '*"STOP"*' || fail "the migration does not stop the guest"
+    until qemu_does query-migrate && [[ $qmp_reply == *'"completed"'* ]]; do
+        [[ $qmp_reply != *'"failed"'* ]] || fail "$qmp_reply"
+    done
+    qemu_quit
+    opens_equal_closes
+    comes_back_from file://dev/fdset/4
+    opens_equal_closes
+}
+
+# By a program that QEMU starts, which has the shim as well.
+test_migrated_to_a_set_and_back_by_dd() {
+    helper_start
+    guest_make
+    state_make
+    guest_start
+    guest_goes_on
+    migrate_to 'exec:dd of=//dev/fdset/4 bs=64k status=none'
+    [ "$(stat -c %s state)" -gt 100000 ] || fail "nothing is in the set"
+    comes_back_from 'exec:dd if=//dev/fdset/4 bs=64k status=none'
+    opens_equal_closes
+}
+
+# Into the image itself, and back into a machine that was started anew.
+test_saved_in_a_set_and_loaded() {
+    local least most
+    helper_start
+    guest_make
+    guest_start
+    guest_goes_on
+    least=$(told)
+    qemu_does snapshot-save '{"job-id": "save", "tag": "t", "vmstate": "over", "devices": ["over"]}'
+    job_concludes save
+    most=$(told)
+    guest_goes_on
+    qemu_quit
+    opens_equal_closes
+    guest_start -S
+    qemu_does snapshot-load '{"job-id": "load", "tag": "t", "vmstate": "over", "devices": ["over"]}'
+    job_concludes load
+    qemu_does cont
+    guest_goes_on
+    qemu_quit
+    opens_equal_closes
+    went_on_from "$least" "$most"
+}
+
+# A job that is no block job.
+job_concludes() {
+    qmp_wait '*"JOB_STATUS_CHANGE"*"concluded"*"'"$1"'"*' || fail "$1 does not end"
+    qemu_does query-jobs
+    [[ $qmp_reply != *'"error"'* ]] || fail "$qmp_reply"
+    qemu_does job-dismiss "{\"id\": \"$1\"}"
 }
 
 run_tests
