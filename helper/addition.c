@@ -176,7 +176,7 @@ static struct fdset *set_make(struct model *model, const struct addition *additi
     list_init(&set->members);
     list_init(&set->holds);
     list_insert(set_place(model, set->id), &set->by_id);
-    index_add(&model->set_index, set->id, slab_number(&model->set_slab, set));
+    index_add(&model->set_index, set);
     return set;
 }
 
@@ -199,7 +199,7 @@ static void member_list(struct model *model, struct fdset *set, struct member *m
     member->state = MEMBER_LISTED;
     member->added_ms = model->now_ms;
     list_append(&set->members, &member->in_set);
-    index_add(&model->member_index, member->id, slab_number(&model->member_slab, member));
+    index_add(&model->member_index, member);
     set->member_count++;
     model->member_count++;
     model->totals.added++;

@@ -21,10 +21,14 @@ int model_init(struct model *model, const struct limits *limits, uint32_t spare_
         slab_init(&model->hold_slab, sizeof(struct hold), limits->holds) < 0 ||
         slab_init(&model->short_label_slab, SHORT_LABEL_BYTES, labels) < 0 ||
         slab_init(&model->long_label_slab, OPAQUE_MAX_BYTES + 1, labels) < 0 ||
-        index_init(&model->set_index, limits->sets) < 0 ||
-        index_init(&model->name_index, limits->sets) < 0 ||
-        index_init(&model->member_index, limits->members) < 0 ||
-        index_init(&model->lease_index, limits->leases) < 0 ||
+        index_init(&model->set_index, limits->sets, &model->set_slab, offsetof(struct fdset, id)) <
+            0 ||
+        index_init(&model->name_index, limits->sets, &model->set_slab,
+                   offsetof(struct fdset, name_hash)) < 0 ||
+        index_init(&model->member_index, limits->members, &model->member_slab,
+                   offsetof(struct member, id)) < 0 ||
+        index_init(&model->lease_index, limits->leases, &model->lease_slab,
+                   offsetof(struct lease, id)) < 0 ||
         deadlines_init(&model->deadlines, limits->sets) < 0) {
         model_destroy(model);
         return -ENOMEM;
@@ -48,21 +52,16 @@ void model_destroy(struct model *model) {
 
 /* ----------------------------------------------------------------- looking */
 
-static void *find(const struct index *index, const struct slab *slab, uint32_t id) {
-    uint32_t number = index_find(index, id);
-    return number == INDEX_NONE ? NULL : slab_at(slab, number);
-}
-
 struct fdset *model_find_set(const struct model *model, uint32_t id) {
-    return find(&model->set_index, &model->set_slab, id);
+    return index_find(&model->set_index, id);
 }
 
 struct member *model_find_member(const struct model *model, uint32_t id) {
-    return find(&model->member_index, &model->member_slab, id);
+    return index_find(&model->member_index, id);
 }
 
 struct lease *model_find_lease(const struct model *model, uint32_t id) {
-    return find(&model->lease_index, &model->lease_slab, id);
+    return index_find(&model->lease_index, id);
 }
 
 /* Sets mostly come with ascending ids, so the search begins at the end. */
@@ -89,7 +88,7 @@ enum member_state member_state(const struct member *member) {
 /* After four thousand million, which a VMM that does nothing but open reaches
  * in a day, ids begin again at 1. */
 uint32_t fresh_id(const struct index *index, uint32_t *next) {
-    while (*next == 0 || index_find(index, *next) != INDEX_NONE)
+    while (*next == 0 || index_find(index, *next))
         ++*next;
     return (*next)++;
 }
@@ -113,32 +112,30 @@ bool name_is_valid(const char *name) {
 }
 
 struct fdset *model_find_name(const struct model *model, const char *name) {
-    struct fdset *set = find(&model->name_index, &model->set_slab, name_hash(name));
+    struct fdset *set = index_find(&model->name_index, name_hash(name));
     while (set && strcmp(set->name, name) != 0)
         set = set->same_hash;
     return set;
 }
 
 void name_add(struct model *model, struct fdset *set, const char *name) {
-    uint32_t hash = name_hash(name);
-
     set->name = label_copy(model, name);
-    set->same_hash = find(&model->name_index, &model->set_slab, hash);
+    set->name_hash = name_hash(name);
+    set->same_hash = index_find(&model->name_index, set->name_hash);
     if (set->same_hash)
-        index_drop(&model->name_index, hash);
-    index_add(&model->name_index, hash, slab_number(&model->set_slab, set));
+        index_drop(&model->name_index, set->same_hash);
+    index_add(&model->name_index, set);
 }
 
 void name_drop(struct model *model, struct fdset *set) {
     if (!set->name)
         return;
-    uint32_t hash = name_hash(set->name);
-    struct fdset *first = find(&model->name_index, &model->set_slab, hash);
+    struct fdset *first = index_find(&model->name_index, set->name_hash);
 
     if (first == set) {
-        index_drop(&model->name_index, hash);
+        index_drop(&model->name_index, set);
         if (set->same_hash)
-            index_add(&model->name_index, hash, slab_number(&model->set_slab, set->same_hash));
+            index_add(&model->name_index, set->same_hash);
     } else {
         while (first->same_hash != set)
             first = first->same_hash;
@@ -225,7 +222,7 @@ void set_release(struct model *model, struct fdset *set) {
     deadline_stop(&model->deadlines, &set->deadline);
     name_drop(model, set);
     label_free(model, set->owner);
-    index_drop(&model->set_index, set->id);
+    index_drop(&model->set_index, set);
     list_remove(&set->by_id);
     slab_give(&model->set_slab, set);
 }
@@ -237,7 +234,7 @@ static void member_free(struct model *model, struct member *member) {
     list_remove(&member->in_set);
     member_label(model, member, NULL);
     if (set) {
-        index_drop(&model->member_index, member->id);
+        index_drop(&model->member_index, member);
         model->member_count--;
         set->member_count--;
     }

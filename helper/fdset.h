@@ -12,6 +12,7 @@
  * where they do not say otherwise. Not thread-safe: the main thread's own. */
 #pragma once
 
+#include <assert.h>
 #include <fcntl.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -67,6 +68,7 @@ struct fdset {
     char *owner;              /* the manager's label, NULL for none */
     struct deadline deadline; /* end of its grace or idle time */
     uint32_t id;
+    uint32_t name_hash;
     uint32_t member_count;
     uint32_t lease_count;
     uint32_t hold_count;
@@ -94,10 +96,10 @@ struct member {
     int fd;     /* owned */
     int flags;  /* F_GETFL when it came: what RESTORE puts back */
     int status; /* STATUS_SETTABLE flags that the description has now, -1 if unknown */
-    uint8_t state;
-    uint8_t sharing;
-    uint8_t work;         /* enum work, to be done or under way */
-    uint8_t working;      /* that of it which a settle thread is at */
+    uint32_t state : 3;
+    uint32_t sharing : 2;
+    uint32_t work : 3;    /* enum work, to be done or under way */
+    uint32_t working : 3; /* that of it which a settle thread is at */
     bool may_block : 1;   /* close and unlock may wait for a server */
     bool device_node : 1; /* which a device's driver may take its time to close */
     bool serves_read_only : 1;
@@ -105,6 +107,8 @@ struct member {
     bool keep_locks : 1;
     bool several_holders : 1; /* have had leases since it last had none */
 };
+
+static_assert(sizeof(struct member) == 112, "there may be many: nothing is wasted");
 
 struct lease {
     struct list in_member;

@@ -1,5 +1,6 @@
-/* Finds objects by id in constant time: an open-addressed table of fixed size,
- * made at start, never more than half full. Ids are mostly consecutive: so
+/* Finds a slab's objects by a key in constant time: an open-addressed table of fixed
+ * size, made at start, never more than half full. It has the objects' numbers alone,
+ * 4 bytes each, and reads the keys in the objects. Keys are mostly consecutive ids: so
  * neighbours share a page, but do not touch, which would make long runs that
  * index_drop() has to walk along. */
 #pragma once
@@ -7,25 +8,24 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define INDEX_NONE UINT32_MAX
+#include "slab.h"
 
 struct index {
-    struct index_entry {
-        uint32_t id;
-        uint32_t value_plus_one; /* 0: free, so that untouched pages are free entries */
-    } * entries;
+    uint32_t *entries; /* slab_number() plus one; 0: free, as untouched pages are */
     uint32_t mask;
+    const struct slab *slab;
+    size_t key; /* where in an object its key, a uint32_t, is */
 };
 
-/* Room for `room` ids. Returns 0 or -ENOMEM. */
-int index_init(struct index *index, uint32_t room);
+/* Room for `room` objects of the slab, which must not move. Returns 0 or -ENOMEM. */
+int index_init(struct index *index, uint32_t room, const struct slab *slab, size_t key);
 void index_destroy(struct index *index);
 
-/* The value that goes with `id`, or INDEX_NONE. */
-uint32_t index_find(const struct index *index, uint32_t id);
+/* The object with that key, or NULL. */
+void *index_find(const struct index *index, uint32_t key);
 
-/* `id` must not be in the index, and fewer than `room` others. */
-void index_add(struct index *index, uint32_t id, uint32_t value);
+/* No object with its key may be in the index, and fewer than `room` others. */
+void index_add(struct index *index, const void *object);
 
-/* `id` must be in the index. */
-void index_drop(struct index *index, uint32_t id);
+/* Must be in the index, with the key that it had when it was added. */
+void index_drop(struct index *index, const void *object);

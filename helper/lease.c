@@ -35,7 +35,7 @@ struct lease *lease_open(struct model *model, struct holder *holder, struct memb
         member->several_holders |= member_first_lease(member)->holder != holder;
     list_append(&member->leases, &lease->in_member);
     list_append(&holder->leases, &lease->in_holder);
-    index_add(&model->lease_index, lease->id, slab_number(&model->lease_slab, lease));
+    index_add(&model->lease_index, lease);
     member->lease_count++;
     member->set->lease_count++;
     holder->lease_count++;
@@ -65,7 +65,7 @@ void lease_cancel(struct model *model, struct lease *lease) {
 
     list_remove(&lease->in_member);
     list_remove(&lease->in_holder);
-    index_drop(&model->lease_index, lease->id);
+    index_drop(&model->lease_index, lease);
     lease->holder->lease_count--;
     slab_give(&model->lease_slab, lease);
     set->lease_count--;

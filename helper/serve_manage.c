@@ -62,7 +62,7 @@ static int mark_member(struct service *service, struct member *member,
                       strlen(wanted->opaque), OPAQUE_MAX_BYTES);
     if (labelled && !is_utf8(wanted->opaque))
         return refuse(refusal, REFUSAL_ARGUMENT, EINVAL, "an opaque is not valid UTF-8");
-    member->sharing = (uint8_t)wanted->sharing;
+    member->sharing = wanted->sharing;
     member->serves_read_only = wanted->serves_read_only;
     member->keep_content = wanted->keep_content;
     member->keep_locks = wanted->keep_locks;

@@ -48,8 +48,3 @@ uint32_t slab_number(const struct slab *slab, const void *object) {
     assert(offset % slab->size == 0 && offset / slab->size < slab->room);
     return (uint32_t)(offset / slab->size);
 }
-
-void *slab_at(const struct slab *slab, uint32_t number) {
-    assert(number < slab->room);
-    return slab->memory + slab->size * number;
-}

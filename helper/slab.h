@@ -3,6 +3,7 @@
  * a generous limit costs address space, not memory. */
 #pragma once
 
+#include <assert.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -25,4 +26,7 @@ void slab_give(struct slab *slab, void *object);
 
 /* Objects by number, for tables that keep 32 bits rather than a pointer. */
 uint32_t slab_number(const struct slab *slab, const void *object);
-void *slab_at(const struct slab *slab, uint32_t number);
+static inline void *slab_at(const struct slab *slab, uint32_t number) {
+    assert(number < slab->room);
+    return slab->memory + slab->size * number;
+}

@@ -16,11 +16,11 @@
 
 #define MEMBERS_A_SET  250
 #define SETS           15
-#define LEASES         8000
+#define LEASES         7500
 #define LEASES_AT_ONCE 250
 
 /* What this process may have open besides. */
-#define OTHER_DESCRIPTORS 300
+#define OTHER_DESCRIPTORS 600
 
 /* Bytes, from smaps_rollup; only root may look. NAN where we may not. `what`:
  * Anonymous, what no other process has and no file; Private_Clean and Private_Dirty,
@@ -58,7 +58,7 @@ static void add_members(struct crowd *crowd, int set) {
 }
 
 /* All stay open, or the library would tell the helper of those that are not. */
-static size_t open_leases(struct crowd *crowd, int *descriptors) {
+static size_t open_leases(struct crowd *crowd, int *descriptors, size_t most) {
     struct fdset_open_request requests[LEASES_AT_ONCE];
     struct rlimit limit;
     size_t done = 0;
@@ -67,7 +67,7 @@ static size_t open_leases(struct crowd *crowd, int *descriptors) {
     setrlimit(RLIMIT_NOFILE, &limit);
     for (size_t i = 0; i < LEASES_AT_ONCE; i++)
         requests[i] = (struct fdset_open_request){"/dev/fdset/0", O_RDWR | O_CLOEXEC};
-    for (; done < LEASES && done + OTHER_DESCRIPTORS < limit.rlim_max; done += LEASES_AT_ONCE) {
+    for (; done < most && done + OTHER_DESCRIPTORS < limit.rlim_max; done += LEASES_AT_ONCE) {
         if (fdset_open_many(crowd->vmm, requests, LEASES_AT_ONCE) != LEASES_AT_ONCE)
             errx(1, "open_many: %s", fdset_error_text());
         for (size_t i = 0; i < LEASES_AT_ONCE; i++)
@@ -77,7 +77,7 @@ static size_t open_leases(struct crowd *crowd, int *descriptors) {
 }
 
 void bench_memory(struct report *report) {
-    static int descriptors[LEASES];
+    static int descriptors[LEASES_AT_ONCE + LEASES];
     struct chain chain;
     struct crowd crowd;
     chain_make(&chain, 1);
@@ -93,10 +93,11 @@ void bench_memory(struct report *report) {
         add_members(&crowd, set);
     crowd_settle_down(&crowd, SETS);
     double member = (own_bytes(&crowd) - before) / (SETS * MEMBERS_A_SET);
+    size_t first = open_leases(&crowd, descriptors, LEASES_AT_ONCE);
     before = own_bytes(&crowd);
-    size_t leases = open_leases(&crowd, descriptors);
+    size_t leases = open_leases(&crowd, descriptors + first, LEASES);
     double lease = (own_bytes(&crowd) - before) / (double)leases;
-    close_all(descriptors, leases);
+    close_all(descriptors, first + leases);
     crowd_stop(&crowd);
     chain_remove(&chain);
 
