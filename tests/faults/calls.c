@@ -123,6 +123,8 @@ static bool try_one(struct helper *helper, const struct row *row, uint32_t which
     session_clean(helper);
     plan->armed = false;
     bool struck = plan->struck;
+    if (session_locks_may_stay)
+        session_unlock();
     expect_fate(row, which, &outcome);
     session_expect_served(helper);
     injections += struck;

@@ -408,6 +408,11 @@ void session_clean(struct helper *helper) {
     assert_int_equal(helper_descriptors(helper), helper->descriptors);
 }
 
+void session_unlock(void) {
+    assert_int_equal(lock(disk, F_UNLCK, 100), 0);
+    assert_int_equal(lock(disk_for_reading, F_UNLCK, 100), 0);
+}
+
 void session_expect_served(struct helper *helper) {
     client_add_one(helper->manager, 1, disk);
     for (int i = 0; i < 2; i++) {

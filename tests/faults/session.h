@@ -20,8 +20,9 @@ struct outcome {
 /* Opens what the script needs, once for each test. */
 void session_prepare(void);
 
-/* The unlocking itself fails. */
+/* The unlocking itself fails; the second does it instead, afterwards. */
 extern bool session_locks_may_stay;
+void session_unlock(void);
 
 /* Runs the script. A reply that is wrong, or of a wrong file, fails the test, and
  * so does one that does not come. `connected` (or NULL) is called when all have
