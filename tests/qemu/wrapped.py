@@ -10,8 +10,6 @@ import shutil
 import signal
 import socket
 import subprocess
-import sys
-import tempfile
 import traceback
 
 PATIENCE = 60  # seconds after which what does not come is a failure
@@ -186,54 +184,74 @@ class Monitor:
 PR_SET_CHILD_SUBREAPER = 36
 
 
-def children():
-    """Processes whose parent we are."""
-    with open(f"/proc/self/task/{os.getpid()}/children", encoding="ascii") as file:
-        return [int(pid) for pid in file.read().split()]
+def adopt_orphans():
+    """Has everything that goes into the background end as a child of our parent, a
+    process made for that: to be called first. Not all machines have an init that
+    buries the dead, and libvirt waits until they are gone."""
+    ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1)
+    test = os.fork()
+    if test == 0:
+        return
+    while True:
+        pid, status = os.wait()
+        if pid == test:
+            break
+    for orphan in children_of(os.getpid()):
+        os.kill(orphan, signal.SIGKILL)
+    os._exit(os.waitstatus_to_exitcode(status) & 255)
 
 
-def living():
+def children_of(pid):
+    with open(f"/proc/{pid}/task/{pid}/children", encoding="ascii") as file:
+        return [int(child) for child in file.read().split()]
+
+
+def descendants():
+    """Our children, and the orphans."""
+    return [pid for pid in children_of(os.getpid()) + children_of(os.getppid())
+            if pid != os.getpid()]
+
+
+def living(but=()):
     """The command lines of those that have not ended."""
-    return [words for words in map(command_line, children()) if words[0]]
+    return [words for words in map(command_line, set(descendants()) - set(but)) if words[0]]
 
 
-def bury():
-    """Ends what a test has left, however far it went into the background: whoever
-    loses its parent is ours."""
-    while children():
-        for pid in children():
+def bury(but=()):
+    """Ends what a failed test has left, however far it went into the background."""
+    def left():
+        found = [pid for pid in descendants() if pid not in but and command_line(pid)[0]]
+        for pid in found:
             try:
                 os.kill(pid, signal.SIGKILL)
-                os.waitpid(pid, 0)
-            except (ChildProcessError, ProcessLookupError):
+            except ProcessLookupError:
                 pass
+        return found
+    until(lambda: not left(), "the end of what was killed")
 
 
-def run_tests(namespace, directory=None):
+def run_tests(namespace, base, lasting=list):
+    """Each in a directory of its own in `base`, which is removed at the end. What a
+    test has started has ended after it, but for processes that `lasting` names."""
     tests = [(name, test) for name, test in namespace.items() if name.startswith("test_")]
     failed = False
-    ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1)
-    base = directory or tempfile.mkdtemp(prefix="fdset-wrapped.", dir=os.environ.get("TMPDIR"))
-    os.chmod(base, 0o755)
-    try:
-        for number, (name, test) in enumerate(tests, 1):
-            work = os.path.join(base, str(number))
-            os.mkdir(work)
-            os.chdir(work)
-            try:
-                test()
-                until(lambda: not living(), f"the end of {living()}")
-                print(f"ok {number} - {name}", flush=True)
-            except Skip as why:
-                print(f"ok {number} - {name} # SKIP {why}", flush=True)
-            except BaseException:  # whatever it is, the next test is to run
-                failed = True
-                print(f"not ok {number} - {name}", flush=True)
-                for line in traceback.format_exc().splitlines():
-                    print("#", line, flush=True)
-            bury()
-    finally:
-        os.chdir("/")
-        shutil.rmtree(base, ignore_errors=True)
+    for number, (name, test) in enumerate(tests, 1):
+        work = os.path.join(base, str(number))
+        os.mkdir(work)
+        os.chdir(work)
+        try:
+            test()
+            until(lambda: not living(lasting()), f"the end of {living(lasting())}")
+            print(f"ok {number} - {name}", flush=True)
+        except Skip as why:
+            print(f"ok {number} - {name} # SKIP {why}", flush=True)
+        except BaseException:  # whatever it is, the next test is to run
+            failed = True
+            print(f"not ok {number} - {name}", flush=True)
+            for line in traceback.format_exc().splitlines():
+                print("#", line, flush=True)
+        bury(lasting())
+    os.chdir("/")
+    shutil.rmtree(base, ignore_errors=True)
     print(f"1..{len(tests)}")
-    sys.exit(failed)
+    return failed

@@ -30,6 +30,8 @@ import tempfile
 import wrapped
 from wrapped import Monitor, Refused, Tree, descriptors, equal, until
 
+wrapped.adopt_orphans()
+
 # What runs from here is told by this name.
 base = tempfile.mkdtemp(prefix="fdset-wrapper.")
 tree = Tree(os.path.join(base, "tree"))
@@ -135,8 +137,8 @@ def test_02_in_place():
         companions = tree.processes()
         equal(2, len(companions), "companions")
         for pid in companions:
-            # Ours, since we are who gets orphans.
-            equal(os.getpid(), wrapped.parent_of(pid), "parent")
+            # Who adopts orphans.
+            equal(os.getppid(), wrapped.parent_of(pid), "parent")
             assert os.getsid(pid) not in (os.getsid(0), os.getsid(machine.pid)), "session"
         (proxy,) = tree.processes("/fdset-qmp")
         equal({"/dev/null"}, {descriptors(proxy)[i] for i in (0, 1)}, "standard streams")
@@ -673,4 +675,4 @@ def test_manager_beside_the_monitor():
         equal([("3", "read-write")], machine.list(), "leases")
 
 
-wrapped.run_tests(dict(globals()), base)
+sys.exit(wrapped.run_tests(dict(globals()), base))
