@@ -529,6 +529,32 @@ def test_monitor_that_waits():
     tree.ended()
 
 
+def test_monitor_on_stdio():
+    """What was asked before the end of the input is answered, as by QEMU."""
+    image("disk")
+    with open("disk", "rb") as disk:
+        for option in (["-qmp", "stdio"],
+                       ["-chardev", "stdio,id=mon,signal=off", "-mon", "mon,mode=control"]):
+            done = subprocess.run(
+                [tree.wrapper, *MACHINE, *option, "-add-fd", f"fd={disk.fileno()},set=2"],
+                input='{"execute":"qmp_capabilities"} {"execute":"query-fdsets"} '
+                '{"execute":"quit"}', stdout=subprocess.PIPE, pass_fds=[disk.fileno()], text=True,
+                timeout=wrapped.PATIENCE)
+            equal(0, done.returncode, "status")
+            assert '"fdset-id": 2' in done.stdout and '"SHUTDOWN"' in done.stdout, done.stdout
+            tree.ended()
+
+
+def test_monitor_of_a_kind_not_known():
+    done = subprocess.run([tree.wrapper, *MACHINE, "-qmp", "unix:a,server=on,wait=off", "-chardev",
+                           "socket,id=x,path=b,server=on,wait=off,websocket=on", "-mon",
+                           "x,mode=control", "-device", "nonsense"], stderr=subprocess.PIPE,
+                          text=True, timeout=wrapped.PATIENCE)
+    equal(1, done.returncode, "status")
+    assert "fdset-qemu: socket,id=x" in done.stderr and "websocket" in done.stderr, done.stderr
+    assert "nonsense" in done.stderr, done.stderr
+
+
 def test_human_monitor():
     image("disk")
     disk = os.open("disk", os.O_RDONLY)
@@ -599,7 +625,7 @@ def test_words_go_through():
                  ["-name", "/dev/fdset/1"], ["-hda", "/srv/dev/fdset/1"],
                  ["-fw_cfg", "name=opt/x,string=/dev/fdset/1"],
                  ["-smbios", "type=11,value=/dev/fdset/1"],
-                 ["-serial", "mon:stdio"], ["-monitor", "stdio"],
+                 ["-D", "/dev/fdset/1"], ["-serial", "mon:stdio"], ["-monitor", "stdio"],
                  ["-chardev", "socket,id=gdb,path=x,server=on"]):
         equal(line, words(*line, FDSET_EMULATOR="./tells"), "words")
     tree.ended()

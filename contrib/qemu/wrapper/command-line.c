@@ -38,8 +38,10 @@ static bool is_among(const char *name, const char *const *names) {
     return false;
 }
 
-/* Text for the guest or for people: a path in it is none of the emulator's. */
-static const char *const text_options[] = {"append", "name", "prom-env", "uuid", NULL};
+/* Text for the guest or for people; and files that QEMU opens before it goes into
+ * the background, as no file of a set's can be. */
+static const char *const text_options[] = {"D",          "append", "name", "prom-env",
+                                           "readconfig", "uuid",   NULL};
 
 /* Text in parts: only what is after one of their file_keys is a path. */
 static const char *const mixed_options[] = {"fw_cfg", "smbios", NULL};

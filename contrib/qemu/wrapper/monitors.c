@@ -45,7 +45,7 @@ static void monitor_note(struct monitors *monitors, const struct command_line *l
                          const struct monitor *monitor) {
     const char *option = line->words[monitor->word].text, *why;
 
-    if (!socket_is_known(&monitor->pairs, &why)) {
+    if (!monitor->is_stdio && !socket_is_known(&monitor->pairs, &why)) {
         complain("%s: %s; this monitor is QEMU's own, and knows nothing of the helper's sets",
                  option, why);
         return;
@@ -67,7 +67,9 @@ static void chardev_note(struct monitors *monitors, const struct command_line *l
     if (!use)
         return;
     monitor.is_human = use->is_human;
-    if (backend && strcmp(backend, "socket") == 0)
+    monitor.is_stdio = backend && strcmp(backend, "stdio") == 0 && !use->is_human &&
+                       !pairs_is_on(&monitor.pairs, "mux");
+    if (monitor.is_stdio || (backend && strcmp(backend, "socket") == 0))
         monitor_note(monitors, line, &monitor);
     else if (!use->is_human)
         complain(
@@ -99,6 +101,8 @@ static void compat_note(struct monitors *monitors, const struct command_line *li
         pairs_parse(&monitor.pairs, rest, "path");
     else if ((rest = without(text, "tcp:")))
         tcp_parse(&monitor.pairs, rest);
+    else if (!monitor.is_human && strcmp(text, "stdio") == 0)
+        monitor.is_stdio = true;
     else if (monitor.is_human || without(text, "chardev:") || strcmp(text, "none") == 0)
         return;
     monitor_note(monitors, line, &monitor);
@@ -152,8 +156,20 @@ static void connection_divert(struct monitor *monitor) {
     pairs_add(&monitor->pairs, "fd", text_make("%d", monitor->emulators));
 }
 
+static struct endpoint stdio_make(struct pairs *pairs) {
+    const char *id = pairs_get(pairs, "id");
+
+    pairs->count = 0;
+    if (id) { /* -chardev, and not -qmp */
+        pairs_add(pairs, "backend", "socket");
+        pairs_add(pairs, "id", id);
+    }
+    return (struct endpoint){pump_start(), NULL, true};
+}
+
 static void monitor_divert(struct monitor *monitor, struct word *word) {
-    monitor->management = socket_make(&monitor->pairs, word->text);
+    monitor->management =
+        monitor->is_stdio ? stdio_make(&monitor->pairs) : socket_make(&monitor->pairs, word->text);
     if (monitor->management.is_connected)
         connection_divert(monitor);
     else

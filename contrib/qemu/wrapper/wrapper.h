@@ -7,6 +7,7 @@
  *     members.c        -add-fd, which become members of the helper's sets
  *     monitors.c       which words make a monitor, and what they become
  *     sockets.c        a monitor's two ends: management's and the emulator's
+ *     pump.c           a monitor on standard input and output
  *     launch.c         starts a program that is to outlive the exec
  *     companions.c     the helper and the proxy, started that way
  *     places.c         where the programs are
@@ -157,7 +158,7 @@ struct endpoint {
 /* A monitor of which the proxy makes two. */
 struct monitor {
     size_t word; /* the argument that says where it is */
-    bool is_human;
+    bool is_human, is_stdio;
     struct pairs pairs; /* its chardev's */
     const char *prefix; /* what stands before them */
     const char *first;  /* the key that may be left out */
@@ -193,6 +194,12 @@ int socket_make_private(int *handle);
 
 /* A connected one, and its other end. */
 int socket_make_connected(int *other);
+
+/* ---------------------------------------------------------------- pump.c */
+
+/* A socket in the place of standard input and output: a process copies between
+ * them until the socket's end. */
+int pump_start(void);
 
 /* -------------------------------------------------------------- launch.c */
 
