@@ -88,6 +88,16 @@ void client_leave(struct helper *helper, struct client *client) {
     wait_until(client_totals(asking).connections < connections);
 }
 
+void helper_forget(struct helper *helper, struct client *client) {
+    for (struct client **link = &helper->clients; *link; link = &(*link)->next)
+        if (*link == client) {
+            *link = client->next;
+            client_free(client);
+            return;
+        }
+    fail_msg("not a client of this helper");
+}
+
 /* ------------------------------------------------------------------ events */
 
 Reply *client_subscribe_to(struct client *client, const int *kinds, size_t count) {

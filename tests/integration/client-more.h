@@ -48,6 +48,9 @@ SetInfo *client_find_set(struct client *client, int set);
 /* Hangs up, and returns when the helper has dealt with it. */
 void client_leave(struct helper *helper, struct client *client);
 
+/* Hangs up, and frees it now: for tests that have thousands of them. */
+void helper_forget(struct helper *helper, struct client *client);
+
 /* ------------------------------------------------------------------ events */
 
 /* A connection that does nothing but listen. */

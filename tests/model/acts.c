@@ -3,38 +3,10 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-
-static const char long_name[] =
-    "a name that is longer than a name may be, which is sixty-three bytes and no more";
-
-/* ----------------------------------------------------------------- the dice */
-
-uint32_t roll(struct play *play, uint32_t sides) {
-    uint64_t mixed = play->state += 0x9e3779b97f4a7c15;
-    mixed = (mixed ^ mixed >> 30) * 0xbf58476d1ce4e5b9;
-    mixed = (mixed ^ mixed >> 27) * 0x94d049bb133111eb;
-    return (uint32_t)((mixed ^ mixed >> 31) % sides);
-}
-
-bool chance(struct play *play, uint32_t percent) {
-    return roll(play, 100) < percent;
-}
-
-void say(struct play *play, const char *format, ...) {
-    va_list arguments;
-    if (!play->trace)
-        return;
-    va_start(arguments, format);
-    vprintf(format, arguments);
-    va_end(arguments);
-    fflush(stdout);
-}
 
 /* ----------------------------------------------------------- coming, going */
 
@@ -62,13 +34,7 @@ static void say_hello(struct play *play, int client, const char *name, const cha
 }
 
 static void forget_client(struct play *play, int client) {
-    client_hang_up(play->clients[client]);
-    for (struct client **link = &play->helper->clients; *link; link = &(*link)->next)
-        if (*link == play->clients[client]) {
-            *link = play->clients[client]->next;
-            break;
-        }
-    client_free(play->clients[client]);
+    helper_forget(play->helper, play->clients[client]);
     play->clients[client] = NULL;
     play->event_counts[client] = 0;
 }
@@ -76,7 +42,7 @@ static void forget_client(struct play *play, int client) {
 /* Connects, and sometimes gets its first words wrong. */
 static void act_connect(struct play *play, int client) {
     static const char *const owners[] = {"", "", "alpha", "alpha", "beta"};
-    static const char *const names[] = {"a client", "b\xc3\xa4", "", long_name};
+    static const char *const names[] = {"a client", "b\xc3\xa4", "", too_long_name};
     say(play, "client %d connects\n", client);
     play->clients[client] = helper_connect_silent(play->helper, role_of(client));
     if (!ref_connect(&play->ref, client, role_of(client), getpid(), true)) {
@@ -86,7 +52,7 @@ static void act_connect(struct play *play, int client) {
         return;
     }
     if (chance(play, 5))
-        say_hello(play, client, "bad", chance(play, 50) ? long_name : "\x01");
+        say_hello(play, client, "bad", chance(play, 50) ? too_long_name : "\x01");
     say_hello(play, client, names[roll(play, 4)], owners[roll(play, 5)]);
 }
 
@@ -100,58 +66,6 @@ static void act_hang_up(struct play *play, int client) {
 }
 
 /* ------------------------------------------------------------ small requests */
-
-static void choose_path(struct play *play, char *path, size_t size) {
-    static const char *const odd[] = {
-        "/dev/fdset/",
-        "/dev/fdset/01",
-        "/dev/fdset/-1",
-        "/dev/fdset/2147483648",
-        "/dev/fdset/99999999999",
-        "/dev/null",
-        "",
-        "/dev/fdset/1 ",
-        "/dev/fdset/2147483647",
-        "/dev/fdset/no\x01pe",
-        "/dev/fdset/.x",
-        "/dev/fdsets/1",
-    };
-    static const char *const names[] = {"disk0", "A.b-c_9", "log", "none"};
-    const struct reference *ref = &play->ref;
-    if (chance(play, 3))
-        snprintf(path, size, "%s", odd[roll(play, 12)]);
-    else if (chance(play, 3))
-        snprintf(path, size, "/dev/fdset/%s", long_name);
-    else if (chance(play, 20))
-        snprintf(path, size, "/dev/fdset/%s", names[roll(play, 4)]);
-    else if (ref->set_count > 0 && chance(play, 85))
-        snprintf(path, size, "/dev/fdset/%d", ref->sets[roll(play, (uint32_t)ref->set_count)].id);
-    else
-        snprintf(path, size, "/dev/fdset/%u", roll(play, 10));
-}
-
-void choose_open(struct play *play, int client, struct intent *intent) {
-    static const int extra[] = {0,       0,         O_DIRECT,  O_APPEND,         O_NONBLOCK,
-                                O_TRUNC, O_CREAT,   O_SYNC,    O_CREAT | O_EXCL, O_DSYNC,
-                                O_EXCL,  O_NOATIME, O_CLOEXEC, O_DIRECT | O_SYNC};
-    struct reference *ref = &play->ref;
-    struct ref_result ignored;
-    choose_path(play, intent->path, sizeof(intent->path));
-    intent->flags = (int)roll(play, chance(play, 2) ? 4 : 3) | extra[roll(play, 14)];
-    const struct ref_set *set = ref_find_path(ref, intent->path, &ignored);
-    if (!set || chance(play, 25))
-        return;
-    /* As a member of the set would have it, or nearly. */
-    for (int i = 0, from = (int)roll(play, 64); i < ref->member_count; i++) {
-        const struct ref_member *member = &ref->members[(i + from) % ref->member_count];
-        if (member->set != set->id)
-            continue;
-        intent->flags = (member->flags & (O_ACCMODE | O_SYNC | O_DSYNC)) | extra[roll(play, 7)];
-        if (chance(play, 70))
-            intent->flags |= member->flags & (O_DIRECT | O_APPEND | O_NONBLOCK);
-        return;
-    }
-}
 
 static void act_remove(struct play *play, int client) {
     Fdset__V1__RemoveFd remove = FDSET__V1__REMOVE_FD__INIT;
@@ -247,7 +161,7 @@ static struct ref_lease *some_lease(struct play *play, int client) {
     return NULL;
 }
 
-void barrier(struct play *play, int client) {
+void act_barrier(struct play *play, int client) {
     Request request = FDSET__V1__REQUEST__INIT;
     Fdset__V1__OpenMany none = FDSET__V1__OPEN_MANY__INIT;
     request.body_case = FDSET__V1__REQUEST__BODY_OPEN_MANY;
@@ -272,7 +186,7 @@ static void act_close(struct play *play, int client) {
     say(play, "client %d closes %zu leases from %u\n", client, count, leases[0]);
     client_close_leases(play->clients[client], leases, count);
     ref_close(ref, client, leases, count);
-    barrier(play, client);
+    act_barrier(play, client);
 }
 
 /* Leaves another's flags and locks behind, as the last user of a description. */
@@ -294,7 +208,7 @@ static void act_close_dirty(struct play *play, int client) {
     say(play, "client %d closes lease %u\n", client, id);
     client_close_leases(play->clients[client], &id, 1);
     ref_close(&play->ref, client, &id, 1);
-    barrier(play, client);
+    act_barrier(play, client);
 }
 
 /* ------------------------------------------------------------------- queries */
@@ -442,10 +356,6 @@ static const struct act {
 };
 
 #define ACTS (sizeof(acts) / sizeof(acts[0]))
-
-int act_count(void) {
-    return ACTS;
-}
 
 const char *act_name(uint32_t act) {
     return acts[act % ACTS].name;

@@ -42,10 +42,6 @@ struct play {
     bool trace;
 };
 
-/* The dice: the next number below `sides`, the same for the same step. */
-uint32_t roll(struct play *play, uint32_t sides);
-bool chance(struct play *play, uint32_t percent);
-
 /* Plays steps on a helper of their own, with limits that follow from `seed`. A
  * difference ends the process with a status that is not 0. */
 void play_history(uint64_t seed, const struct step *steps, size_t count, bool trace);
@@ -55,7 +51,6 @@ void play_abandon(void);
 
 /* ------------------------------------------------------------- acts.c */
 
-int act_count(void);
 const char *act_name(uint32_t act);
 uint32_t act_find(const char *name); /* UINT32_MAX: none */
 
@@ -64,7 +59,7 @@ uint32_t act_choose(uint32_t number);
 void act_do(struct play *play, const struct step *step);
 
 /* Waits until the helper has seen what has no reply, or not yet. */
-void barrier(struct play *play, int client);
+void act_barrier(struct play *play, int client);
 
 /* Further acts. */
 void act_add(struct play *play, int client);
@@ -74,7 +69,13 @@ void act_wait_shortly(struct play *play, int client);
 void act_open_many(struct play *play, int client);
 void act_die(struct play *play, int client);
 
-/* What the dice make of an open, and of a set to add with its members. */
+/* ---------------------------------------------------------- choices.c */
+
+extern const char too_long_name[];
+
+/* What the dice make of a path, of an open, and of a set to add with its members. */
+void choose_path(struct play *play, char *path, size_t size);
+
 struct intent {
     char path[128];
     int flags;
@@ -89,6 +90,11 @@ struct addition_plan {
 };
 void choose_addition(struct play *play, struct addition_plan *plan, bool simple);
 
+/* The dice: the next number below `sides`, the same for the same step. */
+uint32_t roll(struct play *play, uint32_t sides);
+bool chance(struct play *play, uint32_t percent);
+
+/* With --trace only. */
 void say(struct play *play, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 /* ------------------------------------------------------------ watch.c */
