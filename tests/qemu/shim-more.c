@@ -5,12 +5,14 @@
  *     shim-more               the tests
  *     shim-more prefix        for the tests: opens set 1 below $FDSET_PREFIX
  *     shim-more opens         for the tests: opens set 1
+ *     shim-more together      for the tests: opens set 3 in many threads at once
  *     shim-more executed FD   for the tests: has inherited FD, a lease */
 #include "shim-scene.h"
 
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -165,6 +167,44 @@ static void test_a_directory_that_is_none(void **state) {
     }
 }
 
+/* ---------------------------------------------------------------- threads */
+
+enum { THREADS = 8 };
+
+static void *open_at_once(void *barrier) {
+    pthread_barrier_wait(barrier);
+    int fd = open(CDROM, O_RDONLY);
+    return fd >= 0 && close(fd) == 0 ? barrier : NULL;
+}
+
+/* "shim-more together": none of them has attached before. */
+static int together(void) {
+    pthread_t threads[THREADS];
+    pthread_barrier_t barrier;
+    int failed = 0;
+
+    pthread_barrier_init(&barrier, NULL, THREADS);
+    for (int i = 0; i < THREADS; i++)
+        if (pthread_create(&threads[i], NULL, open_at_once, &barrier))
+            return 3;
+    for (int i = 0; i < THREADS; i++) {
+        void *result;
+        pthread_join(threads[i], &result);
+        failed += result == NULL;
+    }
+    return failed;
+}
+
+static void test_threads_attach_once(void **state) {
+    struct fdset_totals before = totals();
+
+    assert_child_well(again("LANG", "C", "together", NULL));
+    struct fdset_totals now = totals();
+    assert_int_equal(now.opens, before.opens + THREADS);
+    assert_int_equal(now.closes, before.closes + THREADS);
+    assert_int_equal(now.accepted, before.accepted + 1);
+}
+
 /* ------------------------------------------------------------------- exec */
 
 /* As in a program that one has started which was given the socket by number. */
@@ -260,6 +300,7 @@ int main(int argc, char **argv) {
         shim_test(test_a_directory_of_ones_own),
         shim_test(test_a_directory_that_is_none),
         shim_test(test_the_path_serves_where_the_socket_is_gone),
+        shim_test(test_threads_attach_once),
         shim_test(test_exec_ends_a_lease),
         shim_test(test_many_descriptors),
         shim_test(test_closed_behind_its_back),
@@ -268,6 +309,8 @@ int main(int argc, char **argv) {
     self = argv[0];
     if (argc > 1 && !strcmp(argv[1], "prefix"))
         return prefix();
+    if (argc > 1 && !strcmp(argv[1], "together"))
+        return together();
     if (argc > 1 && !strcmp(argv[1], "opens"))
         return close(open(DISK, O_RDONLY)) == 0 ? 0 : 1;
     if (argc > 2 && !strcmp(argv[1], "executed"))

@@ -140,6 +140,49 @@ test_daemons_attach_after_the_fork() {
     leases_end
 }
 
+# A set for each image, named as the image is: what its header says leads there.
+test_a_directory_of_ones_own() {
+    mkdir images
+    qemu-img create -q -f qcow2 images/base.qcow2 1M
+    qemu-img create -q -f qcow2 -b base.qcow2 -F qcow2 images/relative.qcow2
+    qemu-img create -q -f qcow2 -b "$PWD/images/base.qcow2" -F qcow2 images/absolute.qcow2
+    succeeds qemu-io -c 'write -P 1 0 4k' images/base.qcow2
+    helper_start
+    succeeds fdsetctl add --name base.qcow2 images/base.qcow2
+    succeeds fdsetctl add --name relative.qcow2 images/relative.qcow2
+    succeeds fdsetctl add --name absolute.qcow2 images/absolute.qcow2
+    mv images elsewhere
+    export FDSET_PREFIX=$PWD/images
+    succeeds preloaded qemu-io -r -c 'read -P 1 0 4k' "$PWD/images/relative.qcow2"
+    succeeds preloaded qemu-io -r -c 'read -P 1 0 4k' "$PWD/images/absolute.qcow2"
+    succeeds preloaded qemu-io -r -c 'read -P 1 0 4k' //dev/fdset/relative.qcow2
+    refused 'No such file' preloaded qemu-io -r -c 'read 0 4k' "$PWD/images/other.qcow2"
+    opens_equal_closes
+}
+
+# What is in every Debian, and opens, asks and duplicates in its own ways.
+test_programs_that_are_not_qemus() {
+    helper_start
+    seq 1000 >text
+    : >log
+    succeeds fdsetctl add --set 1 --read-only --read-write --write-only text
+    succeeds fdsetctl add --set 2 --write-only log
+    preloaded cat //dev/fdset/1 | cmp - text || fail "cat"
+    preloaded head -n 1 //dev/fdset/1 | grep -qx 1 || fail "head"
+    succeeds preloaded cp //dev/fdset/1 copy
+    succeeds cmp copy text
+    equal "$(stat -c '%s %i' text)" "$(preloaded stat -c '%s %i' //dev/fdset/1)" "what stat says"
+    succeeds preloaded dd if=copy of=//dev/fdset/1 conv=notrunc bs=64k status=none
+    succeeds preloaded bash -c '[ -r //dev/fdset/1 ] && [ -w //dev/fdset/1 ] && [ ! -x //dev/fdset/1 ]'
+    succeeds preloaded bash -c '[ ! -e //dev/fdset/3 ] && [ ! -r //dev/fdset/2 ]'
+    succeeds preloaded sh -c 'echo hello >//dev/fdset/2; echo again >>//dev/fdset/2'
+    equal "hello again" "$(xargs <log)" "what the shell wrote"
+    succeeds preloaded python3 -c 'open("//dev/fdset/1", "r+b").write(b"9")
+import os; assert os.path.getsize("//dev/fdset/1") == os.stat("text").st_size'
+    equal 9 "$(head -n 1 text)" "what Python wrote"
+    opens_equal_closes
+}
+
 test_spawns_a_helper_of_its_own() {
     local attempt
     truncate -s 64k disk.img
