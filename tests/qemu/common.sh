@@ -77,7 +77,7 @@ leases_are() {
 # Waits until no lease is left, as after a kill that the helper has yet to hear of.
 leases_end() {
     local attempt
-    for ((attempt = 0; attempt < 500; attempt++)); do
+    for ((attempt = 0; attempt < 2000; attempt++)); do
         [ "$(leases)" != 0 ] || return 0
     done
     fail "leases are left: $(fdsetctl list --leases)"
@@ -179,6 +179,18 @@ test_run() {
     # Everything that it started, whether it is in a variable or not.
     trap 'children=$(jobs -p); kill -KILL $children 2>/dev/null; wait 2>/dev/null' EXIT
     "$@"
+    nothing_is_leased
+}
+
+# Ends what a test that was well has left running; then the helper, if it is still
+# there, must have no lease left.
+nothing_is_leased() {
+    local job
+    [ "$helper" ] && kill -0 "$helper" 2>/dev/null && [ -S "${FDSET_MANAGE_SOCKET-}" ] || return 0
+    for job in $(jobs -p); do
+        [ "$job" = "$helper" ] || kill -KILL "$job" 2>/dev/null
+    done
+    leases_end
 }
 
 # run_tests [TEST]...: each a function with its arguments, without blanks in them.
