@@ -217,10 +217,11 @@ class Native:
 
     proxied = False
 
-    def __init__(self, program=None, running=False, monitors=1):
+    def __init__(self, program=None, running=False, monitors=1, environment=None):
         self.programs = Programs()
         self.program = program or SYSTEM + ([] if running else ["-S"])
         self.monitors = monitors
+        self.environment = environment or {}
         self.emulator = self.proxy = self.helper = None
         try:
             self.begin()
@@ -263,16 +264,16 @@ class Proxied(Native):
 
     def begin(self):
         self.helper_start()
-        self.emulator_start({"LD_PRELOAD": os.environ["FDSET_PRELOAD"],
+        self.emulator_start({**self.environment, "LD_PRELOAD": os.environ["FDSET_PRELOAD"],
                              "FDSET_VMM_SOCKET": os.path.abspath("vmm")})
         self.proxy_start()
 
-    def helper_start(self):
+    def helper_start(self, options=()):
         for name in ("manage", "vmm"):
             if os.path.exists(name):
                 os.unlink(name)
         self.helper = self.programs.start(
-            [os.environ["FDSET_HELPER"], "--manage", "manage", "--vmm", "vmm"],
+            [os.environ["FDSET_HELPER"], "--manage", "manage", "--vmm", "vmm", *options],
             stderr=subprocess.PIPE)
         line = b"-"
         while line and b"ready:" not in line:

@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 """What passes through fdset-qmp, and in what order, with this program at both its
 ends: it is the client and the emulator. The helper is real."""
 
@@ -10,6 +9,7 @@ import signal
 import socket
 import struct
 import subprocess
+import sys
 import termios
 import threading
 import time
@@ -239,6 +239,28 @@ def what_comes_after_an_own_command_waits_for_it(bench):
     bench.helper.send_signal(signal.SIGCONT)
     equal(client.message(), {"return": [], "id": 1}, "reply")
     exactly(emulator, b'{"execute": "next", "id": 2}\n', "command")
+
+
+@case
+def add_fd_is_done_at_once_and_answered_in_its_turn(bench):
+    """The command before it may wait for what it brings."""
+    client, emulator = bench.negotiated()
+    other, _ = bench.negotiated()
+    client.send('{"execute": "slow", "id": 1}')
+    exactly(emulator, b'{"execute": "slow", "id": 1}', "command")
+    for number in (2, 3):
+        client.send(f'{{"execute": "add-fd", "id": {number}, "arguments": {{"fdset-id": {number}}}}}',
+                    [image("disk")])
+    client.send('{"execute": "add-fd", "id": 4}{"execute": "next", "id": 5}{"execute": "query-fdsets", "id": 6}')
+    until(lambda: len(other.ask('{"execute": "query-fdsets"}')["return"]) == 2, "both are added")
+    equal([client.is_quiet(), emulator.is_quiet()], [True, True], "no reply, and nothing forwarded")
+    emulator.send(b'{"event": "X"}\r\n{"return": {}, "id": 1}\r\n')
+    replies = [client.message() for _ in range(5)]
+    equal([reply.get("id") for reply in replies], [None, 1, 2, 3, 4], "order")
+    equal(replies[-1]["error"]["desc"], "No file descriptor supplied via SCM_RIGHTS", "error")
+    exactly(emulator, b'{"execute": "next", "id": 5}', "command")
+    emulator.send(b'{"return": {}, "id": 5}\r\n')
+    equal([client.message()["id"] for _ in range(2)], [5, 6], "order")
 
 
 @case
@@ -684,4 +706,5 @@ def wrong_command_lines(bench):
     says(bench, 0, "fdset-qmp ", "--version")
 
 
-run(CASES)
+only = sys.argv[1] if len(sys.argv) > 1 else ""
+run([case for case in CASES if only in case[0]])

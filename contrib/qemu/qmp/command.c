@@ -212,16 +212,17 @@ static bool command_carry_out(struct link *link, struct command *command) {
         envelope = (struct envelope){0};
     if (envelope.execute.bytes && !envelope.exec_oob.bytes)
         which = fdset_command_find(envelope.execute);
-    if (which && !idle)
+    if (which && !idle && !(link->negotiated && fdset_command_takes_descriptor(which)))
         return false;
     /* Before the negotiation is over, and where it is not JSON, QEMU says so. */
     json_t *json = which && link->negotiated ? message_parse(message) : NULL;
+    bool must_wait = !json && link->deferred.length > 0;
     if (json)
         answer(link, command, which, &envelope, json);
-    else
+    else if (!must_wait)
         command_forward(link, command, &envelope);
     json_decref(json);
-    return true;
+    return !must_wait;
 }
 
 bool command_run(struct link *link) {

@@ -103,7 +103,7 @@ static enum step step_number(struct framing *framing, char c) {
         return STEP_STRAY;
     if (c == '.' && (state == ZERO || state == DIGITS))
         return step_to(framing, POINT);
-    if ((c == 'e' || c == 'E') && state != EXPONENT)
+    if ((c == 'e' || c == 'E') && (state == DIGITS || state == FRACTION)) /* not ZERO */
         return step_to(framing, E);
     framing->state = START;
     return STEP_BEFORE;

@@ -21,6 +21,7 @@ struct jobs {
 struct helper {
     struct fdset_manager *manager; /* the thread's own */
     struct fdset_reconnect reconnect;
+    int manager_fd;             /* the manager's, to be polled */
     int wake_thread, wake_main; /* eventfds */
 
     pthread_mutex_t lock; /* of what follows */
@@ -131,7 +132,7 @@ static void *helper_thread(void *argument) {
     struct helper *helper = argument;
     struct pollfd polled[] = {
         {helper->wake_thread, POLLIN, 0},
-        {fdset_manager_poll_fd(helper->manager), POLLIN, 0},
+        {helper->manager_fd, POLLIN, 0},
     };
 
     while (true) {
@@ -186,6 +187,8 @@ int helper_open(struct helper **helper, const char *path, int socket) {
     new->wake_main = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     int error = new->wake_thread < 0 || new->wake_main < 0 ? -errno : attach(new, path, socket);
     if (!error)
+        error = new->manager_fd = fdset_manager_poll_fd(new->manager);
+    if (error >= 0)
         error = thread_start(new);
     if (error)
         return error; /* and the process ends */

@@ -68,8 +68,9 @@ struct link {
     struct expected *out_of_band; /* in any */
     size_t out_of_band_count;
 
-    struct text held; /* our own, until the emulator's message is whole */
-    uint64_t lost;    /* events, since the last that was told */
+    struct text held;     /* our own, until the emulator's message is whole */
+    struct text deferred; /* our replies to what was done before its turn */
+    uint64_t lost;        /* events, since the last that was told */
 };
 
 /* command.c: deals with one thing from the client; false: there is nothing that could

@@ -67,7 +67,8 @@ static bool is_idle(const struct link *link) {
 }
 
 static bool is_over(const struct link *link) {
-    if (link->failed || link->client.out.failed || link->emulator.out.failed || link->held.failed)
+    if (link->failed || link->client.out.failed || link->emulator.out.failed || link->held.failed ||
+        link->deferred.failed)
         return true;
     if (link->emulator.ended)
         return link->client.out.length == 0;

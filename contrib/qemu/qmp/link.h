@@ -5,9 +5,11 @@
  *     command.c   from the client: what is forwarded, in what order, and what not
  *     reply.c     from the emulator: replies, events, and where ours go in between
  *
- * Commands are carried out strictly one after another, whether the emulator or the
- * helper does it: one of the helper's begins when all before it are answered, and
- * those after it are forwarded when it is. Out-of-band commands overtake. */
+ * Commands are carried out one after another, whether the emulator or the helper does
+ * it: one of the helper's begins when all before it are answered, and those after it
+ * are forwarded when it is. But out-of-band commands overtake; and add-fd is done at
+ * once, since the command before it may be waiting for that very descriptor (the
+ * event FDSET_WANTED). Its reply keeps its place. */
 #pragma once
 
 #include <stdint.h>

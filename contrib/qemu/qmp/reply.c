@@ -65,6 +65,7 @@ void replies_free(struct link *link) {
             expected_free(expected);
         }
     text_free(&link->held);
+    text_free(&link->deferred);
 }
 
 static json_t *parse(struct span json) {
@@ -223,6 +224,14 @@ static void held_put(struct link *link) {
     link->held.length = 0;
 }
 
+/* What was done before its turn has its turn when all before it are answered. */
+static void deferred_put(struct link *link) {
+    if (link->expected_count > 0)
+        return;
+    text_append_span(&link->held, (struct span){link->deferred.bytes, link->deferred.length});
+    link->deferred.length = 0;
+}
+
 void reply_take_all(struct link *link) {
     struct span bytes;
     enum piece piece;
@@ -232,6 +241,7 @@ void reply_take_all(struct link *link) {
             message_pass(link, bytes);
         else
             other_pass(link, piece, bytes);
+        deferred_put(link);
         held_put(link);
     }
 }
@@ -242,6 +252,15 @@ void reply_message(struct link *link, const char *message) {
     text_append_string(&link->held, message);
     text_append_string(&link->held, "\r\n");
     held_put(link);
+}
+
+static void reply_say(struct link *link, const char *message) {
+    if (link->expected_count == 0) {
+        reply_message(link, message);
+        return;
+    }
+    text_append_string(&link->deferred, message);
+    text_append_string(&link->deferred, "\r\n");
 }
 
 /* In QEMU's order of members. */
@@ -260,7 +279,7 @@ static void reply_put(struct link *link, const char *before_id, const char *id,
     text_append(&text, "}", 2);
     link->failed |= text.failed;
     if (!text.failed)
-        reply_message(link, text.bytes);
+        reply_say(link, text.bytes);
     text_free(&text);
 }
 
