@@ -11,7 +11,7 @@
 static const char help[] =
     "Usage: bench [OPTION]... [GROUP]...\n"
     "\n"
-    "Measures fdset-helper (the one that $FDSET_HELPER names) and what it is compared\n"
+    "Measures fdset-helper (this build's, or $FDSET_HELPER) and what it is compared\n"
     "with, in turn, and prints medians, 99th percentiles and ratios. A ratio is the\n"
     "median of the ratios of short rounds. Groups, all unless some are named:\n"
     "basic, crowds, load, start, memory.\n"
@@ -86,6 +86,7 @@ int main(int argc, char **argv) {
     for (int i = optind; i < argc; i++)
         check_group(argv[i]);
 
+    setenv("FDSET_HELPER", HELPER, 0);
     struct report *report = report_new();
     for (size_t i = 0; i < COUNT(groups); i++)
         if (is_wanted(groups[i].name, argv + optind))
