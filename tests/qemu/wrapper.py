@@ -545,6 +545,17 @@ def test_monitor_on_stdio():
             tree.ended()
 
 
+def test_monitor_on_stdio_with_much_to_say():
+    """More than all buffers hold."""
+    process = subprocess.Popen([tree.wrapper, *MACHINE, "-qmp", "stdio"], stdin=subprocess.PIPE,
+                               stdout=subprocess.PIPE)
+    commands = b'{"execute":"qmp_capabilities"}' + b'{"execute":"query-commands"}' * 200
+    output, _ = process.communicate(commands + b'{"execute":"quit"}', wrapped.PATIENCE)
+    equal(0, process.returncode, "status")
+    equal(200, output.count(b'"name": "query-commands"'), "answers")
+    tree.ended()
+
+
 def test_monitor_of_a_kind_not_known():
     done = subprocess.run([tree.wrapper, *MACHINE, "-qmp", "unix:a,server=on,wait=off", "-chardev",
                            "socket,id=x,path=b,server=on,wait=off,websocket=on", "-mon",

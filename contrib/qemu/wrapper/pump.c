@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <poll.h>
 #include <signal.h>
 #include <string.h>
@@ -9,35 +10,70 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-/* Copies what there is, all of it. False at the end of either. */
-static bool copy(int from, int to) {
+/* One direction. Neither waits for the other: who does not read may be waiting
+ * to be read from. */
+struct flow {
+    int from, to; /* from: -1 when it has ended */
+    bool to_socket;
     char bytes[16384];
-    ssize_t got = read(from, bytes, sizeof(bytes));
+    size_t begin, end; /* what was read and not written yet */
+};
 
-    if (got < 0)
-        return errno == EINTR || errno == EAGAIN;
-    for (ssize_t done = 0, put; done<got; done += put> 0 ? put : 0) {
-        put = write(to, bytes + done, (size_t)(got - done));
-        if (put < 0 && errno != EINTR)
-            return false;
-    }
-    return got > 0;
+static void flow_poll(const struct flow *flow, struct pollfd polled[2]) {
+    bool is_empty = flow->begin == flow->end;
+    polled[0] = (struct pollfd){is_empty ? flow->from : -1, POLLIN, 0};
+    polled[1] = (struct pollfd){is_empty ? -1 : flow->to, POLLOUT, 0};
+}
+
+static bool is_over(ssize_t result) {
+    return result == 0 || (result < 0 && errno != EINTR && errno != EAGAIN);
+}
+
+static void flow_read(struct flow *flow) {
+    ssize_t got = read(flow->from, flow->bytes, sizeof(flow->bytes));
+
+    if (is_over(got))
+        flow->from = -1;
+    flow->begin = 0;
+    flow->end = got > 0 ? (size_t)got : 0;
+}
+
+/* So much that it does not wait. False where nobody takes it. */
+static bool flow_write(struct flow *flow) {
+    const char *bytes = flow->bytes + flow->begin;
+    size_t size = flow->end - flow->begin;
+    ssize_t put;
+
+    if (flow->to_socket)
+        put = send(flow->to, bytes, size, MSG_DONTWAIT | MSG_NOSIGNAL);
+    else
+        put = write(flow->to, bytes, size < PIPE_BUF ? size : PIPE_BUF);
+    if (put > 0)
+        flow->begin += (size_t)put;
+    return !is_over(put);
 }
 
 /* The end of standard input is not the end: QEMU, too, goes on then, and answers
  * what it was asked before. */
 static void pump_run(int peer) {
-    struct pollfd polled[2] = {{.fd = STDIN_FILENO, .events = POLLIN},
-                               {.fd = peer, .events = POLLIN}};
+    static struct flow in, out;
+    struct pollfd polled[4];
 
-    for (;;) {
-        if (poll(polled, 2, -1) < 0 && errno != EINTR)
+    in = (struct flow){.from = STDIN_FILENO, .to = peer, .to_socket = true};
+    out = (struct flow){.from = peer, .to = STDOUT_FILENO};
+    while (out.from >= 0 || out.begin < out.end) {
+        flow_poll(&in, polled);
+        flow_poll(&out, polled + 2);
+        if (poll(polled, 4, -1) < 0)
+            continue;
+        if (polled[0].revents)
+            flow_read(&in);
+        if (polled[1].revents && !flow_write(&in))
+            in.begin = in.end;
+        if (polled[2].revents)
+            flow_read(&out);
+        if (polled[3].revents && !flow_write(&out))
             return;
-        if (polled[0].revents && !copy(STDIN_FILENO, peer))
-            polled[0].fd = -1;
-        if (polled[1].revents && !copy(peer, STDOUT_FILENO))
-            return;
-        polled[0].revents = polled[1].revents = 0;
     }
 }
 
