@@ -61,7 +61,7 @@ static void serve(struct session *session) {
         found |= !was_close;
         was_close = session->service->last_was_close;
         if (!looks_again(session))
-            return;
+            break;
     }
     session->sends_ahead = found;
 }

@@ -6,9 +6,11 @@
 #include "session.h"
 
 #include <errno.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 
 static const struct row {
     enum point point;
@@ -155,6 +157,30 @@ static void test_each_call_fails(void **state) {
     now[0] = '\0';
 }
 
+#define SENT_AHEAD 200
+
+/* Where somebody sends without waiting for replies, a turn of the loop serves
+ * several. */
+static void test_what_is_sent_ahead_takes_few_turns(void **state) {
+    const struct row row = {POINT_WAIT, "epoll_pwait", EINTR, FATE_WELL};
+    struct helper *helper = helper_start(NULL);
+    uint32_t serials[SENT_AHEAD];
+    int status;
+
+    client_add_one(helper->manager, 1, file_open("disk", O_RDONLY));
+    client_wait_settled(helper->manager);
+    kill(helper->pid, SIGSTOP);
+    assert_int_equal(waitpid(helper->pid, &status, WUNTRACED), helper->pid);
+    for (int i = 0; i < SENT_AHEAD; i++)
+        serials[i] = client_send_open(helper->vmm, "/dev/fdset/1", O_RDONLY);
+    arm(&row, UINT32_MAX, 1); /* so many there will not be, but they are counted */
+    kill(helper->pid, SIGCONT);
+    for (int i = 0; i < SENT_AHEAD; i++)
+        harness_close(client_opened(helper->vmm, serials[i]).fd);
+    plan->armed = false;
+    assert_in_range(plan->fitted, 1, SENT_AHEAD / 2);
+}
+
 /* One that has failed is not asked to end well too. */
 static int end(void **state) {
     if (!now[0])
@@ -166,6 +192,7 @@ static int end(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_each_call_fails, harness_begin, end),
+        helper_test(test_what_is_sent_ahead_takes_few_turns),
     };
     plan = plan_share();
     return cmocka_run_group_tests(tests, NULL, NULL);
