@@ -157,7 +157,8 @@ static bool read_for_all(struct connection *connection, int recvmsg_flags) {
     pthread_mutex_unlock(&connection->lock);
     int error = packet_read(connection, recvmsg_flags);
     pthread_mutex_lock(&connection->lock);
-    if (error == -EAGAIN) {
+    /* Without the flag it is the end of the patience with a new helper. */
+    if (error == -EAGAIN && recvmsg_flags & MSG_DONTWAIT) {
         connection->buffers_taken = false;
         return false;
     }

@@ -192,6 +192,18 @@ static void test_giving_up(void **state) {
     end();
 }
 
+/* Somebody takes the connection, and the Hello, and never says anything. */
+static void test_a_helper_that_does_not_answer(void **state) {
+    struct call call;
+    begin_vmm(&hopeless);
+    fake_die();
+    call_open(&call, "/dev/fdset/1", O_RDWR);
+    accept_one();
+    assert_int_equal(call_end(&call), -ECONNRESET);
+    assert_string_equal(story, "DG");
+    end();
+}
+
 static void test_only_by_a_path_and_only_while_wanted(void **state) {
     fake_begin_vmm();
     assert_int_equal(fdset_vmm_set_reconnect(fake.vmm, &eager), -EOPNOTSUPP);
@@ -344,6 +356,7 @@ int main(void) {
         oracle_test(test_what_was_under_way_fails),
         oracle_test(test_attempts_until_one_works),
         oracle_test(test_giving_up),
+        oracle_test(test_a_helper_that_does_not_answer),
         oracle_test(test_only_by_a_path_and_only_while_wanted),
         oracle_test(test_callback_that_uses_the_object),
         oracle_test(test_event_loop),
