@@ -52,6 +52,7 @@ void service_stuck(struct settle *settle, struct member *member) {
 }
 
 void service_flushed(struct service *service) {
+    service->model.now_ms = service_now();
     service->retry_waiting = true;
     service->events_queued = true;
     service_follow_up(service);
@@ -78,8 +79,8 @@ static bool is_idle(const struct service *service) {
 int service_timeout(const struct service *service) {
     if (is_idle(service))
         return -1;
-    if (service->events_queued) /* the last turn ended with somebody's end */
-        return 0;
+    if (service->events_queued || service->retry_waiting)
+        return 0; /* the last turn ended with somebody's end */
     int64_t due = -1, now = (int64_t)service_now();
 
     due = earlier(due, deadlines_first(&service->model.deadlines));

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #define DISK "/dev/fdset/1"
@@ -422,6 +423,25 @@ static void test_flags_that_come(void **state) {
     expect_waiting(helper, 0);
 }
 
+/* The same as it is found, in sending, that a VMM takes no more: when all else that is
+ * to be done in that turn of the helper's has been. */
+static void test_flags_that_come_by_an_end(void **state) {
+    struct helper *helper = helper_start(NULL);
+    struct client *other = helper_connect(helper, ROLE(VMM), "other");
+    struct client *deaf = helper_connect(helper, ROLE(VMM), "deaf");
+    client_add_one(helper->manager, 1, file_open("disk", O_RDONLY));
+    assert_true(client_open_set(helper->vmm, 1, O_RDONLY).fd >= 0);
+    assert_true(client_open_set(deaf, 1, O_RDONLY).fd >= 0);
+    uint32_t first = begin(other, DISK, O_RDONLY | O_APPEND);
+    uint32_t second = begin(helper->vmm, DISK, O_RDONLY | O_APPEND);
+    expect_waiting(helper, 2);
+    deaf->may_end = true;
+    assert_int_equal(shutdown(deaf->socket, SHUT_RD), 0);
+    client_send_open(deaf, "/dev/fdset/9", O_RDWR);
+    assert_int_equal(client_opened(helper->vmm, second).code, 0);
+    assert_int_equal(client_opened(other, first).code, 0);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         helper_test(test_wanted_then_added_then_opened),
@@ -444,6 +464,7 @@ int main(void) {
         helper_test(test_two_wait_for_a_set_of_one_open),
         helper_test(test_who_waits_for_what),
         helper_test(test_flags_that_come),
+        helper_test(test_flags_that_come_by_an_end),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
