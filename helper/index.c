@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/random.h>
 
 static size_t table_bytes(const struct index *index) {
     return ((size_t)index->mask + 1) * sizeof(*index->entries);
@@ -14,6 +15,8 @@ int index_init(struct index *index, uint32_t room, const struct slab *slab, size
     while (size / 2 < room)
         size *= 2;
     *index = (struct index){.mask = size - 1, .slab = slab, .key = key};
+    if (getrandom(&index->secret, sizeof(index->secret), 0) < 0)
+        return -errno;
     void *memory = mmap(NULL, table_bytes(index), PROT_READ | PROT_WRITE,
                         MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (memory == MAP_FAILED)
@@ -38,10 +41,13 @@ static void *object_at(const struct index *index, uint32_t place) {
     return slab_at(index->slab, index->entries[place] - 1);
 }
 
-/* Where the search for a key begins. Being odd, the factor takes each run of keys to
- * as many places; half full, no more than three neighbours are taken. */
+/* Where the search for a key begins. Only who knows the secret can tell: a VMM that
+ * could keep just those ids that are neighbours would have each search among them walk
+ * along them all. */
 static uint32_t home(const struct index *index, uint32_t key) {
-    return key * 5 & index->mask;
+    uint64_t mixed = (key ^ index->secret) * UINT64_C(0x9e3779b97f4a7c15); /* golden ratio */
+    mixed = (mixed ^ mixed >> 32) * (index->secret | 1);
+    return (uint32_t)(mixed >> 32) & index->mask;
 }
 
 /* The entry of a key, or the free one where it would go. */

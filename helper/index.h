@@ -1,8 +1,8 @@
 /* Finds a slab's objects by a key in constant time: an open-addressed table of fixed
  * size, made at start, never more than half full. It has the objects' numbers alone,
- * 4 bytes each, and reads the keys in the objects. Keys are mostly consecutive ids: so
- * neighbours share a page, but do not touch, which would make long runs that
- * index_drop() has to walk along. */
+ * 4 bytes each, and reads the keys in the objects. Keys are mostly consecutive ids, of
+ * which a VMM can choose those that it keeps: so that no choice makes long rows, along
+ * which a search has to walk, each table has them in an order of its own. */
 #pragma once
 
 #include <stddef.h>
@@ -13,11 +13,12 @@
 struct index {
     uint32_t *entries; /* slab_number() plus one; 0: free, as untouched pages are */
     uint32_t mask;
+    uint64_t secret;
     const struct slab *slab;
     size_t key; /* where in an object its key, a uint32_t, is */
 };
 
-/* Room for `room` objects of the slab, which must not move. Returns 0 or -ENOMEM. */
+/* Room for `room` objects of the slab, which must not move. Returns 0 or -errno. */
 int index_init(struct index *index, uint32_t room, const struct slab *slab, size_t key);
 void index_destroy(struct index *index);
 
