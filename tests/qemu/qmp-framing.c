@@ -142,8 +142,7 @@ static void parts_do_not_matter(void **state) {
     static const char *const inputs[] = {
         "{\"execute\": \"a\"}\r\n{'b': [1,2.5e3,\"\\u0041\"]} 42 foo\n{\"x\": @1}\n{}",
         "01 -a {[[}} [}] \"a\nb\" {\"a\\\"}\": {}} tru e 1e",
-        "{\"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\""
-        "} {}",
+        "{\"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\"} {}",
     };
 
     for (size_t i = 0; i < sizeof inputs / sizeof *inputs; i++)
