@@ -226,10 +226,15 @@ static void confine(int notify, struct confine_report *report) {
     };
     int result = confine_enter(&plan, report);
     options.managers.has_unmapped = report->other_users_unknown;
-    if (result == 0 && (result = settle_start(&service.settle, &service.loop)) < 0)
+    if (result == 0 && (result = settle_start(&service.settle)) < 0)
         die("cannot start the settle threads", result);
-    if (result == 0)
+    if (result == 0) {
+        confine_prepare(&plan); /* while the threads come up */
+        result = settle_await(&service.settle, &service.loop);
+        if (result < 0)
+            die("cannot start the settle threads", result);
         result = confine_seal(&plan, report);
+    }
     if (result < 0 && report->count > 0) {
         log_line(LOG_ERROR, "sandbox: %s: %s", report->stages[report->count - 1].name,
                  report->stages[report->count - 1].detail);

@@ -67,7 +67,7 @@ static void *thread_main(void *argument) {
     int socket = ((struct settle_thread *)argument)->thread_end;
     struct job job = {0};
 
-    /* Says that libc's own calls of a thread's beginning are done: see settle_start(). */
+    /* Says that libc's own calls of a thread's beginning are done: see settle_await(). */
     job_answer(socket, &job);
     while (job_receive(socket, &job, 0) == 0) {
         job_do(&job);
@@ -171,10 +171,9 @@ int settle_init(struct settle *settle) {
     return 0;
 }
 
-int settle_start(struct settle *settle, struct loop *loop) {
+int settle_start(struct settle *settle) {
     pthread_attr_t attributes;
     sigset_t all, before;
-    struct job hello;
     pthread_t id;
     int result = 0;
 
@@ -183,17 +182,22 @@ int settle_start(struct settle *settle, struct loop *loop) {
     pthread_attr_init(&attributes);
     pthread_attr_setstacksize(&attributes, STACK_BYTES);
     pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
-    for (int i = 0; i < SETTLE_THREADS && result == 0; i++) {
+    for (int i = 0; i < SETTLE_THREADS && result == 0; i++)
         result = -pthread_create(&id, &attributes, thread_main, &settle->threads[i]);
-        /* libc makes system calls as a thread begins that the sandbox forbids,
-         * so wait until it is through with them. */
-        if (result == 0)
-            result = job_receive(settle->threads[i].watch.fd, &hello, 0);
+    pthread_attr_destroy(&attributes);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    return result;
+}
+
+int settle_await(struct settle *settle, struct loop *loop) {
+    struct job hello;
+    int result = 0;
+
+    for (int i = 0; i < SETTLE_THREADS && result == 0; i++) {
+        result = job_receive(settle->threads[i].watch.fd, &hello, 0);
         if (result == 0)
             result = loop_add(loop, &settle->threads[i].watch, EPOLLIN);
     }
-    pthread_attr_destroy(&attributes);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
     return result;
 }
 

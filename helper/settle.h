@@ -45,8 +45,11 @@ void settle_watch(struct settle *settle, uint64_t now_ms, uint64_t limit_ms);
 /* Makes the socket pairs. Returns 0 or -errno. */
 int settle_init(struct settle *settle);
 
-/* Starts the threads and watches them. Returns 0 or -errno. */
-int settle_start(struct settle *settle, struct loop *loop);
+/* Starts the threads. libc makes system calls as a thread begins that the sandbox
+ * forbids: settle_await() waits until all are through with them, and watches the
+ * threads. In between is time for something else. Return 0 or -errno. */
+int settle_start(struct settle *settle);
+int settle_await(struct settle *settle, struct loop *loop);
 
 /* Takes on the member's work. The member must be in no queue. */
 void settle_submit(struct settle *settle, struct member *member);

@@ -6,7 +6,7 @@
  * forbids new threads (NPROC, seccomp):
  *
  *     confine_enter()       stages "descriptors" to "mdwe", one thread
- *     ... the settle threads are started ...
+ *     ... the settle threads are started; confine_prepare() while they come up ...
  *     confine_seal()        stages "limits" and "seccomp", all threads
  *
  * Each stage ends as one line of the report. A stage that fails ends the
@@ -92,6 +92,10 @@ struct confine_report {
  * confine_enter() clears the report, confine_seal() goes on with it. */
 int confine_enter(const struct confine_plan *plan, struct confine_report *report);
 int confine_seal(const struct confine_plan *plan, struct confine_report *report);
+
+/* Builds what confine_seal() gives to the kernel, for a caller who has something to
+ * wait for; else that does it. What goes wrong here it will say. Allocates and frees. */
+void confine_prepare(const struct confine_plan *plan);
 
 /* One line, "descriptors namespaces(user mount net) ... mdwe(partly: ...)", for
  * the ready line. Cuts off at `size`, which is not 0. */

@@ -177,7 +177,7 @@ int filter_export(const struct confine_plan *plan, uint32_t architecture, int fd
 }
 
 /* The program for this machine, by way of a pipe: libseccomp can only write it. */
-static int filter_build(const struct confine_plan *plan, struct sock_fprog *program) {
+static int filter_build(const struct confine_plan *plan, struct sock_fprog *to) {
     int pipe[2];
     ssize_t length;
     int result;
@@ -185,13 +185,21 @@ static int filter_build(const struct confine_plan *plan, struct sock_fprog *prog
     if (pipe2(pipe, O_CLOEXEC | O_NONBLOCK) < 0)
         return -errno;
     result = filter_export(plan, seccomp_arch_native(), pipe[1]);
-    length = read(pipe[0], program->filter, MAX_INSTRUCTIONS * sizeof(struct sock_filter));
+    length = read(pipe[0], to->filter, MAX_INSTRUCTIONS * sizeof(struct sock_filter));
     close(pipe[0]);
     close(pipe[1]);
     if (result < 0 || length <= 0)
         return result < 0 ? result : -EIO;
-    program->len = length / sizeof(struct sock_filter);
+    to->len = length / sizeof(struct sock_filter);
     return 0;
+}
+
+/* Empty until it is built. */
+static struct sock_filter instructions[MAX_INSTRUCTIONS];
+static struct sock_fprog program = {.filter = instructions};
+
+void confine_prepare(const struct confine_plan *plan) {
+    filter_build(plan, &program);
 }
 
 /* Holds after it: the table of rules, on all threads, for good.
@@ -200,13 +208,11 @@ static int filter_build(const struct confine_plan *plan, struct sock_fprog *prog
  * the program (free() may call brk), and nothing follows it. For that reason it
  * is not libseccomp that loads it. */
 int seccomp_stage(struct confinement *confinement, struct confine_stage *stage) {
-    static struct sock_filter instructions[MAX_INSTRUCTIONS];
-    struct sock_fprog program = {.filter = instructions};
     const struct confine_plan *plan = confinement->plan;
     long result;
 
     assert(plan->empty_path[0] == '\0' && plan->unlock_all->l_type == F_UNLCK);
-    result = filter_build(plan, &program);
+    result = program.len > 0 ? 0 : filter_build(plan, &program);
     if (result < 0)
         return stage_failed(stage, result, "libseccomp", "it needs 2.5 or later");
     if (plan->mode == CONFINE_LOG)
