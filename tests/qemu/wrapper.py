@@ -26,6 +26,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 
 import wrapped
 from wrapped import Monitor, Refused, Tree, descriptors, equal, until
@@ -164,12 +165,16 @@ def test_03_end_with_qemu_killed():
 
 
 def test_03_end_with_qemu_in_the_background():
+    """And nobody keeps the pipes of whoever started it."""
     image("disk")
     with open("disk", "rb") as disk:
-        subprocess.run([tree.wrapper, *MACHINE, "-daemonize", "-pidfile", "pid", "-add-fd",
-                        f"fd={disk.fileno()},set=0", "-qmp", "unix:qmp,server=on,wait=off",
-                        "-blockdev", "driver=file,filename=/dev/fdset/0,node-name=a,read-only=on"],
-                       pass_fds=[disk.fileno()], check=True, timeout=wrapped.PATIENCE)
+        done = subprocess.run(
+            [tree.wrapper, *MACHINE, "-daemonize", "-pidfile", "pid", "-add-fd",
+             f"fd={disk.fileno()},set=0", "-qmp", "unix:qmp,server=on,wait=off", "-blockdev",
+             "driver=file,filename=/dev/fdset/0,node-name=a,read-only=on"],
+            pass_fds=[disk.fileno()], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            timeout=wrapped.PATIENCE)
+    equal((0, b"", b""), (done.returncode, done.stdout, done.stderr), "status and output")
     equal(2, len(tree.processes()), "companions of a QEMU in the background")
     with open("pid", encoding="ascii") as file:
         pid = int(file.read())
@@ -505,17 +510,41 @@ def test_monitor_over_a_pair():
 
 
 def test_monitor_over_tcp():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
     image("disk")
     disk = os.open("disk", os.O_RDWR)
-    with Machine("-add-fd", f"fd={disk},set=1", "-qmp",
-                 f"tcp:127.0.0.1:{port},server=on,wait=off", fds=[disk]):
-        monitor = Monitor(socket.create_connection(("127.0.0.1", port), wrapped.PATIENCE))
-        monitor.execute("blockdev-add", blockdev(1))
-        monitor.close()
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.settimeout(wrapped.PATIENCE)
+        with Machine("-add-fd", f"fd={disk},set=1", "-qmp",
+                     f"tcp:127.0.0.1:{listener.getsockname()[1]}", fds=[disk]):
+            monitor = Monitor(listener.accept()[0])
+            monitor.execute("blockdev-add", blockdev(1))
+            monitor.close()
     os.close(disk)
+
+
+def test_monitor_that_listens_on_tcp():
+    """Of a port that was free a moment ago another may have become fond."""
+    for _ in range(20):
+        with socket.create_server(("127.0.0.1", 0)) as probe:
+            port = probe.getsockname()[1]
+        process = subprocess.Popen([tree.wrapper, *MACHINE, "-qmp",
+                                    f"tcp:127.0.0.1:{port},server=on,wait=off"],
+                                   stderr=subprocess.PIPE, text=True)
+        client = until(lambda: connected(port) or process.poll() is not None, "a monitor")
+        if process.poll() is None:
+            break
+        text = process.stderr.read()
+        assert "Failed to bind socket: Address already in use" in text, text
+    Monitor(client).quit()
+    equal(0, process.wait(), "status")
+    process.stderr.close()
+
+
+def connected(port):
+    try:
+        return socket.create_connection(("127.0.0.1", port), wrapped.PATIENCE)
+    except ConnectionRefusedError:
+        return None
 
 
 def test_monitor_that_waits():
@@ -546,13 +575,22 @@ def test_monitor_on_stdio():
 
 
 def test_monitor_on_stdio_with_much_to_say():
-    """More than all buffers hold."""
+    """More than all buffers hold. Who quits before all is read may lose some of it."""
     process = subprocess.Popen([tree.wrapper, *MACHINE, "-qmp", "stdio"], stdin=subprocess.PIPE,
                                stdout=subprocess.PIPE)
-    commands = b'{"execute":"qmp_capabilities"}' + b'{"execute":"query-commands"}' * 200
-    output, _ = process.communicate(commands + b'{"execute":"quit"}', wrapped.PATIENCE)
+    commands = b'{"execute":"qmp_capabilities"}' + b'{"execute":"query-name"}' * 4000
+    commands += b'{"execute":"query-commands"}' * 50
+    writer = threading.Thread(target=lambda: (process.stdin.write(commands), process.stdin.flush()))
+    writer.start()
+    answers = b""
+    while answers.count(b'"query-commands"') < 50:
+        some = os.read(process.stdout.fileno(), 65536)
+        assert some, answers[-200:]
+        answers += some
+    writer.join()
+    process.communicate(b'{"execute":"quit"}', wrapped.PATIENCE)
     equal(0, process.returncode, "status")
-    equal(200, output.count(b'"name": "query-commands"'), "answers")
+    equal(4001, answers.count(b'{"return": {}}'), "answers")
     tree.ended()
 
 
