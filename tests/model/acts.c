@@ -90,7 +90,7 @@ static void act_remove(struct play *play, int client) {
     watch_reply(play, client, serial);
 }
 
-static void act_hold(struct play *play, int client) {
+uint32_t begin_hold(struct play *play, int client) {
     Fdset__V1__Hold hold = FDSET__V1__HOLD__INIT;
     Request request = FDSET__V1__REQUEST__INIT;
     char path[128];
@@ -101,10 +101,14 @@ static void act_hold(struct play *play, int client) {
     request.hold = &hold;
     uint32_t serial = client_send(play->clients[client], &request, NULL, 0);
     ref_hold(&play->ref, client, serial, path);
-    watch_reply(play, client, serial);
+    return serial;
 }
 
-static void act_unhold(struct play *play, int client) {
+static void act_hold(struct play *play, int client) {
+    watch_reply(play, client, begin_hold(play, client));
+}
+
+uint32_t begin_unhold(struct play *play, int client) {
     Fdset__V1__Unhold unhold = FDSET__V1__UNHOLD__INIT;
     Request request = FDSET__V1__REQUEST__INIT;
     char path[128];
@@ -115,7 +119,11 @@ static void act_unhold(struct play *play, int client) {
     request.unhold = &unhold;
     uint32_t serial = client_send(play->clients[client], &request, NULL, 0);
     ref_unhold(&play->ref, client, serial, path);
-    watch_reply(play, client, serial);
+    return serial;
+}
+
+static void act_unhold(struct play *play, int client) {
+    watch_reply(play, client, begin_unhold(play, client));
 }
 
 static void act_subscribe(struct play *play, int client) {
@@ -173,19 +181,25 @@ void act_barrier(struct play *play, int client) {
 }
 
 /* Its own, somebody else's, the same twice, or none. */
-static void act_close(struct play *play, int client) {
+void begin_close(struct play *play, int client) {
     struct reference *ref = &play->ref;
     uint32_t leases[4];
     size_t count = 1 + roll(play, 3);
     for (size_t i = 0; i < count; i++) {
         const struct ref_lease *lease = some_lease(play, client);
-        leases[i] = lease && chance(play, 90)              ? lease->id
-                    : ref->lease_count && chance(play, 70) ? ref->leases[0].id
-                                                           : roll(play, 1000000);
+        leases[i] = roll(play, 1000000);
+        if (lease && chance(play, 90))
+            leases[i] = lease->id;
+        else if (ref->lease_count > 0 && chance(play, 70))
+            leases[i] = ref->leases[0].id;
     }
     say(play, "client %d closes %zu leases from %u\n", client, count, leases[0]);
     client_close_leases(play->clients[client], leases, count);
     ref_close(ref, client, leases, count);
+}
+
+static void act_close(struct play *play, int client) {
+    begin_close(play, client);
     act_barrier(play, client);
 }
 
@@ -342,8 +356,9 @@ static const struct act {
     {"open-many", ROLE(VMM), 60, act_open_many},
     {"wait", ROLE(VMM), 60, act_wait},
     {"wait-shortly", ROLE(VMM), 10, act_wait_shortly},
-    {"close", ROLE(VMM), 120, act_close},
-    {"close-dirty", ROLE(VMM), 50, act_close_dirty},
+    {"close", ROLE(VMM), 140, act_close},
+    {"close-dirty", ROLE(VMM), 70, act_close_dirty},
+    {"pipeline", ROLE(VMM), 60, act_pipeline},
     {"hold", ROLE(VMM), 30, act_hold},
     {"unhold", ROLE(VMM), 30, act_unhold},
     {"query", ROLE(MANAGER), 40, act_query},

@@ -119,18 +119,23 @@ void play_finish(struct play *play) {
 
 /* ------------------------------------------------------------------ a history */
 
-/* Small enough to be reached, most of the time. */
+/* Each is small enough to be reached all the time, or else sometimes. */
+static uint32_t choose_limit(struct play *play, uint32_t least, uint32_t often, uint32_t most) {
+    uint32_t from = chance(play, 30) ? least : often;
+    return from + roll(play, (from == least ? often : most) - from + 1);
+}
+
 static void choose_limits(struct play *play, uint64_t seed, struct ref_limits *limits) {
     play->state = seed * 0x2545f4914f6cdd1d;
     *limits = (struct ref_limits){
-        .sets = 3 + roll(play, 12),
-        .members = 6 + roll(play, 40),
-        .leases = 4 + roll(play, 40),
-        .leases_per_vmm = 2 + roll(play, 20),
-        .connections = 6 + roll(play, 8),
-        .waiting = 1 + roll(play, 12),
-        .holds = 1 + roll(play, 8),
-        .events = chance(play, 30) ? 1 + roll(play, 6) : 64,
+        .sets = choose_limit(play, 3, 8, 20),
+        .members = choose_limit(play, 6, 30, REF_MEMBERS),
+        .leases = choose_limit(play, 4, 20, REF_LEASES),
+        .leases_per_vmm = choose_limit(play, 2, 10, 40),
+        .connections = choose_limit(play, 6, 10, 16),
+        .waiting = choose_limit(play, 1, 8, REF_WAITING),
+        .holds = choose_limit(play, 1, 8, REF_HOLDS),
+        .events = choose_limit(play, 1, 8, 64),
     };
 }
 

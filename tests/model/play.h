@@ -67,7 +67,14 @@ void act_open(struct play *play, int client);
 void act_wait(struct play *play, int client);
 void act_wait_shortly(struct play *play, int client);
 void act_open_many(struct play *play, int client);
+void act_pipeline(struct play *play, int client);
 void act_die(struct play *play, int client);
+
+/* Send a request and tell the reference; the reply, if there will be one, to this
+ * serial is yet to be watched for. */
+uint32_t begin_hold(struct play *play, int client);
+uint32_t begin_unhold(struct play *play, int client);
+void begin_close(struct play *play, int client);
 
 /* ---------------------------------------------------------- choices.c */
 
