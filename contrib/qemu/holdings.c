@@ -10,6 +10,7 @@
 struct holding {
     int fd;
     uint32_t lease; /* 0: an empty slot */
+    bool locked;    /* the program has locked something by it */
     struct set_path set;
 };
 
@@ -55,9 +56,31 @@ void holdings_note(struct fdset_vmm *vmm, const struct set_path *set, int fd) {
     pthread_mutex_unlock(&lock);
 }
 
+void holdings_note_lock(struct fdset_vmm *vmm, int fd) {
+    uint32_t lease = fdset_lease(vmm, fd);
+
+    pthread_mutex_lock(&lock);
+    for (size_t i = 0; i < MAX_HOLDINGS && lease; i++)
+        holdings[i].locked |= holdings[i].lease == lease;
+    pthread_mutex_unlock(&lock);
+}
+
+bool holdings_is_locked(struct fdset_vmm *vmm, int fd, struct set_path *set) {
+    bool found = false;
+
+    pthread_mutex_lock(&lock);
+    for (size_t i = 0; i < MAX_HOLDINGS && !found; i++) {
+        found = holdings[i].fd == fd && holdings[i].locked && is_current(vmm, &holdings[i]);
+        if (found)
+            *set = holdings[i].set;
+    }
+    pthread_mutex_unlock(&lock);
+    return found;
+}
+
 void holdings_note_copy(struct fdset_vmm *vmm, int fd, int copy) {
     struct set_path set;
-    bool found = false;
+    bool found = false, locked = false;
 
     if (fd == copy)
         return;
@@ -65,12 +88,16 @@ void holdings_note_copy(struct fdset_vmm *vmm, int fd, int copy) {
     mark(copy);
     for (size_t i = 0; i < MAX_HOLDINGS && !found; i++) {
         found = holdings[i].fd == fd && is_current(vmm, &holdings[i]);
-        if (found)
+        if (found) {
             set = holdings[i].set;
+            locked = holdings[i].locked;
+        }
     }
     pthread_mutex_unlock(&lock);
     if (found)
         holdings_note(vmm, &set, copy);
+    if (locked)
+        holdings_note_lock(vmm, copy);
 }
 
 static bool can(int fd, int access) {

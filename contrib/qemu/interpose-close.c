@@ -4,6 +4,65 @@
 #include <limits.h>
 #include <stdarg.h>
 
+/* What tells that the helper has cleared the locks of a lease that has ended.
+ */
+struct unlocking {
+    struct set_path set;
+    int flags;    /* what the lease was opened with */
+    bool at_once; /* when it reads of the end; else it may be later, on a thread */
+};
+
+/* Is there something to wait for? As in the helper, a device that is none
+ * stands for file systems that may take their time. */
+static bool unlocking_begin(struct unlocking *unlocking, struct fdset_vmm *vmm, int fd) {
+    const int settable = O_ACCMODE | O_APPEND | O_DIRECT | O_NOATIME | O_NONBLOCK | O_SYNC;
+    struct statx status;
+
+    if (!holdings_is_locked(vmm, fd, &unlocking->set))
+        return false;
+    unlocking->flags = REAL(fcntl)(fd, F_GETFL) & settable;
+    unlocking->at_once =
+        REAL(statx)(fd, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, STATX_TYPE, &status) == 0 &&
+        status.stx_dev_major != 0;
+    return true;
+}
+
+/* The answer to any request comes after what was done at once; an open of the
+ * same member waits for what was not. */
+static void unlocking_await(const struct unlocking *unlocking, struct fdset_vmm *vmm) {
+    if (unlocking->at_once) {
+        fdset_unhold(vmm, unlocking->set.text);
+        return;
+    }
+    int fd = fdset_open(vmm, unlocking->set.text, unlocking->flags | O_CLOEXEC);
+    if (fd >= 0)
+        fdset_close(vmm, fd);
+}
+
+/* A close gives up the program's locks before it returns, and QEMU looks at
+ * once whether they are gone. Here the helper does that, after the lease has
+ * ended. */
+static int lease_end(struct fdset_vmm *vmm, int fd, int end(struct fdset_vmm *, int)) {
+    struct unlocking unlocking;
+    bool locked = unlocking_begin(&unlocking, vmm, fd);
+
+    holdings_end(fd);
+    int result = end(vmm, fd);
+    if (locked)
+        unlocking_await(&unlocking, vmm);
+    return result;
+}
+
+static int forget(struct fdset_vmm *vmm, int fd) {
+    fdset_forget(vmm, fd);
+    return 0;
+}
+
+/* `fd` is about to be closed by other means. */
+static void lease_forget(struct fdset_vmm *vmm, int fd) {
+    lease_end(vmm, fd, forget);
+}
+
 EXPORTED int close(int fd) {
     /* As if it were not there, for programs that close all they can. */
     if (shim_is_socket(fd)) {
@@ -13,19 +72,12 @@ EXPORTED int close(int fd) {
     struct fdset_vmm *vmm = shim_enter_for(fd);
     if (!vmm)
         return REAL(close)(fd);
-    holdings_end(fd);
-    int error = fdset_close(vmm, fd);
+    int error = lease_end(vmm, fd, fdset_close);
     shim_leave();
     if (error >= 0)
         return 0;
     errno = -error;
     return -1;
-}
-
-/* `fd` is about to be closed by other means. */
-static void lease_forget(struct fdset_vmm *vmm, int fd) {
-    holdings_end(fd);
-    fdset_forget(vmm, fd);
 }
 
 /* libc closes the stream's descriptor by itself, and does not come by here. */
@@ -88,14 +140,26 @@ EXPORTED int dup3(int fd, int target, int flags) {
     return copied(fd, REAL(dup3)(fd, target, flags));
 }
 
+static void locked(int fd, const struct flock *lock) {
+    struct fdset_vmm *vmm = lock->l_type == F_UNLCK ? NULL : shim_enter_for(fd);
+
+    if (vmm) {
+        holdings_note_lock(vmm, fd);
+        shim_leave();
+    }
+}
+
 EXPORTED int fcntl(int fd, int command, ...) {
     va_list arguments;
 
-    /* There may be none; then what is read here is not looked at by the kernel. */
+    /* There may be none; then what is read here is not looked at by the kernel.
+   */
     va_start(arguments, command);
     void *argument = va_arg(arguments, void *);
     va_end(arguments);
     int result = REAL(fcntl)(fd, command, argument);
+    if (result == 0 && (command == F_OFD_SETLK || command == F_OFD_SETLKW))
+        locked(fd, argument);
     return command == F_DUPFD || command == F_DUPFD_CLOEXEC ? copied(fd, result) : result;
 }
 EXPORTED_ALIAS(fcntl64, fcntl);

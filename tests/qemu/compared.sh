@@ -89,6 +89,25 @@ test_native_sets_are_locked_after_a_kill() {
     [[ $(qmp_error) == *'Failed to get'*'lock'* ]] || fail "QEMU says '$(qmp_error)'"
 }
 
+# The helper's: test_mirror_to_a_path in jobs.sh.
+test_native_sets_abort_after_a_mirror() {
+    local path sets
+    ulimit -c 0
+    sets_make native
+    truncate -s 1M target.img
+    exec 32<target.img 33<>target.img
+    sets+=(-add-fd fd=32,set=2 -add-fd fd=33,set=2)
+    qemu_system_start "${sets[@]}" -drive if=none,id=disk,format=qcow2,file=/dev/fdset/1
+    qemu_does drive-mirror '{"device": "disk", "target": "/dev/fdset/2", "format": "raw",
+        "mode": "existing", "sync": "full", "job-id": "job"}'
+    qmp_wait '*"BLOCK_JOB_READY"*' || fail "the job does not get on"
+    qemu_does job-complete '{"id": "job"}'
+    ! qmp_wait '*"BLOCK_JOB_COMPLETED"*' || fail "the job has ended: $qmp_event"
+    wait "$qemu"
+    equal 134 $? "QEMU's status"
+    grep -q 'Failed to get "consistent read" lock' qemu.log || fail "$(cat qemu.log)"
+}
+
 # A second machine on the same member, while the first one runs.
 second_machine() {
     preloaded qemu-system-x86_64 -machine none -nodefaults -no-user-config -display none \

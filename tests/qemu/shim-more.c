@@ -45,7 +45,7 @@ static void test_rarer_opens(void **state) {
     assert_leases(2);
     close(log);
     close(again);
-    char path[96];
+    char path[128];
     snprintf(path, sizeof path, "%s/other", directory);
     int other = creat(path, 0640);
     struct stat status;
@@ -242,6 +242,49 @@ static void test_exec_ends_a_lease(void **state) {
     assert_int_equal(now.hangups, before.hangups + 1);
 }
 
+/* ------------------------------------------------------------------ locks */
+
+static int close_by_dup2(int fd) {
+    int null = open("/dev/null", O_RDONLY);
+    int result = dup2(null, fd);
+
+    close(null);
+    syscall(SYS_close, fd);
+    return result < 0 ? -1 : 0;
+}
+static int close_by_range(int fd) {
+    return close_range((unsigned)fd, (unsigned)fd, 0);
+}
+static int close_by_fclose(int fd) {
+    return fclose(fdopen(fd, "r+"));
+}
+static int close_with_a_copy(int fd) {
+    int copy = dup(fd);
+
+    return close(fd) || close(copy);
+}
+
+/* As soon as the last descriptor is closed, in every way, and not some time later:
+ * QEMU looks at once. */
+static void test_locks_are_gone_after_the_close(void **state) {
+    int (*const closes[])(int) = {close, close_by_dup2, close_by_range, close_by_fclose,
+                                  close_with_a_copy};
+    int outside = file_open("disk", O_RDWR);
+
+    for (int i = 0; i < 500; i++) {
+        struct flock lock = {.l_type = F_WRLCK, .l_start = 100, .l_len = 1};
+        int fd = open(DISK, O_RDWR);
+        assert_int_equal(fcntl(fd, F_OFD_SETLK, &lock), 0);
+        assert_int_equal(fcntl(outside, F_OFD_GETLK, &lock), 0);
+        assert_int_equal(lock.l_type, F_WRLCK);
+        lock = (struct flock){.l_type = F_WRLCK, .l_start = 100, .l_len = 1};
+        assert_int_equal(closes[i % 5](fd), 0);
+        assert_int_equal(fcntl(outside, F_OFD_GETLK, &lock), 0);
+        assert_int_equal(lock.l_type, F_UNLCK);
+    }
+    close(outside);
+}
+
 /* --------------------------------------------------------------- how many */
 
 /* More than MAX_HOLDINGS of holdings.c, with descriptors above its MAX_MARKS. */
@@ -302,6 +345,7 @@ int main(int argc, char **argv) {
         shim_test(test_the_path_serves_where_the_socket_is_gone),
         shim_test(test_threads_attach_once),
         shim_test(test_exec_ends_a_lease),
+        shim_test(test_locks_are_gone_after_the_close),
         shim_test(test_many_descriptors),
         shim_test(test_closed_behind_its_back),
     };

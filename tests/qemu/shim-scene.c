@@ -12,8 +12,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-char directory[] = "/tmp/fdset-shim.XXXXXX";
-char manage_path[64], vmm_path[64];
+char directory[80];
+char manage_path[96], vmm_path[96];
 static pid_t helper;
 struct fdset_manager *manager;
 struct stat disk; /* of the file behind set 1 */
@@ -44,7 +44,7 @@ static void helper_start(void) {
 }
 
 int file_open(const char *name, int flags) {
-    char path[96];
+    char path[128];
 
     snprintf(path, sizeof path, "%s/%s", directory, name);
     int fd = open(path, flags | O_CREAT | O_CLOEXEC, 0600);
@@ -74,6 +74,9 @@ static void sets_add(void) {
 }
 
 int group_begin(void **state) {
+    const char *where = getenv("TMPDIR");
+
+    snprintf(directory, sizeof directory, "%s/fdset-shim.XXXXXX", where ? where : "/tmp");
     assert_non_null(mkdtemp(directory));
     snprintf(manage_path, sizeof manage_path, "%s/manage", directory);
     snprintf(vmm_path, sizeof vmm_path, "%s/vmm", directory);
@@ -87,7 +90,7 @@ int group_begin(void **state) {
 
 int group_end(void **state) {
     static const char *const names[] = {"disk", "log", "cdrom", "manage", "vmm", "manage2"};
-    char path[96];
+    char path[128];
 
     fdset_manager_free(manager);
     kill(helper, SIGTERM);

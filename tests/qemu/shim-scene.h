@@ -24,8 +24,8 @@
 /* How often the helper is asked for something that is bound to happen. */
 #define PATIENCE 20000
 
-extern char directory[]; /* everything is in it */
-extern char manage_path[64], vmm_path[64];
+extern char directory[80]; /* everything is in it */
+extern char manage_path[96], vmm_path[96];
 extern struct fdset_manager *manager;
 extern struct stat disk; /* of the file behind set 1 */
 

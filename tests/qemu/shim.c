@@ -53,7 +53,7 @@ static void test_spellings(void **state) {
 }
 
 static void test_other_files_go_through(void **state) {
-    char path[96], text[8] = "";
+    char path[128], text[8] = "";
 
     snprintf(path, sizeof path, "%s/other", directory);
     uint64_t opens = totals().opens;

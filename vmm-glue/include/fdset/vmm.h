@@ -183,7 +183,12 @@ int fdset_vmm_poll_fd(struct fdset_vmm *vmm);
 
 /* Stands in for close(2): closes `fd` and, if it is a lease of this object,
  * tells the helper. A descriptor that is no lease is just closed, so that an
- * emulator can use it everywhere. Returns what close(2) did, as 0 or -errno. */
+ * emulator can use it everywhere. Returns what close(2) did, as 0 or -errno.
+ *
+ * Locks that were taken through a lease are cleared by the helper, as it reads this,
+ * which the caller does not wait for. Who looks for them right afterwards, as QEMU does
+ * when it reopens a disk, makes some request first: fdset_unhold() of the set does no
+ * more than that where nothing is held. */
 int fdset_close(struct fdset_vmm *vmm, int fd);
 
 /* For those who stand in for dup(2) and exec(2) too, such as a preload shim.
