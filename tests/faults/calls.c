@@ -6,6 +6,7 @@
 #include "session.h"
 
 #include <errno.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -83,7 +84,10 @@ static struct plan *plan;
 static unsigned injections;
 static char now[100]; /* which one is under way */
 
+/* Not before the helper has done with what was last asked: it may look once more
+ * whether there is something to receive, from those who are to be spared. */
 static void arm(const struct row *row, uint32_t which, uint32_t times) {
+    wait_until((sched_yield(), plan->resting));
     plan->point = row->point;
     plan->manner = row->manner;
     plan->error = row->error;
@@ -169,11 +173,11 @@ static void test_what_is_sent_ahead_takes_few_turns(void **state) {
 
     client_add_one(helper->manager, 1, file_open("disk", O_RDONLY));
     client_wait_settled(helper->manager);
+    arm(&row, UINT32_MAX, 1); /* so many there will not be, but they are counted */
     kill(helper->pid, SIGSTOP);
     assert_int_equal(waitpid(helper->pid, &status, WUNTRACED), helper->pid);
     for (int i = 0; i < SENT_AHEAD; i++)
         serials[i] = client_send_open(helper->vmm, "/dev/fdset/1", O_RDONLY);
-    arm(&row, UINT32_MAX, 1); /* so many there will not be, but they are counted */
     kill(helper->pid, SIGCONT);
     for (int i = 0; i < SENT_AHEAD; i++)
         harness_close(client_opened(helper->vmm, serials[i]).fd);

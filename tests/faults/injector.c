@@ -185,6 +185,8 @@ static bool start_fits(const call_info *info) {
 static void call_begins(pid_t thread, const call_info *info) {
     bool start = is_start(info), fits = false;
 
+    if (thread == helper)
+        plan->resting = info->entry.nr == SYS_epoll_pwait;
     if (info->entry.nr == SYS_socketpair && start)
         socket_pair = info->entry.args[3];
     if (!plan->armed)
@@ -198,6 +200,8 @@ static void call_begins(pid_t thread, const call_info *info) {
 }
 
 static void call_ends(pid_t thread) {
+    if (thread == helper)
+        plan->resting = false;
     if (socket_pair) {
         uint64_t pair = peek(thread, socket_pair);
         if ((uint32_t)pair < MAX_DESCRIPTORS)

@@ -48,8 +48,9 @@ struct plan {
     atomic_bool armed;
     atomic_uint fitted; /* calls, since then */
     atomic_bool struck;
-    atomic_int call; /* of POINT_START: which it was, */
-    atomic_int gave; /* and the error that it gave */
+    atomic_bool resting; /* the helper waits in epoll_pwait, or is about to */
+    atomic_int call;     /* of POINT_START: which it was, */
+    atomic_int gave;     /* and the error that it gave */
 };
 
 /* Of a test: makes the memory, and helpers that are started from now on are run
