@@ -35,8 +35,12 @@ void act_wait_shortly(struct play *play, int client) {
 }
 
 /* Members that a settle thread closes keep their set listed meanwhile, so what is
- * asked for next may be refused in one way or in another. */
+ * asked for next may be refused in one way or in another; and a short time may be
+ * over before the next request, or not. */
 static bool may_pipeline(struct reference *ref) {
+    for (int i = 0; i < ref->set_count; i++)
+        if (ref->sets[i].lifetime == LIFETIME(IDLE) && ref->sets[i].idle_ms <= REF_SHORT_MS)
+            return false;
     for (int i = 0; i < ref->member_count; i++) {
         const struct ref_member *member = &ref->members[i];
         const struct ref_set *set = ref_find_set(ref, member->set);

@@ -161,9 +161,17 @@ static void choose_set(struct play *play, struct addition_plan *plan) {
                                        : (int)roll(play, FILE_COUNT));
 }
 
-void choose_addition(struct play *play, struct addition_plan *plan, bool simple) {
+void choose_addition(struct play *play, struct addition_plan *plan, bool among_others) {
     *plan = (struct addition_plan){.count = 0};
-    size_t count = simple ? 1 : chance(play, 1) ? 0 : 1 + roll(play, chance(play, 20) ? 3 : 1);
+    size_t count = among_others      ? 1
+                   : chance(play, 1) ? 0
+                                     : 1 + roll(play, chance(play, 20) ? 3 : 1);
     while (plan->count < count)
         choose_set(play, plan);
+    if (!among_others)
+        return;
+    /* What goes in time, or on a settle thread, may be there for the next request. */
+    plan->sets[0].replace = false;
+    if (plan->sets[0].idle_ms == 1)
+        plan->sets[0].idle_ms = NEVER_MS;
 }

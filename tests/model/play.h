@@ -95,7 +95,9 @@ struct addition_plan {
     struct ref_offer offers[12];
     size_t count, member_count;
 };
-void choose_addition(struct play *play, struct addition_plan *plan, bool simple);
+
+/* `among_others`: to be sent with further requests behind it. */
+void choose_addition(struct play *play, struct addition_plan *plan, bool among_others);
 
 /* The dice: the next number below `sides`, the same for the same step. */
 uint32_t roll(struct play *play, uint32_t sides);
