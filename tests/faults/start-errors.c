@@ -22,6 +22,7 @@ const struct start_call start_calls[] = {
     {CALL(prlimit64), {EPERM}},
     {CALL(mmap), {ENOMEM, EAGAIN}},
     {CALL(mprotect), {ENOMEM}},
+    {CALL(getrandom), {ENOSYS}},
     {CALL(clone3), {EAGAIN, ENOMEM, ENOSYS}},
     {CALL(clone), {EAGAIN, ENOMEM}},
     {CALL(pipe2), {EMFILE, ENFILE}},
