@@ -20,6 +20,11 @@ download() {
     apt-get -q download "$1" >>apt.log 2>&1
 }
 
+# The one with a version in its name.
+kernel_package() {
+    apt-cache depends linux-image-cloud-amd64 | sed -n 's/^ *Depends: \(linux-image-[0-9].*\)/\1/p' | grep -m 1 .
+}
+
 cannot_download() {
     local why
     why=$(tail -n 1 apt.log)
@@ -43,8 +48,12 @@ linux_fetch() {
     [ "$(dpkg --print-architecture 2>/dev/null)" = amd64 ] || skip "no Debian amd64 to take a kernel from"
     mkdir fetch && cd fetch || fail "no directory"
     download busybox-static || cannot_download busybox-static
-    kernel=$(apt-cache depends linux-image-cloud-amd64 | sed -n 's/^ *Depends: \(linux-image-[0-9].*\)/\1/p' | head -n 1)
-    [ "$kernel" ] && download "$kernel" || cannot_download "Debian's kernel"
+    # The first time may have brought new package lists.
+    for _ in 1 2; do
+        kernel=$(kernel_package) && download "$kernel" && break
+        kernel=''
+    done
+    [ "$kernel" ] || cannot_download "Debian's kernel"
     for module in $modules; do
         files+=("*/$module.ko")
     done

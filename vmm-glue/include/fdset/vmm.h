@@ -188,7 +188,8 @@ int fdset_vmm_poll_fd(struct fdset_vmm *vmm);
  * Locks that were taken through a lease are cleared by the helper, as it reads this,
  * which the caller does not wait for. Who looks for them right afterwards, as QEMU does
  * when it reopens a disk, makes some request first: fdset_unhold() of the set does no
- * more than that where nothing is held. */
+ * more than that where nothing is held. On a file system that may take its time, only
+ * an open of the same member waits until they are cleared. */
 int fdset_close(struct fdset_vmm *vmm, int fd);
 
 /* For those who stand in for dup(2) and exec(2) too, such as a preload shim.
