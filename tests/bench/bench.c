@@ -14,7 +14,7 @@ static const char help[] =
     "Measures fdset-helper (this build's, or $FDSET_HELPER) and what it is compared\n"
     "with, in turn, and prints medians, 99th percentiles and ratios. A ratio is the\n"
     "median of the ratios of short rounds. Groups, all unless some are named:\n"
-    "basic, crowds, load, start, memory.\n"
+    "basic, steps, crowds, load, start, memory.\n"
     "\n"
     "  --json FILE   write what was measured, for machines\n"
     "  --effort N    that many times the usual rounds, such as 0.1 for a quick look\n"
@@ -27,8 +27,8 @@ static const struct {
     const char *name;
     void (*run)(struct report *report);
 } groups[] = {
-    {"basic", bench_basic}, {"crowds", bench_crowds}, {"load", bench_load},
-    {"start", bench_start}, {"memory", bench_memory},
+    {"basic", bench_basic}, {"steps", bench_steps}, {"crowds", bench_crowds},
+    {"load", bench_load},   {"start", bench_start}, {"memory", bench_memory},
 };
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
