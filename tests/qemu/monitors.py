@@ -287,10 +287,10 @@ class Proxied(Native):
             pairs += [f"unix:proxy{number}", f"unix:emulator{number}"]
         return pairs
 
-    def proxy_start(self, options=("--manage", "manage"), pairs=None, fds=()):
+    def proxy_start(self, options=("--manage", "manage"), pairs=None, fds=(), closed=None):
         ready, write = os.pipe()
         command = [os.environ["FDSET_QMP"], *options, "--ready-fd", str(write)]
-        self.proxy = self.programs.start(command + (pairs or self.pairs()), (write, *fds))
+        self.proxy = self.programs.start(command + (pairs or self.pairs()), (write, *fds), **(closed or {}))
         os.close(write)
         said = os.read(ready, 1)
         end_of_file(ready)

@@ -493,6 +493,19 @@ def a_command_that_is_too_large(bench):
 
 
 @case
+def an_own_command_that_is_too_large(bench):
+    """Read into memory it would be many times as much."""
+    client, emulator = bench.negotiated()
+    for command in ("add-fd", "query-fdsets"):
+        client.send(b'{"arguments": {"opaque": [' + b"[]," * (10 << 20) + b'1]}, "execute": "%s"}'
+                    % command.encode())
+        equal(client.message()["error"]["desc"], "JSON token size limit exceeded", "error")
+    equal(peak_memory(bench.proxy) < 512 << 20, True, "memory")
+    client.send('{"execute": "next"}')
+    exactly(emulator, b'{"execute": "next"}', "command")
+
+
+@case
 def a_reply_that_is_too_large_passes(bench):
     client, emulator = bench.negotiated()
     client.send('{"execute": "large"}{"execute": "query-fdsets"}')
@@ -680,6 +693,16 @@ def says(bench, status, text, *arguments):
     equal(done.returncode, status, f"status of {arguments}: {done.stdout}")
     if text not in done.stdout.decode():
         raise Failure(f"{arguments}: {done.stdout} and not {text!r}")
+
+
+@case
+def without_standard_descriptors(bench):
+    bench.programs.kill(bench.proxy, signal.SIGTERM)
+    closed = {"preexec_fn": lambda: os.closerange(0, 3)}
+    bench.proxy_start(closed=closed)
+    for number in range(3):
+        equal(os.readlink(f"/proc/{bench.proxy.pid}/fd/{number}"), "/dev/null", "descriptor")
+    bench.negotiated()
 
 
 @case

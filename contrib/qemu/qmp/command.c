@@ -240,6 +240,13 @@ bool command_may_read(const struct link *link) {
     return link->starved;
 }
 
+static void malformed_take(struct link *link, enum piece piece, struct span bytes) {
+    char text[256];
+
+    framing_complaint(piece, bytes, text, sizeof text);
+    command_put(link, (struct span){text, strlen(text) + 1}, true, false);
+}
+
 static void message_take(struct link *link, struct span message) {
     struct envelope envelope;
 
@@ -254,15 +261,12 @@ static void message_take(struct link *link, struct span message) {
     }
     const struct fdset_command *which =
         envelope.execute.bytes ? fdset_command_find(envelope.execute) : NULL;
+    if (which && message.length > OWN_COMMAND_BYTES) {
+        malformed_take(link, PIECE_TOO_LARGE, message);
+        return;
+    }
     bool takes_fd = which ? fdset_command_takes_descriptor(which) : is_getfd(&envelope);
     command_put(link, message, false, takes_fd);
-}
-
-static void malformed_take(struct link *link, enum piece piece, struct span bytes) {
-    char text[256];
-
-    framing_complaint(piece, bytes, text, sizeof text);
-    command_put(link, (struct span){text, strlen(text) + 1}, true, false);
 }
 
 bool command_take(struct link *link) {

@@ -12,6 +12,10 @@
 #define COMMANDS_MAX   8
 #define COMMANDS_BYTES ((size_t)1 << 20)
 
+/* A command that is answered here is read whole into memory, many times its size; none
+ * that makes sense is a hundredth of this. */
+#define OWN_COMMAND_BYTES ((size_t)1 << 20)
+
 /* Forwarded and not answered; QEMU stops reading much earlier. */
 #define EXPECTED_MAX 64
 
