@@ -1,0 +1,138 @@
+/* What fdset-qmp reads of its two sides: all bytes come out of the framing again,
+ * in order and each once, however they came in; what is read of a message lies
+ * inside it; and a path in plain text is found wherever the stream is cut. */
+#include "fuzz.h"
+
+#include <string.h>
+
+#include "envelope.h"
+#include "framing.h"
+#include "rewrite.h"
+
+#define LIMIT 500
+
+/* Pieces, each with its kind before and its length behind it. */
+static void frame(struct span input, size_t part, bool lines, struct text *bytes,
+                  struct text *kinds) {
+    struct framing framing;
+    struct span span;
+    enum piece piece;
+
+    framing_init(&framing, LIMIT, lines);
+    for (size_t at = 0, length; at < input.length; at += length) {
+        length = input.length - at < part ? input.length - at : part;
+        memcpy(framing_room(&framing, length), input.bytes + at, length);
+        framing_add(&framing, length);
+        while ((piece = framing_next(&framing, &span)) != PIECE_NONE) {
+            CHECK(span.length > 0);
+            /* Blank and skipped bytes come as they come. */
+            if (piece != PIECE_BLANK && piece != PIECE_SKIPPED) {
+                char kind = (char)piece;
+                text_append(kinds, &kind, 1);
+            }
+            text_append_span(bytes, span);
+            framing_between(&framing);
+        }
+    }
+    CHECK(framing.text.length - framing.begin + bytes->length == input.length);
+    text_append(bytes, framing.text.bytes + framing.begin, input.length - bytes->length);
+    CHECK(memcmp(bytes->bytes, input.bytes, input.length) == 0);
+    framing_free(&framing);
+}
+
+static void check_framing(struct span input, size_t part, bool lines) {
+    struct text whole = {0}, whole_kinds = {0}, parts = {0}, parts_kinds = {0};
+
+    frame(input, input.length, lines, &whole, &whole_kinds);
+    frame(input, part, lines, &parts, &parts_kinds);
+    CHECK(whole_kinds.length == parts_kinds.length);
+    CHECK(whole_kinds.length == 0 ||
+          memcmp(whole_kinds.bytes, parts_kinds.bytes, parts_kinds.length) == 0);
+    text_free(&whole);
+    text_free(&whole_kinds);
+    text_free(&parts);
+    text_free(&parts_kinds);
+}
+
+/* ---------------------------------------------------------------- messages */
+
+static void check_inside(struct span inner, struct span outer) {
+    CHECK(!inner.bytes || (inner.bytes > outer.bytes && inner.length < outer.length &&
+                           inner.bytes + inner.length <= outer.bytes + outer.length));
+}
+
+static void check_message(struct span message) {
+    struct envelope envelope;
+    struct text text = {0}, again = {0};
+
+    if (envelope_read(message, &envelope)) {
+        const struct span members[] = {envelope.execute,   envelope.exec_oob, envelope.arguments,
+                                       envelope.id,        envelope.returned, envelope.error,
+                                       envelope.unexpected};
+        for (size_t i = 0; i < sizeof(members) / sizeof(members[0]); i++)
+            check_inside(members[i], message);
+        if (envelope.execute.bytes)
+            string_is(envelope.execute, "add-fd");
+        json_normalise(message, &text);
+        json_normalise((struct span){text.bytes, text.length}, &again);
+        CHECK(text.length == again.length && memcmp(text.bytes, again.bytes, text.length) == 0);
+    }
+    text_free(&again);
+    text_free(&text);
+    CHECK(rewrite_strings(message, "/dev/fdset/", "//dev/fdset/", &text) == (text.length > 0));
+    text_free(&text);
+}
+
+static void check_messages(struct span input) {
+    struct framing framing;
+    struct span span;
+    enum piece piece;
+    char complaint[512];
+
+    framing_init(&framing, LIMIT, false);
+    memcpy(framing_room(&framing, input.length), input.bytes, input.length);
+    framing_add(&framing, input.length);
+    while ((piece = framing_next(&framing, &span)) != PIECE_NONE)
+        if (piece == PIECE_MESSAGE)
+            check_message(span);
+        else if (piece != PIECE_BLANK && piece != PIECE_SKIPPED)
+            framing_complaint(piece, span, complaint, sizeof(complaint));
+    framing_free(&framing);
+}
+
+/* ------------------------------------------------------------------- paths */
+
+static void rewrite(struct span input, size_t part, struct text *out) {
+    struct rewrite_stream stream = {.from = "/dev/fdset/", .to = "//dev/fdset/"};
+
+    for (size_t at = 0, length; at < input.length; at += length) {
+        length = input.length - at < part ? input.length - at : part;
+        rewrite_stream(&stream, (struct span){input.bytes + at, length}, out);
+    }
+    rewrite_stream_end(&stream, out);
+}
+
+static void check_paths(struct span input, size_t part) {
+    struct text whole = {0}, parts = {0};
+
+    rewrite(input, input.length, &whole);
+    rewrite(input, part, &parts);
+    CHECK(whole.length == parts.length && whole.length >= input.length);
+    CHECK(memcmp(whole.bytes, parts.bytes, whole.length) == 0);
+    text_free(&whole);
+    text_free(&parts);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
+    struct input input = {data, size};
+    uint8_t how = input_byte(&input);
+    size_t part = 1 + input_byte(&input);
+    struct span rest = {(const char *)input.data, input.left};
+
+    if (rest.length == 0)
+        return 0;
+    check_framing(rest, part, how & 1);
+    check_messages(rest);
+    check_paths(rest, part);
+    return 0;
+}

@@ -1,0 +1,129 @@
+/* The settle threads: what they are given is done, one at a time of each file
+ * system, and told to the main thread. Under TSan too, in tests/run. */
+#include "oracle.h"
+
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "fdset.h"
+#include "loop.h"
+#include "settle.h"
+
+#define MEMBERS 40
+
+static struct loop loop;
+static struct settle settle;
+static struct member members[MEMBERS];
+static unsigned done_work[MEMBERS];
+static int stuck_count;
+
+static void note_done(struct settle *from, struct member *member, unsigned work, bool may_block) {
+    assert_ptr_equal(from, &settle);
+    assert_int_equal(member->working, work);
+    assert_false(work & WORK_INSPECT && may_block);
+    member->work &= ~work;
+    member->working = 0;
+    done_work[member - members] |= work;
+}
+
+static void note_stuck(struct settle *from, struct member *member) {
+    stuck_count++;
+}
+
+/* The threads are there until the program's end: nobody could tell when one has
+ * left its socket alone. */
+static int begin_all(void **state) {
+    assert_int_equal(loop_init(&loop), 0);
+    assert_int_equal(settle_init(&settle), 0);
+    settle.done = note_done;
+    settle.stuck = note_stuck;
+    assert_int_equal(settle_start(&settle), 0);
+    return settle_await(&settle, &loop);
+}
+
+static int begin(void **state) {
+    memset(members, 0, sizeof(members));
+    memset(done_work, 0, sizeof(done_work));
+    stuck_count = 0;
+    return oracle_remember(state);
+}
+
+static struct member *member_of(int index, int fd, unsigned work, uint64_t device) {
+    struct member *member = &members[index];
+    *member = (struct member){.fd = fd, .flags = O_RDWR, .work = (uint8_t)work, .device = device};
+    list_init(&member->queue);
+    return member;
+}
+
+static void run_down(void) {
+    while (settle.count > 0)
+        assert_int_equal(loop_turn(&loop, 20000), 0);
+}
+
+static void does_what_it_is_given(void **state) {
+    int fd = memfd_create("disk", MFD_CLOEXEC), other = dup(fd);
+    struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+    assert_int_equal(fcntl(fd, F_OFD_SETLK, &lock), 0);
+    assert_int_equal(fcntl(fd, F_SETFL, O_APPEND), 0);
+
+    settle_submit(&settle, member_of(0, other, WORK_INSPECT | WORK_RESTORE | WORK_CLOSE, 1));
+    run_down();
+    assert_int_equal(done_work[0], WORK_INSPECT | WORK_RESTORE | WORK_CLOSE);
+    assert_int_equal(fcntl(other, F_GETFD), -1);
+    assert_int_equal(fcntl(fd, F_GETFL) & O_APPEND, 0);
+    close(fd);
+}
+
+static void all_of_many_are_done(void **state) {
+    for (int i = 0; i < MEMBERS; i++) {
+        int fd = memfd_create("disk", MFD_CLOEXEC);
+        settle_submit(&settle, member_of(i, fd, WORK_INSPECT | WORK_CLOSE, (uint64_t)i % 7));
+    }
+    run_down();
+    for (int i = 0; i < MEMBERS; i++)
+        assert_int_equal(done_work[i], WORK_INSPECT | WORK_CLOSE);
+}
+
+static void one_of_a_file_system_at_a_time(void **state) {
+    for (int i = 0; i < 3; i++)
+        settle_submit(&settle, member_of(i, memfd_create("disk", MFD_CLOEXEC), WORK_CLOSE, 5));
+    assert_true(members[0].working && !members[1].working && !members[2].working);
+    run_down();
+    assert_int_equal(done_work[2], WORK_CLOSE);
+}
+
+/* Two nodes of one device can hold each other up, those of two cannot, though all
+ * lie in one file system. */
+static void device_nodes_depend_by_device(void **state) {
+    for (int i = 0; i < 3; i++) {
+        struct member *member = member_of(i, memfd_create("node", MFD_CLOEXEC), WORK_CLOSE, 5);
+        member->device_node = true;
+        member->inode = i == 2 ? 2 : 1;
+        settle_submit(&settle, member);
+    }
+    assert_true(members[0].working && !members[1].working && members[2].working);
+    run_down();
+}
+
+static void what_takes_long_is_told_once(void **state) {
+    settle_submit(&settle, member_of(0, memfd_create("disk", MFD_CLOEXEC), WORK_CLOSE, 1));
+    settle_watch(&settle, 1000, 5000);
+    settle_watch(&settle, 5999, 5000);
+    assert_int_equal(stuck_count, 0);
+    settle_watch(&settle, 6000, 5000);
+    settle_watch(&settle, 9000, 5000);
+    assert_int_equal(stuck_count, 1);
+    run_down();
+}
+
+#define settle_test(function) cmocka_unit_test_setup_teardown(function, begin, oracle_compare)
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        settle_test(does_what_it_is_given),          settle_test(all_of_many_are_done),
+        settle_test(one_of_a_file_system_at_a_time), settle_test(device_nodes_depend_by_device),
+        settle_test(what_takes_long_is_told_once),
+    };
+    return cmocka_run_group_tests(tests, begin_all, NULL);
+}
