@@ -57,7 +57,7 @@ class Session:
             with socket.socket(socket.AF_UNIX) as client:
                 return os.path.exists(place) and client.connect_ex(place) == 0
 
-        until(listens, f"{name}: {self.log(name)}")
+        until(listens, lambda: f"{name}: {self.log(name)}")
         return process
 
     def log(self, name):
@@ -214,12 +214,17 @@ class Domain:
                 if member["inode"] in names]
 
     def holds(self, **wanted):
-        """The helper's leases of images are these, {group: mode}, and no others."""
-        found = {}
-        for group, _, member in self.members():
-            for lease in member["leases"]:
-                found.setdefault(group, []).append(lease["mode"])
-        wrapped.equal({group: [mode] for group, mode in wanted.items()}, found, "leases")
+        """The helper's leases of images are these, {group: mode}, and no others; or
+        soon are, since libvirt answers before it has closed all."""
+        def found():
+            leases = {}
+            for group, _, member in self.members():
+                for lease in member["leases"]:
+                    leases.setdefault(group, []).append(lease["mode"])
+            return leases
+
+        wanted = {group: [mode] for group, mode in wanted.items()}
+        until(lambda: found() == wanted, lambda: f"leases {wanted} and not {found()}")
 
     def set_of(self, group):
         return next(number for name, number, _ in self.members() if name == group)

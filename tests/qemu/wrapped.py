@@ -24,14 +24,14 @@ def equal(wanted, found, what):
 
 
 def until(condition, what):
-    """Waits for what has no descriptor to wait on."""
+    """Waits for what has no descriptor to wait on. `what` is a text or makes one."""
     poller = select.poll()
     for _ in range(PATIENCE * 50):
         result = condition()
         if result:
             return result
         poller.poll(20)
-    raise AssertionError(f"never came: {what}")
+    raise AssertionError(f"never came: {what() if callable(what) else what}")
 
 
 class Tree:
@@ -63,7 +63,7 @@ class Tree:
     def ended(self):
         """Waits until no helper and no proxy is left."""
         until(lambda: not self.processes(),
-              f"the end of {[command_line(pid) for pid in self.processes()]}")
+              lambda: f"the end of {[command_line(pid) for pid in self.processes()]}")
 
 
 def command_line(pid):
@@ -241,7 +241,7 @@ def run_tests(namespace, base, lasting=list):
         os.chdir(work)
         try:
             test()
-            until(lambda: not living(lasting()), f"the end of {living(lasting())}")
+            until(lambda: not living(lasting()), lambda: f"the end of {living(lasting())}")
             print(f"ok {number} - {name}", flush=True)
         except Skip as why:
             print(f"ok {number} - {name} # SKIP {why}", flush=True)
