@@ -210,6 +210,7 @@ static int launch_run(const struct launch *launch, const char *program, pid_t *p
     if (!error)
         error = attributes_fill(&attributes);
     if (!error)
+        /* NOLINTNEXTLINE(clang-analyzer-core.NonNullParamChecker): words are there without an error */
         error = posix_spawn(pid, program, &actions, &attributes, launch->words, environment);
     posix_spawnattr_destroy(&attributes);
     posix_spawn_file_actions_destroy(&actions);

@@ -59,6 +59,7 @@ int fdset_vmm_spawn(struct fdset_vmm **vmm, const struct fdset_spawn_options *op
         return error;
     error = vmm_new(vmm, socket, options->name);
     if (!error) {
+        /* NOLINTNEXTLINE(clang-analyzer-core.NullDereference): there is one where there is no error */
         (*vmm)->helper = helper;
         return 0;
     }
