@@ -109,10 +109,11 @@ PROBE = ["-S", "-no-user-config", "-nodefaults", "-nographic", "-machine", "none
 
 
 def test_01_probing():
-    """The pipe is at its end as soon as QEMU is in the background."""
+    """The pipe is at its end as soon as QEMU is in the background. What QEMU says into it
+    depends on whether there is KVM."""
     done = subprocess.run([tree.wrapper, *PROBE], stdin=subprocess.DEVNULL, stderr=subprocess.PIPE,
                           timeout=wrapped.PATIENCE)
-    equal((0, b""), (done.returncode, done.stderr), "status and errors")
+    equal(0, done.returncode, done.stderr)
     equal([], tree.processes(), "helpers and proxies")
     with open("pid", encoding="ascii") as file:
         pid = int(file.read())
