@@ -277,5 +277,6 @@ int main(void) {
         helper_test(test_vmm_killed),
         helper_test(test_manager_killed),
     };
+    client_patience = 60; /* thousands of rounds, on a machine that has more to do */
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -21,7 +21,9 @@
 #define SHRINK_SECONDS  120
 #define SHRINK_PATIENCE 3
 
-/* No history takes longer, unless it hangs. */
+/* How long on a machine that has more to do; and no history takes longer than this,
+ * unless it hangs. */
+#define PATIENCE            60
 #define HANG_SECONDS        300
 #define SHRINK_HANG_SECONDS 10
 
@@ -73,6 +75,7 @@ static void put_away(int number) {
 
 static void live_quietly(enum noise noise, int errors) {
     dup2(errors, STDERR_FILENO);
+    client_patience = PATIENCE;
     if (noise != SILENT)
         return;
     dup2(errors, STDOUT_FILENO);
@@ -84,7 +87,8 @@ static char failed_at[128];
 
 static void read_errors(int errors, enum noise noise) {
     static char text[65536];
-    ssize_t length = pread(errors, text, sizeof(text) - 1, 0);
+    off_t end = lseek(errors, 0, SEEK_END), room = sizeof(text) - 1;
+    ssize_t length = pread(errors, text, (size_t)room, end > room ? end - room : 0);
     text[length > 0 ? length : 0] = '\0';
     close(errors);
     const char *line = strstr(text, "[   LINE   ] --- ");
@@ -161,10 +165,10 @@ static void shrink(struct history *history) {
 /* -------------------------------------------------------------------- scripts */
 
 static void print_script(const struct history *history) {
-    printf("# --- script: save it, and play it by tests/model/replay FILE\nseed %llu\n",
+    printf("# --- script: save it, and play it by tests/model/replay FILE\n# . seed %llu\n",
            (unsigned long long)history->seed);
     for (size_t i = 0; i < history->count; i++)
-        printf("%s %u %u\n", act_name(history->steps[i].act), history->steps[i].who,
+        printf("# . %s %u %u\n", act_name(history->steps[i].act), history->steps[i].who,
                history->steps[i].dice);
     printf("# --- end of script\n");
 }
@@ -179,11 +183,12 @@ static void read_script(const char *path, struct history *history) {
         exit(2);
     }
     while (fgets(line, sizeof(line), file)) {
-        if (line[0] == '#' || line[0] == '\n')
+        const char *text = strncmp(line, "# . ", 4) == 0 ? line + 4 : line; /* as printed */
+        if (text[0] == '#' || text[0] == '\n')
             continue;
-        if (sscanf(line, "seed %llu", &seed) == 1) {
+        if (sscanf(text, "seed %llu", &seed) == 1) {
             history->seed = seed;
-        } else if (sscanf(line, "%31s %u %u", word, &who, &dice) == 3 &&
+        } else if (sscanf(text, "%31s %u %u", word, &who, &dice) == 3 &&
                    act_find(word) != UINT32_MAX && history->count < HISTORY_STEPS) {
             history->steps[history->count++] = (struct step){act_find(word), who, dice};
         } else {

@@ -37,6 +37,7 @@ struct play {
     int lease_fds[PLAY_ORDERS]; /* ours, by the lease's order */
     uint64_t state;             /* of the dice */
     bool out_of_order;          /* sets may come and go several times in this step */
+    bool slow;                  /* some step took seconds: there may be more events */
     bool locks;                 /* some lock was ever taken */
     int steps;
     bool trace;

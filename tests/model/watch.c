@@ -112,6 +112,10 @@ static void check_reply(struct play *play, int who, struct ref_reply *expected, 
 /* ------------------------------------------------------------------- events */
 
 static void keep_event(struct play *play, int who, const Event *from) {
+    if (from->kind == FDSET__V1__EVENT_KIND__EVENT_SETTLE_STUCK) {
+        play->slow = true; /* the machine is busy with something else */
+        return;
+    }
     int count = play->event_counts[who]++;
     assert_true(count < PLAY_EVENTS);
     struct ref_event *to = &play->events[who][count];
@@ -265,6 +269,8 @@ static void check_sequence(struct play *play, int who) {
         assert_true(play->sequences[who][i] > last);
         last = play->sequences[who][i];
     }
+    if (play->slow)
+        return; /* of a thread that was stuck nobody may have heard */
     assert_true(last <= ref->sequence);
     if (play->event_counts[who] == ref->event_count && ref->event_count > 0)
         assert_int_equal(last, ref->sequence);
