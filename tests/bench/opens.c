@@ -55,7 +55,7 @@ static void open_many(struct fdset_vmm *vmm, size_t first) {
 
 /* Waits for the helper's end, but without the library, which would do more. */
 static void end(struct fdset_vmm *vmm) {
-    fdset_unhold(vmm, "/dev/fdset/0");
+    fdset_unhold(vmm, "/dev/fdset/end");
     shutdown(fdset_vmm_socket(vmm), SHUT_RDWR);
     waitpid(fdset_vmm_helper_pid(vmm), NULL, 0);
     _exit(0);
@@ -69,7 +69,7 @@ int main(int argc, char **argv) {
         errx(2, "NUMBER: a multiple of %d, at most %d", AT_ONCE, SETS);
     struct fdset_vmm *vmm = start();
     settle_down(vmm);
-    fdset_hold(vmm, "/dev/fdset/0");
+    fdset_hold(vmm, "/dev/fdset/begin"); /* there is none: a mark */
     if (strcmp(argv[1], "open-many") == 0)
         for (size_t i = 0; i < number; i += AT_ONCE)
             open_many(vmm, i);
