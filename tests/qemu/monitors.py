@@ -20,10 +20,10 @@ import traceback
 
 PATIENCE = 60
 
-# QEMU 7.2 by itself, without a proxy, has been seen not to greet a client, twice in
-# some thousand starts on a busy machine, and why is not known. After so many seconds
-# without a word it is asked something else, or another is started, and the test's
-# output tells of it.
+# QEMU 7.2 by itself, without a proxy, now and then never greets a client that was
+# there before its monitor's thread was: it accepts it and says nothing (1 of 113 to
+# none of 1000 starts, on a busy machine). After so many seconds without a word it is
+# asked something else, or another is started, and the test's output tells of it.
 NUDGE = 15
 SYSTEM = ["qemu-system-x86_64", "-machine", "none", "-nodefaults", "-no-user-config",
           "-display", "none"]
@@ -283,7 +283,9 @@ class Native:
             client.socket.settimeout(NUDGE)
             try:
                 client.greet(oob)
-            except Silence:
+            except (Failure, OSError) as failure:
+                if self.greeted and not isinstance(failure, Silence):
+                    raise
                 self.tell_silence()
                 client.close()
                 if attempt % 2 == 1 and not self.greeted:
