@@ -59,28 +59,37 @@ struct lease *lease_find(const struct model *model, const struct holder *holder,
     return lease && lease->holder == holder ? lease : NULL;
 }
 
-void lease_cancel(struct model *model, struct lease *lease) {
+/* Returns whether it was its member's last. */
+static bool lease_drop(struct model *model, struct lease *lease) {
     struct member *member = lease->member;
-    struct fdset *set = member->set;
 
     list_remove(&lease->in_member);
     list_remove(&lease->in_holder);
     index_drop(&model->lease_index, lease);
     lease->holder->lease_count--;
     slab_give(&model->lease_slab, lease);
-    set->lease_count--;
+    member->set->lease_count--;
     if (--member->lease_count > 0)
-        return;
+        return false;
     member->several_holders = false;
-    member_queue(model, member, WORK_RESTORE | (member->state == MEMBER_REMOVED ? WORK_CLOSE : 0));
-    set_trim(model, set);
+    return true;
+}
+
+/* Nobody has had the descriptor, so there is nothing to clear or to put back. */
+void lease_cancel(struct model *model, struct lease *lease) {
+    lease_drop(model, lease);
 }
 
 void lease_end(struct model *model, struct lease *lease) {
-    struct fdset *set = lease->member->set;
+    struct member *member = lease->member;
+    struct fdset *set = member->set;
 
     tell_lease(model, EVENT_CLOSED, lease);
-    lease_cancel(model, lease);
+    if (lease_drop(model, lease)) {
+        member_queue(model, member,
+                     WORK_RESTORE | (member->state == MEMBER_REMOVED ? WORK_CLOSE : 0));
+        set_trim(model, set);
+    }
     set_rearm(model, set); /* its members at least are still there, to be closed */
 }
 

@@ -95,7 +95,6 @@ int open_path(struct service *service, struct session *session, const char *path
     result = match.set_flags ? set_status(member, flags, refusal) : 0;
     if (result < 0) {
         lease_cancel(&service->model, lease);
-        service_settle(service);
         return result;
     }
     lease_confirm(&service->model, lease);
