@@ -403,12 +403,12 @@ static int group_start(void **state) {
 
 int main(int argc, char **argv) {
     const struct CMUnitTest tests[] = {
-        oracle_test(test_check_stages),      oracle_test(test_check_ready_line),
-        oracle_test(test_check_privileges),  oracle_test(test_check_limits),
-        oracle_test(test_check_descriptors), oracle_test(test_check_namespaces),
-        oracle_test(test_check_root),        oracle_test(test_check_network),
-        oracle_test(test_check_memory),      oracle_test(test_check_owner),
-        oracle_test(test_check_strangers),
+        cmocka_unit_test(test_check_stages),      cmocka_unit_test(test_check_ready_line),
+        cmocka_unit_test(test_check_privileges),  cmocka_unit_test(test_check_limits),
+        cmocka_unit_test(test_check_descriptors), cmocka_unit_test(test_check_namespaces),
+        cmocka_unit_test(test_check_root),        cmocka_unit_test(test_check_network),
+        cmocka_unit_test(test_check_memory),      cmocka_unit_test(test_check_owner),
+        cmocka_unit_test(test_check_strangers),
     };
 
     starter = argc > 1 ? argv[1] : geteuid() == 0 ? "root" : "user";
