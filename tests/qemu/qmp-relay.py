@@ -566,6 +566,21 @@ def what_a_client_asked_before_it_hung_up_is_done(bench):
 
 
 @case
+def an_emulator_that_does_not_greet_is_called_again(bench):
+    """As QEMU can: the first is forgotten, the next is hung up on, the third is greeted."""
+    client, forgotten = bench.both()
+    Peer(bench.listener.accept()[0]).close()
+    emulator = Peer(bench.listener.accept()[0])
+    emulator.send(GREETING)
+    equal(client.line(), GREETING, "greeting")
+    equal(forgotten.line(), b"", "what the forgotten connection brings")
+    client.send(COMMANDS[0])
+    exactly(emulator, COMMANDS[0], "command")
+    emulator.close()
+    equal(client.line(), b"", "the end")
+
+
+@case
 def without_an_emulator_clients_are_hung_up_on(bench):
     bench.listener.close()
     equal(bench.connect().line(), b"", "refused")

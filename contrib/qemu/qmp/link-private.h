@@ -50,8 +50,9 @@ struct link {
     struct link *next, **previous;
     uint64_t number;
     struct proxy *proxy;
-    void (*ended)(void *owner);
-    void *owner;
+    struct link_owner owner;
+    int64_t dialled_ms; /* the clock when the emulator was connected to, */
+    unsigned redials;   /* and how often that was done again */
 
     struct side client, emulator;
     bool failed; /* memory ran out */

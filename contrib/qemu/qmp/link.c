@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "fdset-json.h"
@@ -26,8 +27,8 @@ static void link_free(struct link *link) {
     *link->previous = link->next;
     if (link->next)
         link->next->previous = link->previous;
-    if (link->ended)
-        link->ended(link->owner);
+    if (link->owner.ended)
+        link->owner.ended(link->owner.owner);
     free(link);
 }
 
@@ -152,12 +153,71 @@ static void client_ready(struct watch *watch, uint32_t events) {
     link_pump(link);
 }
 
+/* ---------------------------------------------------------- dialling again */
+
+/* How long an emulator may take to greet; how soon after one that hung up instead
+ * another is tried, and how often in all. */
+#define GREETING_MS 10000
+#define REDIAL_MS   200
+#define REDIALS_MAX 20
+
+static int64_t now_ms(void) {
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+/* Neither has said a word to the other. */
+static bool is_silent(const struct link *link) {
+    return link->owner.redial && !link->human && !link->greeted && !link->first_expected &&
+           !link->out_of_band && link->emulator.in.text.length == 0 &&
+           link->emulator.out.length == 0 && link->redials < REDIALS_MAX;
+}
+
+static void link_redial(struct link *link) {
+    int fd = link->owner.redial(link->owner.owner);
+
+    link->dialled_ms = now_ms();
+    link->redials++;
+    if (fd < 0)
+        return;
+    loop_unwatch(&link->proxy->loop, &link->emulator.watch);
+    close(link->emulator.watch.fd);
+    link->emulator.watch.fd = fd;
+    link->emulator.ended = false;
+    link_watch(link);
+}
+
+static void link_look_after(struct link *link) {
+    if (now_ms() - link->dialled_ms >= (link->emulator.ended ? REDIAL_MS : GREETING_MS))
+        link_redial(link);
+    loop_set_alarm(&link->proxy->loop, REDIAL_MS);
+}
+
+void links_redial(struct proxy *proxy) {
+    struct link *link = proxy->links, *next;
+
+    for (; link; link = next) {
+        next = link->next;
+        if (link->emulator.ended && !link->greeted && link->redials == REDIALS_MAX)
+            link_free(link);
+        else if (is_silent(link))
+            link_look_after(link);
+    }
+}
+
 static void emulator_ready(struct watch *watch, uint32_t events) {
     struct link *link = watch->owner;
     struct arrival arrival;
 
     if (may_read_emulator(link)) {
         side_read(link, &link->emulator, &arrival);
+        /* It has forgotten the first, and hangs up on the next: there will be another. */
+        if (link->emulator.ended && link->redials > 0 && is_silent(link)) {
+            link->dialled_ms = now_ms();
+            loop_unwatch(&link->proxy->loop, &link->emulator.watch);
+            return;
+        }
         if (link->human) {
             human_pass(link, &link->emulator, &link->client, &link->to_client, arrival.parcel);
         } else {
@@ -180,7 +240,7 @@ static void side_begin(struct side *side, int fd, void (*ready)(struct watch *, 
 }
 
 int link_begin(struct proxy *proxy, int client, int emulator, bool human,
-               void (*ended)(void *owner), void *owner) {
+               const struct link_owner *owner) {
     struct link *link = calloc(1, sizeof *link);
 
     if (!link) {
@@ -190,8 +250,8 @@ int link_begin(struct proxy *proxy, int client, int emulator, bool human,
     }
     link->proxy = proxy;
     link->number = ++proxy->link_count;
-    link->ended = ended;
-    link->owner = owner;
+    link->owner = *owner;
+    link->dialled_ms = now_ms();
     link->human = human;
     link->pending = -1;
     link->starved = true;
@@ -205,6 +265,8 @@ int link_begin(struct proxy *proxy, int client, int emulator, bool human,
         link->next->previous = &link->next;
     proxy->links = link;
     link_watch(link);
+    if (is_silent(link))
+        loop_set_alarm(&proxy->loop, REDIAL_MS);
     return 0;
 }
 

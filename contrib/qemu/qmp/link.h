@@ -30,10 +30,22 @@ struct proxy {
     uint64_t link_count; /* in the proxy's life */
 };
 
+/* Whom a link belongs to. */
+struct link_owner {
+    void *owner;
+    void (*ended)(void *owner); /* it is over */
+    int (*redial)(void *owner); /* another connection to the emulator, or -errno; NULL: none */
+};
+
 /* Begins to serve `client` over `emulator`, both consumed. With `human`, it is a
- * monitor for people, not for programs. `ended` is called after its end. -errno. */
+ * monitor for people, not for programs. -errno. */
 int link_begin(struct proxy *proxy, int client, int emulator, bool human,
-               void (*ended)(void *owner), void *owner);
+               const struct link_owner *owner);
+
+/* QEMU can lose a client that connects in the very moment of its start: it accepts it
+ * and never greets. Connects anew where nothing has been said for long. To be called
+ * by the alarm; sets it where there is somebody to look after. */
+void links_redial(struct proxy *proxy);
 
 /* The helper has done this job, which is consumed. */
 void link_job_done(struct proxy *proxy, struct job *job);

@@ -37,10 +37,19 @@ void loop_unwatch(struct loop *loop, struct watch *watch) {
     watch->added = false;
 }
 
+static bool is_sooner(const struct timespec *time, const struct timespec *other) {
+    return time->tv_sec < other->tv_sec ||
+           (time->tv_sec == other->tv_sec && time->tv_nsec < other->tv_nsec);
+}
+
 void loop_set_alarm(struct loop *loop, unsigned milliseconds) {
-    struct itimerspec when = {
-        .it_value = {milliseconds / 1000, milliseconds % 1000 * 1000000 + 1},
-    };
+    struct itimerspec set = {0},
+                      when = {
+                          .it_value = {milliseconds / 1000, milliseconds % 1000 * 1000000 + 1},
+                      };
+    timerfd_gettime(loop->alarm, &set);
+    if ((set.it_value.tv_sec || set.it_value.tv_nsec) && is_sooner(&set.it_value, &when.it_value))
+        return;
     timerfd_settime(loop->alarm, 0, &when, NULL);
 }
 

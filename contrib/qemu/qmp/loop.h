@@ -30,8 +30,7 @@ void loop_watch(struct loop *loop, struct watch *watch, uint32_t events);
 /* No longer; must come before its descriptor is closed. Idempotent. */
 void loop_unwatch(struct loop *loop, struct watch *watch);
 
-/* The alarm goes off once, so many milliseconds from now; 0: at once. An earlier
- * call's is forgotten. */
+/* The alarm goes off once, so many milliseconds from now at the latest; 0: at once. */
 void loop_set_alarm(struct loop *loop, unsigned milliseconds);
 
 /* Waits for one watch and calls it; until `ended` is set. */

@@ -94,6 +94,10 @@ static void link_ended(void *owner) {
         monitor_finish(monitor);
 }
 
+static int emulator_redial(void *owner) {
+    return emulator_connect(owner);
+}
+
 /* Lacks something that may be there later? */
 static bool is_passing(int error) {
     return error == -EAGAIN || error == -EMFILE || error == -ENFILE || error == -ENOMEM ||
@@ -112,7 +116,9 @@ static void serve(struct monitor *monitor) {
     if (error < 0)
         close(client);
     else
-        error = link_begin(monitor->proxy, client, error, monitor->human, link_ended, monitor);
+        error = link_begin(
+            monitor->proxy, client, error, monitor->human,
+            &(struct link_owner){monitor, link_ended, monitor->once ? NULL : emulator_redial});
     if (error == 0)
         monitor->link_count++;
     else if (monitor->once)

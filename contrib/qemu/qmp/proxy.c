@@ -78,6 +78,7 @@ static void alarm_ready(struct watch *watch, uint32_t events) {
     if (read(watch->fd, &expirations, sizeof expirations) < 0)
         return;
     each_monitor(state, monitor_resume);
+    links_redial(&state->proxy);
     state->proxy.loop.ended = state->proxy.loop.ended || is_over(state);
     if (state->deadline_ms)
         loop_set_alarm(&state->proxy.loop, FAREWELL_MS / 20);
