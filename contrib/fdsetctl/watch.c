@@ -85,6 +85,7 @@ static int signals_open(const char *name) {
     sigaddset(&signals, SIGINT);
     sigaddset(&signals, SIGTERM);
     sigprocmask(SIG_BLOCK, &signals, NULL);
+    signal(SIGPIPE, SIG_IGN);
     int fd = signalfd(-1, &signals, SFD_CLOEXEC);
     if (fd < 0)
         refused(name, "cannot wait for signals: %s", strerror(errno));
@@ -107,10 +108,14 @@ static bool event_wait(const struct watch_options *options, struct fdset_manager
     return !polled[1].revents && !polled[2].revents;
 }
 
-/* A reader must have each line at once. */
+/* A reader must have each line at once. One that has gone, as event_wait() might
+ * have seen before, has had enough. */
 static void line_flush(const struct watch_options *options) {
-    if (fflush(stdout))
-        refused(options->name, "cannot write to standard output");
+    if (fflush(stdout) == 0)
+        return;
+    if (errno == EPIPE)
+        _exit(EXIT_DONE);
+    refused(options->name, "cannot write to standard output");
 }
 
 static void event_tell(const struct watch_options *options, const struct fdset_event *event) {
