@@ -3,7 +3,6 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "fdset-json.h"
@@ -161,12 +160,6 @@ static void client_ready(struct watch *watch, uint32_t events) {
 #define REDIAL_MS   200
 #define REDIALS_MAX 20
 
-static int64_t now_ms(void) {
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
-
 /* Neither has said a word to the other. */
 static bool is_silent(const struct link *link) {
     return link->owner.redial && !link->human && !link->greeted && !link->first_expected &&
@@ -177,7 +170,7 @@ static bool is_silent(const struct link *link) {
 static void link_redial(struct link *link) {
     int fd = link->owner.redial(link->owner.owner);
 
-    link->dialled_ms = now_ms();
+    link->dialled_ms = loop_now_ms();
     link->redials++;
     if (fd < 0)
         return;
@@ -189,7 +182,7 @@ static void link_redial(struct link *link) {
 }
 
 static void link_look_after(struct link *link) {
-    if (now_ms() - link->dialled_ms >= (link->emulator.ended ? REDIAL_MS : GREETING_MS))
+    if (loop_now_ms() - link->dialled_ms >= (link->emulator.ended ? REDIAL_MS : GREETING_MS))
         link_redial(link);
     loop_set_alarm(&link->proxy->loop, REDIAL_MS);
 }
@@ -214,7 +207,7 @@ static void emulator_ready(struct watch *watch, uint32_t events) {
         side_read(link, &link->emulator, &arrival);
         /* It has forgotten the first, and hangs up on the next: there will be another. */
         if (link->emulator.ended && link->redials > 0 && is_silent(link)) {
-            link->dialled_ms = now_ms();
+            link->dialled_ms = loop_now_ms();
             loop_unwatch(&link->proxy->loop, &link->emulator.watch);
             return;
         }
@@ -251,7 +244,7 @@ int link_begin(struct proxy *proxy, int client, int emulator, bool human,
     link->proxy = proxy;
     link->number = ++proxy->link_count;
     link->owner = *owner;
-    link->dialled_ms = now_ms();
+    link->dialled_ms = loop_now_ms();
     link->human = human;
     link->pending = -1;
     link->starved = true;

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <sys/epoll.h>
 #include <sys/timerfd.h>
+#include <time.h>
 #include <unistd.h>
 
 int loop_open(struct loop *loop) {
@@ -51,6 +52,12 @@ void loop_set_alarm(struct loop *loop, unsigned milliseconds) {
     if ((set.it_value.tv_sec || set.it_value.tv_nsec) && is_sooner(&set.it_value, &when.it_value))
         return;
     timerfd_settime(loop->alarm, 0, &when, NULL);
+}
+
+int64_t loop_now_ms(void) {
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
 
 /* One at a time, since what is called may free any other watch. The kernel puts

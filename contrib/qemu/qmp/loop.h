@@ -33,5 +33,8 @@ void loop_unwatch(struct loop *loop, struct watch *watch);
 /* The alarm goes off once, so many milliseconds from now at the latest; 0: at once. */
 void loop_set_alarm(struct loop *loop, unsigned milliseconds);
 
+/* The clock that never goes back, in milliseconds. */
+int64_t loop_now_ms(void);
+
 /* Waits for one watch and calls it; until `ended` is set. */
 void loop_run(struct loop *loop);

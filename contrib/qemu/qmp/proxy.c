@@ -7,7 +7,6 @@
 #include <sys/epoll.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
-#include <time.h>
 #include <unistd.h>
 
 /* After the emulator's end, for its last words to be read. */
@@ -45,24 +44,18 @@ static void signal_ready(struct watch *watch, uint32_t events) {
     state->proxy.loop.ended = true;
 }
 
-static int64_t now_ms(void) {
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
-
 static void process_ready(struct watch *watch, uint32_t events) {
     struct state *state = watch->owner;
 
     loop_unwatch(&state->proxy.loop, watch);
     each_monitor(state, monitor_finish);
-    state->deadline_ms = now_ms() + FAREWELL_MS;
+    state->deadline_ms = loop_now_ms() + FAREWELL_MS;
 }
 
 static bool is_over(const struct state *state) {
     const struct options *options = state->options;
 
-    if (state->deadline_ms && now_ms() >= state->deadline_ms)
+    if (state->deadline_ms && loop_now_ms() >= state->deadline_ms)
         return true;
     for (size_t i = 0; i < options->monitor_count; i++)
         if (!options->monitors[i].finished)
