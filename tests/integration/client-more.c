@@ -246,3 +246,19 @@ void child_join(struct child *child) {
     assert_true(WIFEXITED(status));
     assert_int_equal(WEXITSTATUS(status), 0);
 }
+
+uint32_t client_add_disk(struct client *manager, struct new_set set) {
+    struct new_member member = {.fd = file_open("disk", O_RDONLY)};
+    set.members = &member;
+    set.count = 1;
+    Reply *reply = client_add(manager, &set, 1);
+    if (reply->body_case == REPLY(ERROR))
+        fail_msg("add refused: %s", reply->error->text);
+    return reply->added->sets[0]->members[0];
+}
+
+bool client_has_clock(struct helper *helper, int set) {
+    SetInfo *info = client_find_set(helper->manager, set);
+    assert_non_null(info);
+    return info->clock_case == FDSET__V1__SET_INFO__CLOCK_EXPIRES_MS;
+}

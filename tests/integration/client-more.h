@@ -112,3 +112,10 @@ void parent_wait(struct child_side *side);
 /* Ends it by SIGKILL, or waits for its end, which must be a good one. */
 void child_kill(struct child *child);
 void child_join(struct child *child);
+
+/* Adds a set of the test's disk with one read-only member: `set` without its members.
+ * Returns the member's id. */
+uint32_t client_add_disk(struct client *manager, struct new_set set);
+
+/* Whether the set's time is running. */
+bool client_has_clock(struct helper *helper, int set);

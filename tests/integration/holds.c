@@ -13,25 +13,8 @@
  * in which lifetimes end is that of the removals. */
 static const int ends[] = {EVENT(REMOVED)};
 
-/* A set of the test's disk with one member. */
-static uint32_t add(struct client *manager, struct new_set set) {
-    struct new_member member = {.fd = file_open("disk", O_RDONLY)};
-    set.members = &member;
-    set.count = 1;
-    Reply *reply = client_add(manager, &set, 1);
-    if (reply->body_case == REPLY(ERROR))
-        fail_msg("add refused: %s", reply->error->text);
-    return reply->added->sets[0]->members[0];
-}
-
-static bool has_clock(struct helper *helper, int set) {
-    SetInfo *info = client_find_set(helper->manager, set);
-    assert_non_null(info);
-    return info->clock_case == FDSET__V1__SET_INFO__CLOCK_EXPIRES_MS;
-}
-
 static void add_idle(struct helper *helper, int set, uint32_t idle_ms) {
-    add(helper->manager, (struct new_set){set, LIFETIME(IDLE), .idle_ms = idle_ms});
+    client_add_disk(helper->manager, (struct new_set){set, LIFETIME(IDLE), .idle_ms = idle_ms});
 }
 
 /* An open of set 1, with 1 ms to live, that is certain to come in time: it is
@@ -72,24 +55,24 @@ static void test_a_hold_stops_an_idle_sets_time(void **state) {
     hold(helper->vmm, DISK);
     client_close(helper->vmm, &opened);
     let_time_pass(helper, &events);
-    assert_false(has_clock(helper, 1));
+    assert_false(client_has_clock(helper, 1));
     unhold(helper->vmm, DISK);
     expect_end(&events);
 
     /* Also that of one which nobody has open, and which is running. */
     add_idle(helper, 3, NEVER_MS);
-    assert_true(has_clock(helper, 3));
+    assert_true(client_has_clock(helper, 3));
     hold(helper->vmm, "/dev/fdset/3");
-    assert_false(has_clock(helper, 3));
+    assert_false(client_has_clock(helper, 3));
     unhold(helper->vmm, "/dev/fdset/3");
-    assert_true(has_clock(helper, 3));
+    assert_true(client_has_clock(helper, 3));
 }
 
 static void test_a_hold_keeps_what_its_manager_left(void **state) {
     struct helper *helper = helper_start(NULL);
     struct subscriber events = subscriber_begin(helper, ends, 1);
     struct client *manager = helper_connect(helper, ROLE(MANAGER), "short life");
-    add(manager, (struct new_set){1, .name = "disk0"});
+    client_add_disk(manager, (struct new_set){1, .name = "disk0"});
     hold(helper->vmm, "/dev/fdset/disk0");
     client_leave(helper, manager);
     assert_true(client_find_set(helper->manager, 1)->orphaned);
@@ -109,7 +92,7 @@ static void test_a_hold_outlives_a_grace(void **state) {
     struct helper *helper = helper_start(NULL);
     struct subscriber events = subscriber_begin(helper, ends, 1);
     struct client *manager = helper_connect(helper, ROLE(MANAGER), "short life");
-    add(manager, (struct new_set){1, .grace_ms = 1});
+    client_add_disk(manager, (struct new_set){1, .grace_ms = 1});
     hold(helper->vmm, DISK);
     client_leave(helper, manager);
     wait_until(client_find_set(helper->manager, 1)->orphaned);
@@ -122,7 +105,7 @@ static void test_a_hold_outlives_a_grace(void **state) {
 static void test_who_holds(void **state) {
     struct helper *helper = helper_start(NULL);
     struct client *other = helper_connect(helper, ROLE(VMM), "other vm");
-    add(helper->manager, (struct new_set){1, LIFETIME(KEEP), .name = "disk0"});
+    client_add_disk(helper->manager, (struct new_set){1, LIFETIME(KEEP), .name = "disk0"});
     hold(helper->vmm, DISK);
     hold(helper->vmm, DISK);
     hold(helper->vmm, "/dev/fdset/disk0");
@@ -141,14 +124,14 @@ static void test_who_holds(void **state) {
 static void test_a_held_set_without_members(void **state) {
     struct helper *helper = helper_start(NULL);
     struct subscriber events = subscriber_begin(helper, ends, 1);
-    add(helper->manager, (struct new_set){1, LIFETIME(KEEP), .name = "disk0"});
+    client_add_disk(helper->manager, (struct new_set){1, LIFETIME(KEEP), .name = "disk0"});
     hold(helper->vmm, DISK);
     assert_int_equal(client_remove(helper->manager, 1, 0)->removed->members, 1);
     event_expect_of(&events, EVENT(REMOVED), 1);
     client_wait_settled(helper->manager);
     assert_int_equal(client_find_set(helper->manager, 1)->n_members, 0);
     assert_int_equal(client_open(helper->vmm, DISK, O_RDONLY).code, CODE(EMPTY_SET));
-    add(helper->manager, (struct new_set){SET_NEW, .name = "disk0"});
+    client_add_disk(helper->manager, (struct new_set){SET_NEW, .name = "disk0"});
     struct opened opened = client_open(helper->vmm, DISK, O_RDONLY);
     assert_int_equal(opened.code, 0);
     client_close(helper->vmm, &opened);
@@ -162,7 +145,7 @@ static void test_a_held_set_without_members(void **state) {
 /* A hold of a set for one open keeps the set, not a second open. */
 static void test_a_hold_of_a_set_for_one_open(void **state) {
     struct helper *helper = helper_start(NULL);
-    add(helper->manager, (struct new_set){1, LIFETIME(ONCE)});
+    client_add_disk(helper->manager, (struct new_set){1, LIFETIME(ONCE)});
     hold(helper->vmm, DISK);
     struct opened opened = client_open(helper->vmm, DISK, O_RDONLY);
     assert_int_equal(opened.code, 0);
@@ -176,7 +159,7 @@ static void test_a_hold_of_a_set_for_one_open(void **state) {
 
 static void test_holds_of_what_is_not_there(void **state) {
     struct helper *helper = helper_start(NULL);
-    add(helper->manager, (struct new_set){1, LIFETIME(KEEP)});
+    client_add_disk(helper->manager, (struct new_set){1, LIFETIME(KEEP)});
     assert_refused(client_hold(helper->vmm, "/dev/fdset/2"), CODE(NO_SET), ENOENT);
     assert_refused(client_hold(helper->vmm, "/dev/fdset/disk0"), CODE(NO_SET), ENOENT);
     assert_refused(client_hold(helper->vmm, "/dev/fdset/01"), CODE(PATH), EINVAL);
@@ -191,7 +174,7 @@ static void test_so_many_holds(void **state) {
     struct client *other = helper_connect(helper, ROLE(VMM), "other vm");
     char path[32];
     for (int set = 0; set < 4; set++) {
-        add(helper->manager, (struct new_set){set, LIFETIME(KEEP)});
+        client_add_disk(helper->manager, (struct new_set){set, LIFETIME(KEEP)});
         snprintf(path, sizeof(path), "/dev/fdset/%d", set);
         if (set < 3)
             hold(helper->vmm, path);

@@ -15,23 +15,6 @@
  * in which lifetimes end is that of the removals. */
 static const int ends[] = {EVENT(REMOVED)};
 
-/* A set of the test's disk with one member. */
-static uint32_t add(struct client *manager, struct new_set set) {
-    struct new_member member = {.fd = file_open("disk", O_RDONLY)};
-    set.members = &member;
-    set.count = 1;
-    Reply *reply = client_add(manager, &set, 1);
-    if (reply->body_case == REPLY(ERROR))
-        fail_msg("add refused: %s", reply->error->text);
-    return reply->added->sets[0]->members[0];
-}
-
-static bool has_clock(struct helper *helper, int set) {
-    SetInfo *info = client_find_set(helper->manager, set);
-    assert_non_null(info);
-    return info->clock_case == FDSET__V1__SET_INFO__CLOCK_EXPIRES_MS;
-}
-
 /* ------------------------------------------------------------------- grace */
 
 /* The shorter the grace the sooner the end, however they were added. */
@@ -39,10 +22,10 @@ static void test_each_set_has_its_grace(void **state) {
     struct helper *helper = helper_start(NULL);
     struct subscriber events = subscriber_begin(helper, ends, 1);
     struct client *manager = helper_connect_owner(helper, "libvirtd", "libvirt");
-    add(manager, (struct new_set){1, .grace_ms = NEVER_MS});
-    add(manager, (struct new_set){2, .grace_ms = 50});
-    add(manager, (struct new_set){3, .grace_ms = 1});
-    add(manager, (struct new_set){4});
+    client_add_disk(manager, (struct new_set){1, .grace_ms = NEVER_MS});
+    client_add_disk(manager, (struct new_set){2, .grace_ms = 50});
+    client_add_disk(manager, (struct new_set){3, .grace_ms = 1});
+    client_add_disk(manager, (struct new_set){4});
     client_leave(helper, manager);
     for (int set = 4; set >= 2; set--) {
         event_expect_of(&events, EVENT(REMOVED), set);
@@ -60,8 +43,8 @@ static void test_a_set_in_its_grace_is_open_to_all(void **state) {
     struct helper *helper = helper_start(NULL);
     struct subscriber events = subscriber_begin(helper, ends, 1);
     struct client *manager = helper_connect(helper, ROLE(MANAGER), "libvirtd");
-    add(manager, (struct new_set){1, .grace_ms = NEVER_MS});
-    add(manager, (struct new_set){2, .grace_ms = 1});
+    client_add_disk(manager, (struct new_set){1, .grace_ms = NEVER_MS});
+    client_add_disk(manager, (struct new_set){2, .grace_ms = 1});
     struct opened kept = client_open(helper->vmm, "/dev/fdset/2", O_RDONLY);
     client_leave(helper, manager);
     struct opened opened = client_open(helper->vmm, DISK, O_RDONLY);
@@ -71,7 +54,7 @@ static void test_a_set_in_its_grace_is_open_to_all(void **state) {
     assert_false(client_find_set(helper->manager, 1)->orphaned);
 
     wait_until(client_find_set(helper->manager, 2)->orphaned);
-    assert_false(has_clock(helper, 2));
+    assert_false(client_has_clock(helper, 2));
     event_expect_none(helper, &events);
     struct opened again = client_open(helper->vmm, "/dev/fdset/2", O_RDONLY);
     assert_int_equal(again.code, 0);
@@ -85,14 +68,14 @@ static void test_a_set_in_its_grace_is_open_to_all(void **state) {
 static void test_who_comes_back_has_its_sets(void **state) {
     struct helper *helper = helper_start(NULL);
     struct client *manager = helper_connect_owner(helper, "libvirtd", "libvirt");
-    add(manager, (struct new_set){1, .grace_ms = NEVER_MS});
+    client_add_disk(manager, (struct new_set){1, .grace_ms = NEVER_MS});
     for (int round = 0; round < 3; round++) {
         SetInfo *set = client_find_set(helper->manager, 1);
         assert_string_equal(set->owner, "libvirt");
         assert_int_equal(set->owner_uid, geteuid());
-        assert_false(has_clock(helper, 1));
+        assert_false(client_has_clock(helper, 1));
         client_leave(helper, manager);
-        assert_true(has_clock(helper, 1));
+        assert_true(client_has_clock(helper, 1));
         manager = helper_connect_owner(helper, "libvirtd again", "libvirt");
     }
     assert_false(client_find_set(helper->manager, 1)->orphaned);
@@ -109,19 +92,19 @@ static void test_nobody_has_anothers_sets(void **state) {
                                  helper_connect_owner(helper, "three", "Libvirt"),
                                  helper_connect(helper, ROLE(MANAGER), "four")};
     for (int i = 0; i < 4; i++) {
-        add(managers[i], (struct new_set){i, .grace_ms = NEVER_MS});
+        client_add_disk(managers[i], (struct new_set){i, .grace_ms = NEVER_MS});
         client_leave(helper, managers[i]);
     }
     struct client *libvirt = helper_connect_owner(helper, "again", "libvirt");
     struct client *nobody = helper_connect(helper, ROLE(MANAGER), "four again");
-    assert_false(has_clock(helper, 0));
+    assert_false(client_has_clock(helper, 0));
     for (int i = 1; i < 4; i++)
-        assert_true(has_clock(helper, i));
+        assert_true(client_has_clock(helper, i));
 
     /* A second one under the label takes nothing from the first. */
     struct client *second = helper_connect_owner(helper, "second", "libvirt");
     client_leave(helper, second);
-    assert_false(has_clock(helper, 0));
+    assert_false(client_has_clock(helper, 0));
     client_leave(helper, libvirt);
     client_leave(helper, nobody);
 }
@@ -143,21 +126,21 @@ static void test_a_label_is_one_users(void **state) {
     assert_int_equal(chmod(helper_socket_path(ROLE(MANAGER)), 0666), 0);
     assert_int_equal(chmod(file_path("."), 0755), 0);
     struct client *root = helper_connect_owner(helper, "libvirtd", "libvirt");
-    add(root, (struct new_set){1, .grace_ms = NEVER_MS});
+    client_add_disk(root, (struct new_set){1, .grace_ms = NEVER_MS});
     client_leave(helper, root);
 
     struct client *stranger = connect_stranger(helper, "libvirt");
-    assert_true(has_clock(helper, 1));
+    assert_true(client_has_clock(helper, 1));
     assert_int_equal(client_find_set(helper->manager, 1)->owner_uid, 0);
-    add(stranger, (struct new_set){2, .grace_ms = NEVER_MS});
+    client_add_disk(stranger, (struct new_set){2, .grace_ms = NEVER_MS});
     assert_int_equal(client_find_set(helper->manager, 2)->owner_uid, STRANGER);
     client_leave(helper, stranger);
 
     root = helper_connect_owner(helper, "libvirtd", "libvirt");
-    assert_false(has_clock(helper, 1));
-    assert_true(has_clock(helper, 2));
+    assert_false(client_has_clock(helper, 1));
+    assert_true(client_has_clock(helper, 2));
     stranger = connect_stranger(helper, "libvirt");
-    assert_false(has_clock(helper, 2));
+    assert_false(client_has_clock(helper, 2));
     client_leave(helper, stranger);
     client_leave(helper, root);
 }
@@ -167,13 +150,13 @@ static void test_adding_to_a_set_in_its_grace(void **state) {
     struct helper *helper = helper_start(NULL);
     struct client *first = helper_connect_owner(helper, "first", "alpha");
     struct client *second = helper_connect_owner(helper, "second", "beta");
-    add(first, (struct new_set){1, .grace_ms = NEVER_MS});
+    client_add_disk(first, (struct new_set){1, .grace_ms = NEVER_MS});
     client_leave(helper, first);
-    add(second, (struct new_set){1});
-    assert_false(has_clock(helper, 1));
+    client_add_disk(second, (struct new_set){1});
+    assert_false(client_has_clock(helper, 1));
     assert_string_equal(client_find_set(helper->manager, 1)->owner, "beta");
     client_leave(helper, second);
-    assert_true(has_clock(helper, 1));
+    assert_true(client_has_clock(helper, 1));
 }
 
 /* Those of other lifetimes need no manager, and are found by their owner. */
@@ -182,9 +165,9 @@ static void test_found_again_by_owner(void **state) {
     struct client *manager = helper_connect_owner(helper, "libvirtd", "libvirt");
     Query query = FDSET__V1__QUERY__INIT;
     query.owner = (char *)"libvirt";
-    add(manager, (struct new_set){1, LIFETIME(KEEP)});
-    add(manager, (struct new_set){2, LIFETIME(IDLE), .idle_ms = NEVER_MS});
-    add(helper->manager, (struct new_set){3, LIFETIME(KEEP)});
+    client_add_disk(manager, (struct new_set){1, LIFETIME(KEEP)});
+    client_add_disk(manager, (struct new_set){2, LIFETIME(IDLE), .idle_ms = NEVER_MS});
+    client_add_disk(helper->manager, (struct new_set){3, LIFETIME(KEEP)});
     client_leave(helper, manager);
     QueryReply *page = client_query_with(helper->manager, &query);
     assert_int_equal(page->n_sets, 2);
@@ -198,7 +181,8 @@ static void test_found_again_by_owner(void **state) {
 
 static void test_the_first_open_uses_it_up(void **state) {
     struct helper *helper = helper_start(NULL);
-    uint32_t member = add(helper->manager, (struct new_set){1, LIFETIME(ONCE), .name = "fd0"});
+    uint32_t member =
+        client_add_disk(helper->manager, (struct new_set){1, LIFETIME(ONCE), .name = "fd0"});
     struct opened opened = client_open(helper->vmm, "/dev/fdset/fd0", O_RDONLY);
     assert_int_equal(opened.member, member);
     struct opened second = client_open(helper->vmm, DISK, O_RDONLY);
@@ -247,7 +231,7 @@ static void test_of_many_opens_one_succeeds(void **state) {
     struct helper *helper = helper_start(NULL);
     struct wanted wanted[] = {{DISK, O_RDWR}, {DISK, O_RDONLY}, {DISK, O_RDONLY}};
     struct opened results[3];
-    add(helper->manager, (struct new_set){1, LIFETIME(ONCE)});
+    client_add_disk(helper->manager, (struct new_set){1, LIFETIME(ONCE)});
     client_open_many(helper->vmm, wanted, 3, results);
     assert_int_equal(results[0].code, CODE(MODE));
     assert_int_equal(results[1].code, 0);
@@ -258,7 +242,7 @@ static void test_of_many_opens_one_succeeds(void **state) {
 static void test_filled_again(void **state) {
     struct helper *helper = helper_start(NULL);
     for (int round = 0; round < 3; round++) {
-        uint32_t member = add(helper->manager, (struct new_set){1, LIFETIME(ONCE)});
+        uint32_t member = client_add_disk(helper->manager, (struct new_set){1, LIFETIME(ONCE)});
         assert_int_equal(client_open(helper->vmm, DISK, O_RDONLY).member, member);
         assert_int_equal(client_open(helper->vmm, DISK, O_RDONLY).code, CODE(EMPTY_SET));
     }
@@ -269,14 +253,14 @@ static void test_it_ends_with_its_manager(void **state) {
     struct helper *helper = helper_start(NULL);
     struct subscriber events = subscriber_begin(helper, ends, 1);
     struct client *manager = helper_connect_owner(helper, "libvirtd", "libvirt");
-    add(manager, (struct new_set){1, LIFETIME(ONCE), .grace_ms = 1});
-    add(manager, (struct new_set){2, LIFETIME(ONCE)});
-    add(manager, (struct new_set){3, LIFETIME(ONCE), .grace_ms = NEVER_MS});
+    client_add_disk(manager, (struct new_set){1, LIFETIME(ONCE), .grace_ms = 1});
+    client_add_disk(manager, (struct new_set){2, LIFETIME(ONCE)});
+    client_add_disk(manager, (struct new_set){3, LIFETIME(ONCE), .grace_ms = NEVER_MS});
     client_leave(helper, manager);
     event_expect_of(&events, EVENT(REMOVED), 2);
     event_expect_of(&events, EVENT(REMOVED), 1);
     manager = helper_connect_owner(helper, "libvirtd", "libvirt");
-    assert_false(has_clock(helper, 3));
+    assert_false(client_has_clock(helper, 3));
     client_leave(helper, manager);
     assert_int_equal(client_open(helper->vmm, "/dev/fdset/3", O_RDONLY).code, 0);
 }
@@ -284,7 +268,7 @@ static void test_it_ends_with_its_manager(void **state) {
 /* ----------------------------------------------------- idle: sets with a time */
 
 static void add_idle(struct helper *helper, int set, uint32_t idle_ms) {
-    add(helper->manager, (struct new_set){set, LIFETIME(IDLE), .idle_ms = idle_ms});
+    client_add_disk(helper->manager, (struct new_set){set, LIFETIME(IDLE), .idle_ms = idle_ms});
 }
 
 static void test_a_set_that_nobody_opens(void **state) {
@@ -331,11 +315,11 @@ static void test_the_time_begins_with_the_last_close(void **state) {
     struct subscriber events = subscriber_begin(helper, ends, 1);
     struct opened one = open_in_time(helper);
     struct opened two = client_open(helper->vmm, DISK, O_RDONLY);
-    assert_false(has_clock(helper, 1));
+    assert_false(client_has_clock(helper, 1));
     let_time_pass(helper, &events);
     client_close(helper->vmm, &one);
     let_time_pass(helper, &events);
-    assert_false(has_clock(helper, 1));
+    assert_false(client_has_clock(helper, 1));
     client_close(helper->vmm, &two);
     expect_end(&events);
 }
@@ -356,15 +340,15 @@ static void test_the_time_begins_with_the_vmms_end(void **state) {
 static void test_an_open_stops_the_time(void **state) {
     struct helper *helper = helper_start(NULL);
     add_idle(helper, 1, NEVER_MS);
-    assert_true(has_clock(helper, 1));
+    assert_true(client_has_clock(helper, 1));
     struct opened opened = client_open(helper->vmm, DISK, O_RDONLY);
-    assert_false(has_clock(helper, 1));
+    assert_false(client_has_clock(helper, 1));
     client_close(helper->vmm, &opened);
     client_barrier(helper->vmm);
-    assert_true(has_clock(helper, 1));
+    assert_true(client_has_clock(helper, 1));
     /* One that fails is no use of it. */
     assert_int_equal(client_open(helper->vmm, DISK, O_RDWR).code, CODE(MODE));
-    assert_true(has_clock(helper, 1));
+    assert_true(client_has_clock(helper, 1));
 }
 
 /* Nobody's end is its end: it has a time instead of a manager. */
@@ -372,7 +356,7 @@ static void test_idle_needs_no_manager(void **state) {
     struct helper *helper = helper_start(NULL);
     struct subscriber events = subscriber_begin(helper, ends, 1);
     struct client *manager = helper_connect(helper, ROLE(MANAGER), "short life");
-    add(manager, (struct new_set){1, LIFETIME(IDLE), .idle_ms = NEVER_MS});
+    client_add_disk(manager, (struct new_set){1, LIFETIME(IDLE), .idle_ms = NEVER_MS});
     client_leave(helper, manager);
     event_expect_none(helper, &events);
     assert_false(client_find_set(helper->manager, 1)->orphaned);
@@ -392,7 +376,7 @@ static void test_an_add_starts_the_time_anew(void **state) {
     }
     do {
         before = client_find_set(helper->manager, 1)->expires_ms;
-        add(helper->manager, (struct new_set){1});
+        client_add_disk(helper->manager, (struct new_set){1});
         after = client_find_set(helper->manager, 1)->expires_ms;
     } while (after <= before && client_totals(helper->manager).members < 1000);
     assert_true(after > before);
