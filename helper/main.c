@@ -1,4 +1,5 @@
 /* fdset-helper: options -> listen -> confine -> serve. */
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -184,15 +185,47 @@ static void add_initial(void) {
 
 /* ----------------------------------------------------------------- sandbox */
 
-/* Everything that is open and wanted, beside the standard streams. */
+static_assert(SETTLE_THREADS == CONFINE_SETTLE_COUNT, "the filter knows as many");
+
+static void move_up(int *fd) {
+    int copy = *fd < CONFINE_FREE ? fcntl(*fd, F_DUPFD_CLOEXEC, CONFINE_FREE) : *fd;
+
+    if (copy < 0)
+        die("a descriptor's number", -errno);
+    if (copy != *fd)
+        close(*fd);
+    *fd = copy;
+}
+
+static void move_to(int *fd, int number) {
+    if (dup3(*fd, number, O_CLOEXEC) < 0)
+        die("a descriptor's number", -errno);
+    close(*fd);
+    *fd = number;
+}
+
+/* Puts what the filter knows by number there. service_init() filled all gaps, so
+ * these numbers are its own descriptors', or those of inherited ones, which have
+ * been duplicated and are not needed any more. */
+static void take_numbers(void) {
+    struct settle_thread *threads = service.settle.threads;
+
+    move_up(&service.loop.epoll);
+    for (int i = 0; i < SETTLE_THREADS; i++) {
+        move_up(&threads[i].watch.fd);
+        move_up(&threads[i].thread_end);
+    }
+    move_to(&service.loop.epoll, CONFINE_EPOLL);
+    for (int i = 0; i < SETTLE_THREADS; i++)
+        move_to(&threads[i].thread_end, CONFINE_SETTLE_SOCKETS + i);
+}
+
+/* Everything that is open and wanted, beside what has a fixed number. */
 static size_t wanted_descriptors(int *keep, int notify) {
     size_t count = 0;
 
-    keep[count++] = service.loop.epoll;
-    for (int i = 0; i < SETTLE_THREADS; i++) {
+    for (int i = 0; i < SETTLE_THREADS; i++)
         keep[count++] = service.settle.threads[i].watch.fd;
-        keep[count++] = service.settle.threads[i].thread_end;
-    }
     for (size_t i = 0; i < listener_count; i++)
         keep[count++] = listeners[i].watch.fd;
     list_for_each (link, &service.sessions)
@@ -207,10 +240,7 @@ static size_t wanted_descriptors(int *keep, int notify) {
 
 static void confine(int notify, struct confine_report *report) {
     int keep[FIXED_DESCRIPTORS + OPTIONS_MAX_ADD_FDS];
-    int settle_sockets[SETTLE_THREADS];
-
-    for (int i = 0; i < SETTLE_THREADS; i++)
-        settle_sockets[i] = service.settle.threads[i].thread_end;
+    take_numbers();
     struct confine_plan plan = {
         .mode = options.confine,
         .keep = keep,
@@ -218,9 +248,6 @@ static void confine(int notify, struct confine_report *report) {
         .descriptor_limit = descriptors_wanted(),
         .uid = options.uid,
         .gid = options.gid,
-        .epoll = service.loop.epoll,
-        .settle_sockets = settle_sockets,
-        .settle_socket_count = SETTLE_THREADS,
         .empty_path = description_empty_path,
         .unlock_all = &description_unlock_all,
     };
@@ -229,7 +256,6 @@ static void confine(int notify, struct confine_report *report) {
     if (result == 0 && (result = settle_start(&service.settle)) < 0)
         die("cannot start the settle threads", result);
     if (result == 0) {
-        confine_prepare(&plan); /* while the threads come up */
         result = settle_await(&service.settle, &service.loop);
         if (result < 0)
             die("cannot start the settle threads", result);

@@ -47,7 +47,7 @@ int settle_init(struct settle *settle);
 
 /* Starts the threads. libc makes system calls as a thread begins that the sandbox
  * forbids: settle_await() waits until all are through with them, and watches the
- * threads. In between is time for something else. Return 0 or -errno. */
+ * threads. Return 0 or -errno. */
 int settle_start(struct settle *settle);
 int settle_await(struct settle *settle, struct loop *loop);
 

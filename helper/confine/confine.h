@@ -6,15 +6,15 @@
  * forbids new threads (NPROC, seccomp):
  *
  *     confine_enter()       stages "descriptors" to "mdwe", one thread
- *     ... the settle threads are started; confine_prepare() while they come up ...
+ *     ... the settle threads are started ...
  *     confine_seal()        stages "limits" and "seccomp", all threads
  *
  * Each stage ends as one line of the report. A stage that fails ends the
  * start, unless the mode is BEST_EFFORT: then it is reported and left out.
  *
  * What the caller must have done before confine_enter(): descriptors 0, 1 and
- * 2 are open (else its own descriptors get those numbers, which is refused),
- * SIGPIPE is ignored, the socket for sd_notify is connected. Before
+ * 2 are open (else its own descriptors get those numbers, which is refused), the
+ * numbers from CONFINE_EPOLL on are what they should be, SIGPIPE is ignored, the socket for sd_notify is connected. Before
  * confine_seal(): all memory is taken, all locales and libraries are loaded.
  *
  * Nothing outside this folder knows seccomp, Landlock or a namespace. */
@@ -34,12 +34,21 @@ enum confine_mode {
 /* How many events epoll_pwait may be asked for; no other number is let through. */
 #define CONFINE_EPOLL_EVENTS 64
 
+/* The filter knows these descriptors by number: the epoll descriptor, and the
+ * settle threads' ends of their sockets, the only ones on which recvmsg may wait.
+ * They and 0 to 2 can never be closed, so the numbers stay what they are. All
+ * else must stand above. */
+#define CONFINE_EPOLL          3
+#define CONFINE_SETTLE_SOCKETS 4 /* to 7 */
+#define CONFINE_SETTLE_COUNT   4
+#define CONFINE_FREE           8
+
 /* What the sandbox must know of the program that it closes in. */
 struct confine_plan {
     enum confine_mode mode;
 
-    /* Descriptors to keep open besides 0, 1 and 2; any order. Borrowed. Standard
-     * input and output are put on /dev/null, standard error is kept. */
+    /* Descriptors to keep open besides those with fixed numbers; any order. Borrowed.
+     * Standard input and output are put on /dev/null, standard error is kept. */
     const int *keep;
     size_t keep_count;
 
@@ -50,13 +59,6 @@ struct confine_plan {
     /* Who to become where started as root; not 0. */
     uid_t uid;
     gid_t gid;
-
-    /* Arguments that the filter pins. The settle threads' ends of their
-     * sockets are the only ones on which recvmsg may wait. These descriptors
-     * and 0 to 2 can never be closed, so the numbers stay what they are. */
-    int epoll;
-    const int *settle_sockets;
-    size_t settle_socket_count;
 
     /* The only two pointers that statx and F_OFD_SETLK may be given; both lie
      * in read-only memory, so their contents are as fixed as the numbers. */
@@ -92,10 +94,6 @@ struct confine_report {
  * confine_enter() clears the report, confine_seal() goes on with it. */
 int confine_enter(const struct confine_plan *plan, struct confine_report *report);
 int confine_seal(const struct confine_plan *plan, struct confine_report *report);
-
-/* Builds what confine_seal() gives to the kernel, for a caller who has something to
- * wait for; else that does it. What goes wrong here it will say. Allocates and frees. */
-void confine_prepare(const struct confine_plan *plan);
 
 /* One line, "descriptors namespaces(user mount net) ... mdwe(partly: ...)", for
  * the ready line. Cuts off at `size`, which is not 0. */

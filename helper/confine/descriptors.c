@@ -20,19 +20,20 @@ static int next_kept(const struct confine_plan *plan, int from) {
     return next;
 }
 
-/* Whether one of the program's own descriptors got a number below 3, because a
- * standard stream was closed: putting those streams right would destroy it, and
- * leaving it would send it the log lines. */
-static bool is_standard_stream_used(const struct confine_plan *plan) {
-    bool used = plan->epoll <= STDERR_FILENO;
-
-    for (size_t i = 0; i < plan->settle_socket_count; i++)
-        used |= plan->settle_sockets[i] <= STDERR_FILENO;
-    return used || next_kept(plan, 0) <= STDERR_FILENO;
+/* Whether each number that the filter knows is taken, and by nothing that is to
+ * be closed one day: what gets such a number later would be taken for what the
+ * filter means. A descriptor below 3 was made because a standard stream was
+ * closed: putting those streams right would destroy it, and leaving it would send
+ * it the log lines. */
+static bool are_numbers_right(const struct confine_plan *plan) {
+    for (int fd = CONFINE_EPOLL; fd < CONFINE_FREE; fd++)
+        if (fcntl(fd, F_GETFD) < 0)
+            return false;
+    return next_kept(plan, 0) >= CONFINE_FREE;
 }
 
 static int close_all_but_kept(const struct confine_plan *plan) {
-    for (int from = STDERR_FILENO + 1, kept; from < INT_MAX; from = kept + 1) {
+    for (int from = CONFINE_FREE, kept; from < INT_MAX; from = kept + 1) {
         kept = next_kept(plan, from);
         if (kept > from && close_range(from, kept - 1, 0) < 0)
             return -errno;
@@ -43,14 +44,14 @@ static int close_all_but_kept(const struct confine_plan *plan) {
 }
 
 /* Holds after it: nothing is open but 0 and 1 on /dev/null (or on what 2 is),
- * 2, and what the plan keeps. A descriptor that was passed on by mistake (a directory of the
+ * 2, what the filter knows by number, and what the plan keeps. A descriptor that was passed on by mistake (a directory of the
  * host above all: it would outlast the change of root) is gone.
  * Must not have happened before: the change of root. */
 int descriptors_stage(struct confinement *confinement, struct confine_stage *stage) {
     int result, null, source;
 
-    if (is_standard_stream_used(confinement->plan))
-        return stage_failed(stage, -EINVAL, "descriptors 0 to 2",
+    if (!are_numbers_right(confinement->plan))
+        return stage_failed(stage, -EINVAL, "descriptors 0 to 7",
                             "start the helper with standard streams");
     result = close_all_but_kept(confinement->plan);
     if (result < 0)

@@ -18,9 +18,8 @@ enum filter_test {
     /* The kernel takes 32 bits: those must equal `value`, the upper half it
      * ignores and so do we (an int's upper half is undefined by the ABI). */
     FILTER_INT,
-    FILTER_EPOLL,         /* likewise, with what the plan says */
-    FILTER_SETTLE_SOCKET, /* likewise, one of the plan's */
-    FILTER_CLOSABLE,      /* likewise, neither 0 to 2, nor epoll, nor a settle socket */
+    FILTER_SETTLE_SOCKET, /* likewise, one from CONFINE_SETTLE_SOCKETS on */
+    FILTER_CLOSABLE,      /* likewise, at least CONFINE_FREE; the only one of its rule */
     FILTER_STATUS_FLAGS,  /* likewise, no bit but those that the helper sets and restores */
 
     /* All 64 bits must be those: */
@@ -51,7 +50,16 @@ extern const size_t filter_rule_count;
 /* How many different calls the rules name. */
 size_t filter_call_count(void);
 
-/* Writes the filter for `architecture` (SCMP_ARCH_...) to `fd`, which it
- * borrows, as an array of struct sock_filter. Where the plan's mode is
- * CONFINE_LOG, what would be deadly is only logged. Returns 0 or -errno. */
+/* Has libseccomp write the filter for `architecture` (SCMP_ARCH_...) to `fd`,
+ * which it borrows, as an array of struct sock_filter. Of the plan it takes the
+ * addresses and the mode: CONFINE_LOG only logs what would be deadly. Not part of
+ * the helper: what it starts with was written when it was built. Returns 0 or
+ * -errno. */
 int filter_export(const struct confine_plan *plan, uint32_t architecture, int fd);
+
+#define FILTER_MAX_INSTRUCTIONS 256
+
+/* The same for the architecture that the helper was built for, out of what was
+ * written then. Returns how many instructions it has. */
+struct sock_filter;
+size_t filter_make(const struct confine_plan *plan, struct sock_filter *program);

@@ -15,7 +15,7 @@
 #define NULL_POINTER(index, name) \
     { FILTER_NULL, index, #name " = NULL", 0 }
 #define EPOLL(index) \
-    { FILTER_EPOLL, index, "epfd = the epoll descriptor", 0 }
+    { FILTER_INT, index, "epfd = the epoll descriptor", CONFINE_EPOLL }
 
 const struct filter_rule filter_rules[] = {
     {"recvmsg",

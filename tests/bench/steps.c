@@ -4,7 +4,6 @@
 #include <err.h>
 #include <fcntl.h>
 #include <pthread.h>
-#include <seccomp.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -63,23 +62,12 @@ static void *wait_for_ever(void *argument) {
     return NULL;
 }
 
-/* The helper's own, for an epoll that is as here; what it would kill for is logged,
- * for the end of the process. */
-static void filter_load(int epoll) {
-    int settle_sockets[] = {60, 61, 62, 63}, file = memfd_create("filter", MFD_CLOEXEC);
-    struct confine_plan plan = {.mode = CONFINE_LOG,
-                                .epoll = epoll,
-                                .settle_sockets = settle_sockets,
-                                .settle_socket_count = 4,
-                                .descriptor_limit = 4600,
-                                .empty_path = "",
-                                .unlock_all = &unlock_all};
-    static struct sock_filter instructions[4096];
-    if (filter_export(&plan, seccomp_arch_native(), file) < 0)
-        _exit(1);
-    ssize_t bytes = pread(file, instructions, sizeof(instructions), 0);
-    struct sock_fprog program = {(unsigned short)(bytes / (ssize_t)sizeof(*instructions)),
-                                 instructions};
+/* The helper's own; what it would kill for is logged, for the end of the process. */
+static void filter_load(void) {
+    const struct confine_plan plan = {
+        .mode = CONFINE_LOG, .empty_path = "", .unlock_all = &unlock_all};
+    struct sock_filter instructions[FILTER_MAX_INSTRUCTIONS];
+    struct sock_fprog program = {(unsigned short)filter_make(&plan, instructions), instructions};
     if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 ||
         syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_TSYNC, &program) != 0)
         _exit(1);
@@ -102,17 +90,19 @@ static void answer(int socket, int fd) {
 
 static void serve(int socket, int fd, enum step step) {
     static char bytes[PACKET_BYTES];
-    int epoll = epoll_create1(EPOLL_CLOEXEC);
     struct epoll_event event = {.events = EPOLLIN}, events[64];
     pthread_t thread;
 
+    socket = fcntl(socket, F_DUPFD_CLOEXEC, CONFINE_FREE);
+    fd = fcntl(fd, F_DUPFD_CLOEXEC, CONFINE_FREE);
+    int epoll = dup3(epoll_create1(EPOLL_CLOEXEC), CONFINE_EPOLL, O_CLOEXEC);
     epoll_ctl(epoll, EPOLL_CTL_ADD, socket, &event);
     if (step >= THREADS)
         pthread_create(&thread, NULL, wait_for_ever, NULL);
     if (step >= THREADS && geteuid() == 0 && setuid(65534) < 0)
         _exit(1);
     if (step >= FILTER)
-        filter_load(epoll);
+        filter_load();
     while (epoll_pwait(epoll, events, 64, -1, NULL) == 1) {
         struct iovec vector = {bytes, sizeof(bytes)};
         struct msghdr header = {.msg_iov = &vector, .msg_iovlen = 1};

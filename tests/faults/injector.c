@@ -43,6 +43,7 @@ static struct tampered {
 #define MAX_DESCRIPTORS 64
 static bool is_settle_socket[MAX_DESCRIPTORS];
 static uint64_t socket_pair; /* where one under way will be, 0 for none */
+static bool is_moving;       /* one of them, to another number */
 
 static uint64_t peek(pid_t thread, uint64_t address) {
     errno = 0;
@@ -189,6 +190,8 @@ static void call_begins(pid_t thread, const call_info *info) {
         plan->resting = info->entry.nr == SYS_epoll_pwait;
     if (info->entry.nr == SYS_socketpair && start)
         socket_pair = info->entry.args[3];
+    is_moving = start && info->entry.nr == SYS_fcntl && info->entry.args[1] == F_DUPFD_CLOEXEC &&
+                info->entry.args[0] < MAX_DESCRIPTORS && is_settle_socket[info->entry.args[0]];
     if (!plan->armed)
         return;
     if (plan->point == POINT_START)
@@ -199,9 +202,12 @@ static void call_begins(pid_t thread, const call_info *info) {
         strike(thread);
 }
 
-static void call_ends(pid_t thread) {
+static void call_ends(pid_t thread, const call_info *info) {
     if (thread == helper)
         plan->resting = false;
+    if (is_moving && info->exit.rval >= 0 && info->exit.rval < MAX_DESCRIPTORS)
+        is_settle_socket[info->exit.rval] = true;
+    is_moving = false;
     if (socket_pair) {
         uint64_t pair = peek(thread, socket_pair);
         if ((uint32_t)pair < MAX_DESCRIPTORS)
@@ -221,7 +227,7 @@ static void stopped(pid_t thread) {
     if (info.op == PTRACE_SYSCALL_INFO_ENTRY)
         call_begins(thread, &info);
     else
-        call_ends(thread);
+        call_ends(thread, &info);
 }
 
 int main(int argc, char **argv) {

@@ -13,6 +13,7 @@ const struct start_call start_calls[] = {
     {CALL(close), {EIO}},
     {CALL(close_range), {ENOSYS}},
     {CALL(dup2), {EBUSY, EMFILE}},
+    {CALL(dup3), {EBUSY, EMFILE}},
     {CALL(fcntl), {EMFILE, EACCES}},
     {CALL(fstatfs), {EIO}},
     {CALL(newfstatat), {EIO, ENOMEM}},

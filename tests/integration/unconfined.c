@@ -8,9 +8,6 @@ int confine_enter(const struct confine_plan *plan, struct confine_report *report
     return 0;
 }
 
-void confine_prepare(const struct confine_plan *plan) {
-}
-
 int confine_seal(const struct confine_plan *plan, struct confine_report *report) {
     return 0;
 }

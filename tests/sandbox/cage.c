@@ -42,27 +42,41 @@ static void signals_reset(void) {
     signal(SIGPIPE, SIG_IGN);
 }
 
-static void cage_fill(struct cage *cage, int control) {
-    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, cage->settle) < 0)
+/* All settle threads' sockets are one. What the tester had open there, or where
+ * `control` was, is lost. */
+static void numbers_take(struct cage *cage, int control) {
+    int pair[2], epoll = epoll_create1(EPOLL_CLOEXEC);
+
+    if (control >= 0)
+        cage->control = fcntl(control, F_DUPFD_CLOEXEC, CONFINE_FREE);
+    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
         cage_exit(2);
-    cage->control = control;
+    cage->settle[0] = fcntl(pair[0], F_DUPFD_CLOEXEC, CONFINE_FREE);
+    epoll = fcntl(epoll, F_DUPFD_CLOEXEC, CONFINE_FREE);
+    pair[1] = fcntl(pair[1], F_DUPFD_CLOEXEC, CONFINE_FREE);
+    if (dup3(epoll, CONFINE_EPOLL, O_CLOEXEC) < 0)
+        cage_exit(2);
+    for (int i = 0; i < CONFINE_SETTLE_COUNT; i++)
+        if (dup3(pair[1], CONFINE_SETTLE_SOCKETS + i, O_CLOEXEC) < 0)
+            cage_exit(2);
+}
+
+static void cage_fill(struct cage *cage, int control) {
+    cage->control = -1;
+    cage->settle[1] = CONFINE_SETTLE_SOCKETS;
+    numbers_take(cage, control);
     cage->plan = (struct confine_plan){
         .keep = cage->keep,
-        .keep_count = control < 0 ? 3 : 4,
+        .keep_count = control < 0 ? 1 : 2,
         .descriptor_limit = CAGE_DESCRIPTORS,
         .uid = CAGE_UID,
         .gid = CAGE_UID,
-        .epoll = epoll_create1(EPOLL_CLOEXEC),
-        .settle_sockets = &cage->settle[1],
-        .settle_socket_count = 1,
         .empty_path = cage_empty_path,
         .unlock_all = &cage_unlock_all,
     };
     /* In no order, as the contract allows. */
-    cage->keep[0] = cage->settle[1];
-    cage->keep[1] = cage->plan.epoll;
-    cage->keep[2] = cage->settle[0];
-    cage->keep[3] = control;
+    cage->keep[0] = cage->settle[0];
+    cage->keep[1] = cage->control;
 }
 
 /* The child's end of the control socket is `control`, its standard error `log`. */

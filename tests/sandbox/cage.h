@@ -32,7 +32,7 @@ struct cage {
     int settle[2]; /* main thread's and settle thread's end */
     int control;   /* a socket to the test */
     bool kernel_has_mdwe;
-    int keep[4];
+    int keep[2];
 };
 
 /* Whether this machine lets the test be what it asks for: only root can be all. */

@@ -97,7 +97,7 @@ static void call_make(const struct cage *cage, size_t which) {
 
     switch (which) {
     case 0:
-        epoll_pwait(cage->plan.epoll, events, CONFINE_EPOLL_EVENTS, 0, NULL);
+        epoll_pwait(CONFINE_EPOLL, events, CONFINE_EPOLL_EVENTS, 0, NULL);
         break;
     case 1:
         recvmsg(cage->settle[0], NULL, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);

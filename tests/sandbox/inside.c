@@ -175,13 +175,13 @@ static int message_receive(int socket, int flags) {
 
 static bool watch(const struct cage *cage, int operation, int fd, uint32_t wanted) {
     struct epoll_event event = {.events = wanted, .data.fd = fd};
-    return epoll_ctl(cage->plan.epoll, operation, fd, &event) == 0;
+    return epoll_ctl(CONFINE_EPOLL, operation, fd, &event) == 0;
 }
 
 static bool wait_for(const struct cage *cage, int fd) {
     struct epoll_event events[CONFINE_EPOLL_EVENTS];
 
-    return epoll_pwait(cage->plan.epoll, events, CONFINE_EPOLL_EVENTS, 10000, NULL) == 1 &&
+    return epoll_pwait(CONFINE_EPOLL, events, CONFINE_EPOLL_EVENTS, 10000, NULL) == 1 &&
            events[0].data.fd == fd;
 }
 

@@ -19,17 +19,14 @@ const struct reference_call reference_calls[REFERENCE_CALLS] = {
 #define O_NOATIME_        0x40000u
 #define SOCK_CLOEXEC_     0x80000u
 
-static bool is_settle_socket(const struct confine_plan *plan, uint32_t fd) {
-    for (size_t i = 0; i < plan->settle_socket_count; i++)
-        if (fd == (uint32_t)plan->settle_sockets[i])
-            return true;
-    return false;
+#define EPOLL 3
+
+static bool is_settle_socket(uint32_t fd) {
+    return fd == 4 || fd == 5 || fd == 6 || fd == 7;
 }
 
-/* Beyond the limit there is nothing to close: either answer is right, so the
- * tests do not ask. */
-static bool is_closable(const struct confine_plan *plan, uint32_t fd) {
-    return fd > 2 && fd != (uint32_t)plan->epoll && !is_settle_socket(plan, fd);
+static bool is_closable(uint32_t fd) {
+    return fd > 7 && fd <= 0x7fffffff;
 }
 
 static bool allows_fcntl(const struct confine_plan *plan, uint64_t direct, uint32_t command,
@@ -45,28 +42,28 @@ bool reference_allows(const struct confine_plan *plan, uint64_t direct,
                       const struct attempt *attempt) {
     const uint64_t *full = attempt->arguments;
     const char *call = attempt->call;
-    uint32_t epoll = plan->epoll, low[6];
+    uint32_t low[6];
 
     /* What the kernel reads of an int. */
     for (int i = 0; i < 6; i++)
         low[i] = full[i];
     if (!strcmp(call, "recvmsg"))
         return low[2] == (MSG_DONTWAIT_ | MSG_CMSG_CLOEXEC_) ||
-               (low[2] == MSG_CMSG_CLOEXEC_ && is_settle_socket(plan, low[0]));
+               (low[2] == MSG_CMSG_CLOEXEC_ && is_settle_socket(low[0]));
     if (!strcmp(call, "sendmsg"))
         return low[2] == (MSG_DONTWAIT_ | MSG_NOSIGNAL_);
     if (!strcmp(call, "epoll_pwait"))
-        return low[0] == epoll && low[2] == 64 && full[4] == 0 && low[5] == 8;
+        return low[0] == EPOLL && low[2] == 64 && full[4] == 0 && low[5] == 8;
     if (!strcmp(call, "fcntl"))
         return allows_fcntl(plan, direct, low[1], full[2]);
     if (!strcmp(call, "close"))
-        return is_closable(plan, low[0]);
+        return is_closable(low[0]);
     if (!strcmp(call, "statx"))
         return full[1] == (uintptr_t)plan->empty_path && low[2] == 0x5000 && low[3] == 0x7ff;
     if (!strcmp(call, "accept4"))
         return full[1] == 0 && full[2] == 0 && low[3] == (SOCK_CLOEXEC_ | O_NONBLOCK_);
     if (!strcmp(call, "epoll_ctl"))
-        return low[0] == epoll && low[1] >= 1 && low[1] <= 3;
+        return low[0] == EPOLL && low[1] >= 1 && low[1] <= 3;
     if (!strcmp(call, "getsockopt"))
         return low[1] == 1 && (low[2] == 17 /* peer */ || low[2] == 55 /* memory */);
     if (!strcmp(call, "write"))
@@ -77,29 +74,23 @@ bool reference_allows(const struct confine_plan *plan, uint64_t direct,
 size_t reference_examples(const struct confine_plan *plan, uint64_t direct,
                           struct attempt *examples) {
     const uint64_t unlock = (uintptr_t)plan->unlock_all, empty = (uintptr_t)plan->empty_path;
-    const uint64_t epoll = plan->epoll;
     const uint64_t settable = O_APPEND_ | O_NONBLOCK_ | O_NOATIME_ | direct;
-    uint64_t lowest = 0, free = plan->descriptor_limit - 1;
-
-    while (!is_closable(plan, lowest))
-        lowest++;
-    while (!is_closable(plan, free))
-        free--;
+    const uint64_t free = plan->descriptor_limit - 1;
     const struct attempt fixed[] = {
         {"recvmsg", {free, 0, MSG_DONTWAIT_ | MSG_CMSG_CLOEXEC_}},
         {"sendmsg", {free, 0, MSG_DONTWAIT_ | MSG_NOSIGNAL_}},
-        {"epoll_pwait", {epoll, 0, 64, 0, 0, 8}},
+        {"epoll_pwait", {EPOLL, 0, 64, 0, 0, 8}},
         {"fcntl", {0, 3}},
         {"fcntl", {0, 4, 0}},
         {"fcntl", {free, 4, settable}},
         {"fcntl", {0, 37, unlock}},
         {"close", {free}},
-        {"close", {lowest}},
+        {"close", {8}},
         {"statx", {0, empty, 0x5000, 0x7ff, 0}},
         {"accept4", {free, 0, 0, SOCK_CLOEXEC_ | O_NONBLOCK_}},
-        {"epoll_ctl", {epoll, 1, free, 0}},
-        {"epoll_ctl", {epoll, 2, free, 0}},
-        {"epoll_ctl", {epoll, 3, free, 0}},
+        {"epoll_ctl", {EPOLL, 1, free, 0}},
+        {"epoll_ctl", {EPOLL, 2, free, 0}},
+        {"epoll_ctl", {EPOLL, 3, free, 0}},
         {"getsockopt", {free, 1, 17, 0, 0}},
         {"getsockopt", {free, 1, 55, 0, 0}},
         {"fstatfs", {0, 0}},
@@ -109,8 +100,7 @@ size_t reference_examples(const struct confine_plan *plan, uint64_t direct,
     size_t count = sizeof(fixed) / sizeof(fixed[0]);
 
     memcpy(examples, fixed, sizeof(fixed));
-    for (size_t i = 0; i < plan->settle_socket_count; i++)
-        examples[count++] =
-            (struct attempt){"recvmsg", {plan->settle_sockets[i], 0, MSG_CMSG_CLOEXEC_}};
+    for (uint64_t socket = 4; socket <= 7; socket++)
+        examples[count++] = (struct attempt){"recvmsg", {socket, 0, MSG_CMSG_CLOEXEC_}};
     return count;
 }

@@ -366,8 +366,8 @@ static int log_to_file(struct cage *cage) {
     unlink(path);
     CAGE_CHECK(write(file, text, sizeof(text)) == sizeof(text));
     dup2(file, STDERR_FILENO);
-    cage->keep[3] = before;
-    cage->plan.keep_count = 4;
+    cage->keep[1] = before;
+    cage->plan.keep_count = 2;
     CAGE_CHECK(confine(cage) == 0);
     if (!only_partly(cage, NULL, NULL) || !detail_has(cage, "limits", "the log may grow"))
         return 1;
@@ -395,9 +395,27 @@ static int standard_stream_used(struct cage *cage) {
         cage->keep[0] = number;
         CAGE_CHECK(ended_by(cage, confine(cage), "descriptors", EINVAL));
     }
-    cage->keep[0] = cage->settle[1];
-    cage->plan.epoll = 2;
-    CAGE_CHECK(ended_by(cage, confine(cage), "descriptors", EINVAL));
+    return 0;
+}
+
+/* The filter would take it for what stands there in its rules. */
+static int filters_number_used(struct cage *cage) {
+    for (int number = 3; number <= 7; number++) {
+        cage->keep[0] = number;
+        CAGE_CHECK(ended_by(cage, confine(cage), "descriptors", EINVAL));
+    }
+    return 0;
+}
+
+/* What is received next would get it. */
+static int filters_number_free(struct cage *cage) {
+    for (int number = 3; number <= 7; number++) {
+        int copy = fcntl(number, F_DUPFD_CLOEXEC, 8);
+        close(number);
+        CAGE_CHECK(ended_by(cage, confine(cage), "descriptors", EINVAL));
+        CAGE_CHECK(dup3(copy, number, O_CLOEXEC) == number);
+        close(copy);
+    }
     return 0;
 }
 
@@ -475,6 +493,8 @@ int main(void) {
         ROOT(standard_streams_closed),
         USER(standard_streams_closed),
         USER(standard_stream_used),
+        USER(filters_number_used),
+        USER(filters_number_free),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
