@@ -1,94 +1,111 @@
-/* Opens for event loops: submitted now, dispatched when they are done. */
+/* Opens for event loops, on their way back: who reads a reply keeps the outcomes, and
+ * who dispatches gives them out. */
 #include <errno.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "failure.h"
 #include "vmm.h"
 
-/* An open between fdset_open_submit() and its outcome. */
-struct submitted {
-    struct waiter waiter;
-    struct submitted *next; /* in vmm->done */
-    struct fdset_vmm *vmm;
-    fdset_opened_function opened;
-    void *context;
-    int flags;
+/* ------------------------------------------------------------------ replies */
 
-    /* The outcome, as it came: the lease is entered by who dispatches. */
-    Fdset__V1__Opened lease;
-    uint32_t generation;
-    int fd;
-    int error;  /* -errno, 0 where there is a descriptor */
-    char *text; /* owned; NULL where there is no error, or no memory to say it */
-};
-
-static void fail_submitted(struct submitted *submitted, int error, const char *text) {
-    submitted->fd = -1;
-    submitted->error = error;
-    submitted->text = strdup(text);
+/* What a reply says that does not have what was asked for. */
+static int reply_error(const Fdset__V1__Reply *reply, const char **text) {
+    if (reply->body_case == FDSET__V1__REPLY__BODY_ERROR && reply->error->error_number > 0) {
+        *text = reply->error->text;
+        return -reply->error->error_number;
+    }
+    *text = "fdset-helper answered something else than was asked";
+    return -EPROTO;
 }
 
-/* Called with the lock held by whoever read the reply, or found that none will come. */
-static void arrived(struct waiter *waiter, struct connection *connection) {
+void submitted_arrived(struct waiter *waiter, struct connection *connection) {
     struct submitted *submitted = (struct submitted *)waiter;
-    struct fdset_vmm *vmm = submitted->vmm;
+    struct submissions *all = &submitted->vmm->submissions;
     const Fdset__V1__Reply *reply = connection->reply;
+    const char *text;
+    int error = 0;
     submitted->generation = connection->generation;
+    all->under_way -= !submitted->alone && submitted->wait_ms == 0;
     if (waiter->failed) {
-        int error = connection_say_broken(connection, waiter->failed);
-        fail_submitted(submitted, error, fdset_error_text());
+        error = connection_say_broken(connection, waiter->failed);
+        text = fdset_error_text();
     } else if (reply->body_case == FDSET__V1__REPLY__BODY_OPENED) {
         submitted->lease = *reply->opened;
-        submitted->error = connection_check_descriptors(connection, 1);
-        if (submitted->error)
-            fail_submitted(submitted, submitted->error, fdset_error_text());
-        else
-            submitted->fd = packet_descriptors_take(&connection->descriptors, 0);
-    } else if (reply->body_case == FDSET__V1__REPLY__BODY_ERROR && reply->error->error_number > 0) {
-        fail_submitted(submitted, -reply->error->error_number, reply->error->text);
+        error = connection_check_descriptors(connection, 1);
+        text = fdset_error_text();
     } else {
-        fail_submitted(submitted, -EPROTO, "fdset-helper answered something else than was asked");
+        error = reply_error(reply, &text);
     }
-    *vmm->done_end = submitted;
-    vmm->done_end = &submitted->next;
-    connection_news(connection, true);
+    if (error)
+        submitted_fail(submitted, error, text);
+    else
+        submitted->fd = packet_descriptors_take(&connection->descriptors, 0);
+    submitted_put(&all->done, submitted);
+    submissions_changed(submitted->vmm);
 }
 
-int fdset_open_submit(struct fdset_vmm *vmm, const char *path, int flags, unsigned wait_ms,
-                      fdset_opened_function opened, void *context) {
-    Fdset__V1__Open open = FDSET__V1__OPEN__INIT;
-    Fdset__V1__Request request = REQUEST(open = &open, OPEN);
-    int error = path_check(path);
-    if (error)
-        return error;
-    struct submitted *submitted = malloc(sizeof(*submitted));
-    if (!submitted)
-        return fail(ENOMEM, "out of memory");
-    *submitted = (struct submitted){.waiter.arrived = arrived,
-                                    .vmm = vmm,
-                                    .opened = opened,
-                                    .context = context,
-                                    .flags = flags,
-                                    .fd = -1};
-    open.path = (char *)path;
-    open.flags = (uint32_t)flags;
-    open.wait_ms = wait_ms;
-    error = connection_submit(&vmm->connection, &request, &submitted->waiter);
-    if (error)
-        free(submitted);
-    return error;
+/* Reads the results of a packet of opens. Returns how many of them are leases. What is
+ * to be asked again, because its member is being settled, has neither a lease nor an error. */
+static size_t results_read(const Fdset__V1__OpenedMany *many, struct submitted *submitted) {
+    size_t leases = 0;
+    for (size_t i = 0; submitted; submitted = submitted->next, i++) {
+        const char *text;
+        int error = batch_result(many->results[i], &submitted->lease, &text);
+        leases += !error;
+        if (error && error != -EAGAIN)
+            submitted_fail(submitted, error, text);
+    }
+    return leases;
 }
 
-/* ------------------------------------------------------------------ outcomes */
+/* Gives each its descriptor. One that has none although there is a lease, as this
+ * process has no room for all of them, is to be asked again: it may have room for one. */
+static void descriptors_take(struct submitted *submitted, struct connection *connection,
+                             size_t leases) {
+    struct submissions *all = &submitted->vmm->submissions;
+    size_t next_fd = 0;
+    int error = connection_check_descriptors(connection, leases);
+    for (struct submitted *next; submitted; submitted = next) {
+        next = submitted->next;
+        submitted->generation = connection->generation;
+        if (submitted->lease.lease && !error)
+            submitted->fd = packet_descriptors_take(&connection->descriptors, next_fd++);
+        else if (submitted->lease.lease && error != -EMFILE)
+            submitted_fail(submitted, error, fdset_error_text());
+        submitted->alone = !submitted->error && submitted->fd < 0;
+        submitted_put(submitted->alone ? &all->again : &all->done, submitted);
+    }
+}
+
+void submitted_many_arrived(struct waiter *waiter, struct connection *connection) {
+    struct submitted *first = (struct submitted *)waiter;
+    struct fdset_vmm *vmm = first->vmm;
+    const Fdset__V1__Reply *reply = connection->reply;
+    const char *text;
+    vmm->submissions.under_way--;
+    if (waiter->failed) {
+        int error = connection_say_broken(connection, waiter->failed);
+        submitted_fail_all(first, error, fdset_error_text());
+    } else if (reply->body_case != FDSET__V1__REPLY__BODY_OPENED_MANY) {
+        int error = reply_error(reply, &text);
+        submitted_fail_all(first, error, text);
+    } else if (reply->opened_many->n_results != first->together) {
+        submitted_fail_all(first, -EPROTO,
+                           "fdset-helper answered another number of opens than was asked");
+    } else {
+        size_t leases = results_read(reply->opened_many, first);
+        descriptors_take(first, connection, leases);
+    }
+    submissions_changed(vmm);
+}
+
+/* -------------------------------------------------------------- dispatching */
 
 /* Called with the lock held: takes all outcomes that are there. */
 static struct submitted *take_done(struct fdset_vmm *vmm) {
-    struct submitted *done = vmm->done;
-    vmm->done = NULL;
-    vmm->done_end = &vmm->done;
-    connection_news(&vmm->connection, false);
+    struct submitted *done = submitted_take_all(&vmm->submissions.done);
+    submissions_changed(vmm);
     return done;
 }
 
@@ -120,23 +137,50 @@ static int deliver_all(struct submitted *done) {
     return count;
 }
 
+/* Called with the lock held. Returns as connection_pump(). */
+static int wait_for_outcomes(struct fdset_vmm *vmm, const struct timespec *until) {
+    struct connection *connection = &vmm->connection;
+    struct submissions *all = &vmm->submissions;
+    int result = 1;
+    all->waiting++;
+    while (result > 0) {
+        bool full = connection->unsent && submissions_send(connection) < 0;
+        if (all->done.first)
+            break;
+        result =
+            full ? connection_wait_room(connection, until) : connection_pump(connection, until);
+    }
+    all->waiting--;
+    return result;
+}
+
+/* Called without the lock: what the callbacks have submitted. */
+static void send_what_was_added(struct connection *connection) {
+    pthread_mutex_lock(&connection->lock);
+    if (connection->unsent)
+        submissions_send(connection);
+    pthread_mutex_unlock(&connection->lock);
+}
+
 int fdset_vmm_dispatch(struct fdset_vmm *vmm, int timeout_ms) {
     /* Also while outcomes are given out: those not yet given would be lost. */
     NO_CANCELLATION;
     struct connection *connection = &vmm->connection;
     struct timespec point;
     const struct timespec *until = connection_until(&point, timeout_ms);
-    int result = 1;
     if (connection_foreign(connection))
         return fail(ESTALE, "the connection to fdset-helper belongs to the process that made it");
     pthread_mutex_lock(&connection->lock);
-    while (!vmm->done && result > 0)
-        result = connection_pump(connection, until);
+    int result = wait_for_outcomes(vmm, until);
     connection_drain(connection);
     struct submitted *done = take_done(vmm);
     connection_pass_on(connection);
     pthread_mutex_unlock(&connection->lock);
-    return done ? deliver_all(done) : result;
+    if (!done)
+        return result;
+    int count = deliver_all(done);
+    send_what_was_added(connection);
+    return count;
 }
 
 int fdset_vmm_poll_fd(struct fdset_vmm *vmm) {

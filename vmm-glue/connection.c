@@ -121,6 +121,8 @@ static void break_off(struct connection *connection, int error) {
         else
             pthread_cond_signal(&waiter->wake);
     }
+    if (connection->drop_unsent)
+        connection->drop_unsent(connection);
     connection_schedule(connection);
     connection_wake(connection);
 }
@@ -317,22 +319,22 @@ int connection_pump(struct connection *connection, const struct timespec *until)
 /* Nobody tells of room in the socket: look again after so long. */
 #define ROOM_MS 10
 
-/* Called with the lock held: the socket is full. It may stay so until what the
- * helper has sent is read, of which there can be much where opens were submitted
- * and nobody dispatches: so this reads, lest both wait for each other. */
-static void room_wait(struct connection *connection) {
+int connection_wait_room(struct connection *connection, const struct timespec *until) {
     struct pollfd pollfd = {connection->socket, POLLIN | POLLOUT, 0};
     struct timespec soon;
     pthread_mutex_unlock(&connection->lock);
-    poll(&pollfd, 1, -1);
+    int ready = poll(&pollfd, 1, remaining_ms(until));
     pthread_mutex_lock(&connection->lock);
-    if (connection->broken || pollfd.revents & ~POLLIN)
-        return;
+    if (ready == 0 || connection->broken || pollfd.revents & ~POLLIN)
+        return ready != 0;
     if (connection->buffers_taken)
-        connection_wait(connection, connection_until(&soon, ROOM_MS));
+        connection_wait(connection, until && remaining_ms(until) < ROOM_MS
+                                        ? until
+                                        : connection_until(&soon, ROOM_MS));
     else
         pump_read(connection, connection_until(&soon, 0));
     connection_pass_on(connection);
+    return 1;
 }
 
 /* Called with the lock held, which is what keeps a packet for one helper from
@@ -343,11 +345,13 @@ static int packet_post(struct connection *connection, const uint8_t *bytes, size
     for (;;) {
         if (connection->broken || connection->generation != generation)
             return -EPIPE;
-        int error =
-            packet_send(connection->socket, bytes, length, descriptors, count, MSG_DONTWAIT);
+        int error = connection->unsent ? connection->send_unsent(connection) : 0;
+        if (!error)
+            error =
+                packet_send(connection->socket, bytes, length, descriptors, count, MSG_DONTWAIT);
         if (error != -EAGAIN || !patient)
             return error;
-        room_wait(connection);
+        connection_wait_room(connection, NULL);
     }
 }
 
@@ -385,6 +389,8 @@ void connection_tell_closed(struct connection *connection, uint32_t generation, 
 
 static int send_error(int error) {
     switch (error) {
+    case -EAGAIN:
+        return fail(EAGAIN, "too many opens are under way: dispatch their outcomes first");
     case -E2BIG:
         return fail(E2BIG, "the request is larger than the %d bytes that a packet has",
                     PACKET_MAX_BYTES);
@@ -410,7 +416,7 @@ static int reply_check(const Fdset__V1__Reply *reply, Fdset__V1__Reply__BodyCase
 }
 
 /* Called with the lock held. The reply will find the waiter: nobody can read it
- * before the lock is given back. */
+ * before the lock is given back. Returns 0 or -errno; nothing said. */
 static int request_post(struct connection *connection, Fdset__V1__Request *request,
                         const int *descriptors, size_t count, struct waiter *waiter, bool patient) {
     if (++connection->last_serial == 0) /* 0 means no serial */
@@ -420,16 +426,20 @@ static int request_post(struct connection *connection, Fdset__V1__Request *reque
     request->descriptors = (uint32_t)count;
     uint32_t generation = connection->generation;
     int error = request_send(connection, request, descriptors, count, patient);
-    if (error == -EAGAIN)
-        return fail(EAGAIN, "too many opens are under way: dispatch their outcomes first");
-    if (send_failed(error))
-        return send_error(error);
+    if (error == -EAGAIN || send_failed(error))
+        return error;
     waiter->unsent = error;
     if (connection->broken || connection->generation != generation)
         waiter->failed = ECONNRESET; /* while there was no room */
     else
         waiter_add(connection, waiter);
     return 0;
+}
+
+int connection_post(struct connection *connection, Fdset__V1__Request *request,
+                    struct waiter *waiter) {
+    return waiter ? request_post(connection, request, NULL, 0, waiter, false)
+                  : request_send(connection, request, NULL, 0, false);
 }
 
 static int foreign_error(void) {
@@ -447,19 +457,14 @@ static bool something_is_submitted(const struct connection *connection) {
 
 int connection_submit(struct connection *connection, Fdset__V1__Request *request,
                       struct waiter *waiter) {
-    NO_CANCELLATION;
-    if (connection_foreign(connection))
-        return foreign_error();
-    pthread_mutex_lock(&connection->lock);
     /* Where other threads' calls alone have filled the socket there is no outcome
      * that would tell when to try again; but it will not take long. */
-    bool patient = !something_is_submitted(connection);
+    bool patient = !connection->unsent && !something_is_submitted(connection);
     waiter->failed = connection->broken;
     int error = waiter->failed ? 0 : request_post(connection, request, NULL, 0, waiter, patient);
-    if (!error && waiter->failed)
-        error = connection_say_broken(connection, waiter->failed);
-    pthread_mutex_unlock(&connection->lock);
-    return error;
+    if (error)
+        return send_error(error);
+    return waiter->failed ? connection_say_broken(connection, waiter->failed) : 0;
 }
 
 /* Called with the lock held. `unsent` is set if the helper cannot have seen it. */
@@ -470,10 +475,11 @@ static int call(struct connection *connection, Fdset__V1__Request *request, cons
     *unsent = false;
     while (error >= 0 && connection->broken)
         error = connection_reconnect(connection, NULL);
-    if (error >= 0)
-        error = request_post(connection, request, descriptors, count, &waiter, true);
-    if (error)
+    if (error < 0)
         return error;
+    error = request_post(connection, request, descriptors, count, &waiter, true);
+    if (error)
+        return send_error(error);
     *unsent = waiter.unsent;
     return waiter_wait(connection, &waiter);
 }

@@ -80,11 +80,20 @@ struct connection {
     struct link link;
 
     bool news;    /* there is something for who polls */
+    bool no_room; /* the socket was full, and who polls is to hear when it no longer is */
     int poll_fd;  /* epoll of the socket and `alarm_fd`, -1 before it is asked for */
     int alarm_fd; /* timerfd: expired while there is news, or when to reconnect */
 
     /* Called as `arrived` is, with events; NULL where none are expected. */
     void (*events_arrived)(struct connection *connection, const Fdset__V1__Events *events);
+
+    /* Requests that are not sent yet, while `unsent`: any other sends them before it.
+     * Both are called with the lock held. `send_unsent` does not wait; it returns 0, or
+     * -EAGAIN where the socket has no room for all. `drop_unsent` is called as the
+     * connection breaks; may be NULL where nothing is ever unsent. */
+    bool unsent;
+    int (*send_unsent)(struct connection *connection);
+    void (*drop_unsent)(struct connection *connection);
 
     /* Where a new connection needs more than a Hello: `renew` asks for it over the
      * fresh one, without the lock; `renewed` is called with it once that has taken
@@ -141,11 +150,16 @@ int connection_check_descriptors(struct connection *connection, size_t expected)
 /* Closes the descriptors that were not taken and lets the next thread receive. */
 void connection_release(struct connection *connection);
 
-/* The same without waiting: the reply goes to waiter->arrived(). The waiter is the
- * connection's until then. -EAGAIN where the socket is full and others were
- * submitted: then it is the caller's again, as after any failure. Never reconnects. */
+/* The same without waiting, with the lock held: the reply goes to waiter->arrived(). The
+ * waiter is the connection's until then. -EAGAIN where the socket is full and others
+ * were submitted: then it is the caller's again, as after any failure. Never reconnects. */
 int connection_submit(struct connection *connection, Fdset__V1__Request *request,
                       struct waiter *waiter);
+
+/* For send_unsent(), so before all others: the same, but it says nothing, and is -EAGAIN
+ * wherever the socket is full. No waiter: no reply. */
+int connection_post(struct connection *connection, Fdset__V1__Request *request,
+                    struct waiter *waiter);
 
 /* Ends the connection for good: everything under way fails with -ECANCELED. */
 void connection_cancel(struct connection *connection);
@@ -155,6 +169,9 @@ void connection_cancel(struct connection *connection);
  * with the lock held. Returns 1 if something may have changed, 0 where the time is
  * over, or -errno (said) where the connection is. */
 int connection_pump(struct connection *connection, const struct timespec *until);
+
+/* The same while the socket is full: or until there is room. */
+int connection_wait_room(struct connection *connection, const struct timespec *until);
 
 /* Reads what has come already, while somebody waits for more than that. Called with
  * the lock held. */
@@ -186,6 +203,9 @@ int connection_poll_fd(struct connection *connection);
 
 /* With the lock held: whether there is something for who polls. */
 void connection_news(struct connection *connection, bool news);
+
+/* With the lock held: whether room in the socket is something for who polls. */
+void connection_poll_room(struct connection *connection, bool wanted);
 
 /* With the lock held: sets the alarm by what is so now. */
 void connection_set_alarm(struct connection *connection);

@@ -27,13 +27,23 @@ void connection_news(struct connection *connection, bool news) {
     connection_set_alarm(connection);
 }
 
+static void socket_control(struct connection *connection, int operation) {
+    struct epoll_event event = {.events = connection->no_room ? EPOLLIN | EPOLLOUT : EPOLLIN};
+    if (connection->poll_fd >= 0)
+        epoll_ctl(connection->poll_fd, operation, connection->socket, &event);
+}
+
+void connection_poll_room(struct connection *connection, bool wanted) {
+    if (connection->no_room == wanted)
+        return;
+    connection->no_room = wanted;
+    socket_control(connection, EPOLL_CTL_MOD);
+}
+
 /* It must be taken out before another takes its number: a child of fork(2) may have
  * a copy, which would keep the old one in. */
 void connection_poll_socket(struct connection *connection, bool wanted) {
-    struct epoll_event event = {.events = EPOLLIN};
-    if (connection->poll_fd >= 0)
-        epoll_ctl(connection->poll_fd, wanted ? EPOLL_CTL_ADD : EPOLL_CTL_DEL, connection->socket,
-                  &event);
+    socket_control(connection, wanted ? EPOLL_CTL_ADD : EPOLL_CTL_DEL);
 }
 
 /* Called with the lock held. */

@@ -1,6 +1,5 @@
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,16 +13,6 @@
 #include "leases.h"
 #include "process.h"
 #include "vmm.h"
-
-/* fdset.proto, message OpenMany. */
-#define OPENS_PER_PACKET 250
-
-/* No path that the helper takes comes near this. */
-#define LONGEST_PATH 255
-
-/* What an Open of OpenMany takes at most beside its path: three lengths or fields of
- * one or two bytes, and flags of up to six. */
-#define OPEN_BYTES 12
 
 /* ------------------------------------------------------- beginning and end */
 
@@ -40,7 +29,7 @@ static int vmm_new(struct fdset_vmm **vmm, int socket, const char *name) {
         return error;
     }
     leases_init(&new->leases);
-    new->done_end = &new->done;
+    submissions_init(new);
     new->helper = (struct helper){-1, -1, false};
     *vmm = new;
     return 0;
@@ -226,146 +215,6 @@ int fdset_unhold(struct fdset_vmm *vmm, const char *path) {
     int error = path_check(path);
     unhold.path = (char *)path;
     return error ? error : call_done(vmm, &request);
-}
-
-/* -------------------------------------------------------------- open_many */
-
-/* One packet's worth of opens, and what became of them. */
-struct batch {
-    size_t count;
-    uint32_t generation; /* of the connection that brought the results */
-    Fdset__V1__Open opens[OPENS_PER_PACKET];
-    Fdset__V1__Open *pointers[OPENS_PER_PACKET];
-    Fdset__V1__Opened opened[OPENS_PER_PACKET]; /* lease 0: refused */
-    uint32_t leases[OPENS_PER_PACKET];
-};
-
-/* Takes as many requests from the front as fit in a packet; stops at one whose
- * path cannot be sent. */
-static void batch_fill(struct batch *batch, const struct fdset_open_request *requests,
-                       size_t count) {
-    size_t bytes = 64; /* for the request around them */
-    batch->count = 0;
-    while (batch->count < count && batch->count < OPENS_PER_PACKET) {
-        Fdset__V1__Open *open = &batch->opens[batch->count];
-        const struct fdset_open_request *request = &requests[batch->count];
-        size_t length = request->path ? strlen(request->path) : LONGEST_PATH + 1;
-        if (length > LONGEST_PATH)
-            break;
-        fdset__v1__open__init(open);
-        open->path = (char *)request->path;
-        open->flags = (uint32_t)request->flags;
-        bytes += length + OPEN_BYTES;
-        if (bytes > PACKET_MAX_BYTES)
-            break;
-        batch->pointers[batch->count++] = open;
-    }
-}
-
-/* Reads the results into batch->opened and requests[].fd. Returns how many
- * descriptors should have come with them, or -errno. */
-static int batch_read(struct batch *batch, const Fdset__V1__OpenedMany *many,
-                      struct fdset_open_request *requests) {
-    int succeeded = 0;
-    if (many->n_results != batch->count)
-        return fail(EPROTO, "fdset-helper answered %zu opens where %zu were asked", many->n_results,
-                    batch->count);
-    for (size_t i = 0; i < batch->count; i++) {
-        const Fdset__V1__OpenedMany__Result *result = many->results[i];
-        batch->opened[i].lease = 0;
-        if (result->outcome_case == FDSET__V1__OPENED_MANY__RESULT__OUTCOME_OPENED &&
-            result->opened->lease) {
-            batch->opened[i] = *result->opened;
-            batch->leases[succeeded++] = result->opened->lease;
-        } else if (result->outcome_case == FDSET__V1__OPENED_MANY__RESULT__OUTCOME_ERROR) {
-            requests[i].fd = fail(result->error->error_number, "%s", result->error->text);
-        } else {
-            requests[i].fd = fail(EPROTO, "fdset-helper left an open without an answer");
-        }
-    }
-    return succeeded;
-}
-
-/* The exchange of one packet. On success requests[].fd of those that worked are
- * descriptors that are not leases yet. */
-static int batch_exchange(struct fdset_vmm *vmm, struct batch *batch,
-                          struct fdset_open_request *requests) {
-    Fdset__V1__OpenMany many = FDSET__V1__OPEN_MANY__INIT;
-    Fdset__V1__Request request = REQUEST(open_many = &many, OPEN_MANY);
-    struct connection *connection = &vmm->connection;
-    many.n_opens = batch->count;
-    many.opens = batch->pointers;
-    int error = connection_call(connection, &request, NULL, 0, FDSET__V1__REPLY__BODY_OPENED_MANY);
-    if (error)
-        return error;
-
-    size_t next = 0;
-    batch->generation = connection->generation;
-    int succeeded = batch_read(batch, connection->reply->opened_many, requests);
-    error = succeeded < 0 ? succeeded : connection_check_descriptors(connection, (size_t)succeeded);
-    for (size_t i = 0; !error && i < batch->count; i++)
-        if (batch->opened[i].lease)
-            requests[i].fd = packet_descriptors_take(&connection->descriptors, next++);
-    connection_release(connection);
-    if (error && succeeded > 0)
-        connection_tell_closed(connection, batch->generation, batch->leases, (size_t)succeeded);
-    return error;
-}
-
-/* Opens what fits in a packet from the front. Returns how many it has dealt
- * with, or -errno where the exchange failed. */
-static int open_some(struct fdset_vmm *vmm, struct batch *batch,
-                     struct fdset_open_request *requests, size_t count) {
-    batch_fill(batch, requests, count);
-    if (batch->count == 0) {
-        requests[0].fd = path_check(requests[0].path);
-        return 1;
-    }
-    int error = batch_exchange(vmm, batch, requests);
-    if (error)
-        return error;
-    for (size_t i = 0; i < batch->count; i++) {
-        struct fdset_open_request *request = &requests[i];
-        if (batch->opened[i].lease)
-            request->fd = lease_accept(vmm, &batch->opened[i], batch->generation, request->fd,
-                                       request->flags);
-        else if (request->fd == -EAGAIN)
-            /* The member is being settled, and only a single open waits for that. */
-            request->fd = fdset_open(vmm, request->path, request->flags);
-    }
-    return (int)batch->count;
-}
-
-static int open_many_failed(struct fdset_vmm *vmm, struct fdset_open_request *requests,
-                            size_t count, size_t done, int error) {
-    for (size_t i = 0; i < count; i++) {
-        if (i < done && requests[i].fd >= 0)
-            fdset_close(vmm, requests[i].fd);
-        requests[i].fd = error;
-    }
-    return error;
-}
-
-int fdset_open_many(struct fdset_vmm *vmm, struct fdset_open_request *requests, size_t count) {
-    size_t done = 0;
-    int succeeded = 0;
-    if (count > INT_MAX)
-        return fail(E2BIG, "more opens than can be counted");
-    struct batch *batch = malloc(sizeof(*batch));
-    if (!batch)
-        return open_many_failed(vmm, requests, count, 0, fail(ENOMEM, "out of memory"));
-    while (done < count) {
-        int result = open_some(vmm, batch, requests + done, count - done);
-        if (result < 0) {
-            free(batch);
-            return open_many_failed(vmm, requests, count, done, result);
-        }
-        done += (size_t)result;
-    }
-    free(batch);
-    for (size_t i = 0; i < count; i++)
-        succeeded += requests[i].fd >= 0;
-    return succeeded;
 }
 
 /* ------------------------------------------------------------------ close */

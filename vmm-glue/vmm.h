@@ -1,4 +1,4 @@
-/* The inside of a VMM's object, for vmm.c and async.c. */
+/* The inside of a VMM's object, shared by its parts. */
 #pragma once
 
 #include <fdset/vmm.h>
@@ -6,15 +6,13 @@
 #include "connection.h"
 #include "leases.h"
 #include "process.h"
+#include "submitted.h"
 
 struct fdset_vmm {
-    struct connection connection;
+    struct connection connection; /* first: its functions are given the one for the other */
     struct leases leases;
     struct helper helper;
-
-    /* Opens that were submitted and have an outcome, oldest first. Guarded by the
-     * connection's lock. */
-    struct submitted *done, **done_end;
+    struct submissions submissions;
 };
 
 /* 0, or -errno for a path that cannot be sent. */

@@ -298,6 +298,32 @@ static void test_event_loop(void **state) {
     end();
 }
 
+/* Two are not sent yet as the helper goes: they are no concern of the next one's. */
+static void test_what_was_unsent_fails(void **state) {
+    struct call call;
+    begin_vmm(&eager);
+    for (int i = 0; i < 3; i++)
+        assert_int_equal(fdset_open_submit(fake.vmm, "/dev/fdset/1", O_RDWR, 0, note, NULL), 0);
+    fake_receive(REQUEST_IS(OPEN));
+    fake_die();
+    call_open(&call, "/dev/fdset/2", O_RDWR);
+    accept_role(ROLE(VMM));
+    Request *request = fake_receive(REQUEST_IS(OPEN));
+    assert_string_equal(request->open->path, "/dev/fdset/2");
+    fake_error(request->serial, EBUSY, "busy");
+    assert_int_equal(call_end(&call), -EBUSY);
+    outcome = 0;
+    assert_int_equal(fdset_vmm_dispatch(fake.vmm, 0), 3);
+    assert_int_equal(outcome, -ECONNRESET);
+
+    /* And what is submitted now is the first again. */
+    assert_int_equal(fdset_open_submit(fake.vmm, "/dev/fdset/3", O_RDWR, 0, note, NULL), 0);
+    fake_error(fake_receive(REQUEST_IS(OPEN))->serial, ENOENT, "no set");
+    assert_int_equal(fdset_vmm_dispatch(fake.vmm, -1), 1);
+    assert_int_equal(outcome, -ENOENT);
+    end();
+}
+
 /* ------------------------------------------------------------------ managers */
 
 static void *run_next(void *data) {
@@ -360,6 +386,7 @@ int main(void) {
         oracle_test(test_only_by_a_path_and_only_while_wanted),
         oracle_test(test_callback_that_uses_the_object),
         oracle_test(test_event_loop),
+        oracle_test(test_what_was_unsent_fails),
         oracle_test(test_subscription_goes_on),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

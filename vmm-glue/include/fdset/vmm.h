@@ -157,26 +157,33 @@ struct fdset_open_request {
  * fdset_error_text() tells of the last one that failed. */
 int fdset_open_many(struct fdset_vmm *vmm, struct fdset_open_request *requests, size_t count);
 
-/* For event loops: opens that do not wait. fdset_open_submit() sends an open and
- * returns 0 at once, or -errno where it could not be sent (-EAGAIN: too many are
- * under way; dispatch first, as some of them will have outcomes). Its outcome is given to `opened` by
+/* For event loops: opens that do not wait. fdset_open_submit() returns 0 at once, or
+ * -errno where the open cannot be sent (-EAGAIN: too many are under way; dispatch first,
+ * as some of them will have outcomes). Its outcome is given to `opened` by
  * fdset_vmm_dispatch(), in the thread that calls that: the descriptor, which is a
  * lease as if from fdset_open(), or -errno, with fdset_error_text(). Every open
  * that was submitted gets an outcome, at the latest -ECONNRESET by dispatching
  * after the helper's end, or -ECANCELED in fdset_vmm_free(), after which nothing more
- * can be submitted. `opened` may submit, open and close, but not dispatch or free. */
+ * can be submitted. `opened` may submit, open and close, but not dispatch or free.
+ *
+ * Opens that are submitted together travel together, which costs a fraction: one that
+ * does not wait (`wait_ms` 0) while another such has no answer yet is sent with those that
+ * follow it, as soon as the submitting thread dispatches, or makes any other request.
+ * So dispatch, with a timeout of 0 if need be, or poll: the descriptor is readable while
+ * there is something to be sent. Each still has its own outcome, and none holds up
+ * another; the helper sees requests in the order in which a thread has made them. */
 typedef void (*fdset_opened_function)(struct fdset_vmm *vmm, int fd, void *context);
 int fdset_open_submit(struct fdset_vmm *vmm, const char *path, int flags, unsigned wait_ms,
                       fdset_opened_function opened, void *context);
 
-/* Waits up to `timeout_ms` (-1: for ever, 0: not at all) for outcomes and gives
- * out those that are there. Returns how many, or -errno where the connection is
+/* Sends what was submitted, waits up to `timeout_ms` (-1: for ever, 0: not at all) for
+ * outcomes and gives out those that are there. Returns how many, or -errno where the connection is
  * over and all outcomes have been given. */
 int fdset_vmm_dispatch(struct fdset_vmm *vmm, int timeout_ms);
 
 /* A descriptor that is readable (POLLIN) as long as fdset_vmm_dispatch() has something
- * to do, also where another thread has read it: outcomes to give, something to read,
- * an attempt to reconnect that is due. Once the connection is over for good, it is
+ * to do, also where another thread has read it: outcomes to give, something to read or
+ * to send, an attempt to reconnect that is due. Once the connection is over for good, it is
  * always readable. The same one for the object's life; borrowed; -errno where it
  * cannot be made. */
 int fdset_vmm_poll_fd(struct fdset_vmm *vmm);

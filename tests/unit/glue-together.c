@@ -1,0 +1,637 @@
+/* Opens that are submitted while others have no answer travel together: each has its
+ * own outcome all the same, none waits for a slow one, and nobody has to know. */
+#include "fake-helper.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define MOST 700
+
+/* What became of each open, and in which order they came. */
+static struct outcome {
+    int count, fd, turn;
+    char text[256];
+} outcomes[MOST];
+static int turns;
+
+static void note(struct fdset_vmm *vmm, int fd, void *context) {
+    struct outcome *outcome = context;
+    outcome->count++;
+    outcome->fd = fd;
+    outcome->turn = turns++;
+    snprintf(outcome->text, sizeof(outcome->text), "%s", fdset_error_text());
+}
+
+static void begin_all(void) {
+    memset(outcomes, 0, sizeof(outcomes));
+    turns = 0;
+    fake_begin_vmm();
+}
+
+/* Opens set `number`. */
+static void submit(int number) {
+    char path[32];
+    snprintf(path, sizeof(path), "/dev/fdset/%d", number);
+    assert_int_equal(
+        fdset_open_submit(fake.vmm, path, O_RDWR | O_CLOEXEC, 0, note, &outcomes[number]), 0);
+    memset(path, 'x', sizeof(path)); /* only borrowed */
+}
+
+static void submit_from_to(int first, int last) {
+    for (int i = first; i <= last; i++)
+        submit(i);
+}
+
+static int number_of(const Fdset__V1__Open *open) {
+    assert_int_equal(open->wait_ms, 0);
+    assert_int_equal(open->flags, O_RDWR | O_CLOEXEC);
+    assert_int_equal(strncmp(open->path, "/dev/fdset/", 11), 0);
+    return atoi(open->path + 11);
+}
+
+static uint32_t receive_open(int number) {
+    Request *request = fake_receive(REQUEST_IS(OPEN));
+    assert_int_equal(number_of(request->open), number);
+    return request->serial;
+}
+
+static uint32_t receive_many(int first, int last) {
+    Request *request = fake_receive(REQUEST_IS(OPEN_MANY));
+    assert_int_equal(request->open_many->n_opens, last - first + 1);
+    for (int i = first; i <= last; i++)
+        assert_int_equal(number_of(request->open_many->opens[i - first]), i);
+    return request->serial;
+}
+
+static bool poll_says(int fd) {
+    struct pollfd pollfd = {fd, POLLIN, 0};
+    assert_true(poll(&pollfd, 1, 0) >= 0);
+    return pollfd.revents;
+}
+
+static void poll_for_ever(int fd) {
+    struct pollfd pollfd = {fd, POLLIN, 0};
+    assert_int_equal(poll(&pollfd, 1, -1), 1);
+}
+
+static void nothing_is_sent(void) {
+    assert_false(poll_says(fake.socket));
+}
+
+static void dispatch(int count) {
+    assert_int_equal(fdset_vmm_dispatch(fake.vmm, count ? -1 : 0), count);
+}
+
+/* One result. */
+struct answer {
+    uint32_t lease; /* 0: */
+    int error;      /* 0: neither */
+    const char *text;
+    bool truncate;
+};
+
+/* Announces a descriptor of /dev/null for each lease, and brings `short_by` fewer. */
+static void answer_many(uint32_t serial, const struct answer *answers, size_t count, int short_by) {
+    Fdset__V1__OpenedMany__Result results[8], *pointers[8];
+    Fdset__V1__Opened opened[8];
+    Fdset__V1__Error errors[8];
+    Fdset__V1__OpenedMany many = FDSET__V1__OPENED_MANY__INIT;
+    Reply reply = FDSET__V1__REPLY__INIT;
+    int null = null_open(O_RDWR), fds[16], leases = 0;
+    for (size_t i = 0; i < count; i++) {
+        fdset__v1__opened_many__result__init(pointers[i] = &results[i]);
+        fdset__v1__opened__init(&opened[i]);
+        fdset__v1__error__init(&errors[i]);
+        if (answers[i].lease) {
+            opened[i].lease = answers[i].lease;
+            opened[i].truncate = answers[i].truncate;
+            results[i].outcome_case = FDSET__V1__OPENED_MANY__RESULT__OUTCOME_OPENED;
+            results[i].opened = &opened[i];
+            leases++;
+        } else if (answers[i].error) {
+            errors[i].error_number = answers[i].error;
+            errors[i].text = (char *)answers[i].text;
+            results[i].outcome_case = FDSET__V1__OPENED_MANY__RESULT__OUTCOME_ERROR;
+            results[i].error = &errors[i];
+        }
+    }
+    for (int i = 0; i < 16; i++)
+        fds[i] = null;
+    many.n_results = count;
+    many.results = pointers;
+    reply.serial = serial;
+    reply.body_case = REPLY_IS(OPENED_MANY);
+    reply.opened_many = &many;
+    fake_send(&reply, (uint32_t)(short_by < 0 ? leases - short_by : leases), fds,
+              (size_t)(leases - short_by));
+    close(null);
+}
+
+static void expect_lease(int number, uint32_t lease) {
+    assert_int_equal(outcomes[number].count, 1);
+    assert_true(outcomes[number].fd >= 0);
+    assert_int_equal(fdset_lease(fake.vmm, outcomes[number].fd), lease);
+    assert_int_equal(fdset_close(fake.vmm, outcomes[number].fd), 0);
+    expect_close(lease);
+}
+
+static void expect_failed(int number, int error, const char *text) {
+    assert_int_equal(outcomes[number].count, 1);
+    assert_int_equal(outcomes[number].fd, -error);
+    assert_string_equal(outcomes[number].text, text);
+}
+
+/* The first is on its way, and `last` - 1 others with it in a packet of their own. */
+static uint32_t send_together(int last) {
+    submit_from_to(1, last);
+    fake_error(receive_open(1), ENOENT, "not the first");
+    dispatch(1);
+    return receive_many(2, last);
+}
+
+/* -------------------------------------------------------------- as they go */
+
+static void test_those_after_the_first_go_together(void **state) {
+    begin_all();
+    submit_from_to(1, 5);
+    uint32_t first = receive_open(1);
+    nothing_is_sent();
+    dispatch(0);
+    uint32_t others = receive_many(2, 5);
+    nothing_is_sent();
+    answer_many(others, (struct answer[]){{12}, {0, EACCES, "not this mode"}, {14}, {15}}, 4, 0);
+    dispatch(4);
+    for (int i = 2; i <= 5; i++)
+        assert_int_equal(outcomes[i].turn, i - 2);
+    expect_lease(2, 12);
+    expect_failed(3, EACCES, "not this mode");
+    expect_lease(4, 14);
+    expect_lease(5, 15);
+    fake_error(first, ENOENT, "no set");
+    dispatch(1);
+    expect_failed(1, ENOENT, "no set");
+
+    submit(6); /* alone again, and at once */
+    fake_error(receive_open(6), ENOENT, "no set");
+    dispatch(1);
+    fake_end();
+}
+
+static void test_flags_are_each_ones_own(void **state) {
+    struct stat status;
+    int file = memfd_create("disk", MFD_CLOEXEC);
+    assert_int_equal(ftruncate(file, 100), 0);
+    begin_all();
+    submit(1);
+    assert_int_equal(fdset_open_submit(fake.vmm, "/dev/fdset/2", O_WRONLY, 0, note, &outcomes[2]),
+                     0);
+    assert_int_equal(
+        fdset_open_submit(fake.vmm, "/dev/fdset/3", O_RDWR | O_TRUNC, 0, note, &outcomes[3]), 0);
+    dispatch(0);
+    receive_open(1);
+    Request *request = fake_receive(REQUEST_IS(OPEN_MANY));
+    assert_int_equal(request->open_many->opens[0]->flags, O_WRONLY);
+    assert_int_equal(request->open_many->opens[1]->flags, O_RDWR | O_TRUNC);
+    Reply reply = FDSET__V1__REPLY__INIT;
+    Fdset__V1__OpenedMany many = FDSET__V1__OPENED_MANY__INIT;
+    Fdset__V1__OpenedMany__Result results[2], *pointers[] = {&results[0], &results[1]};
+    Fdset__V1__Opened opened[2];
+    for (int i = 0; i < 2; i++) {
+        fdset__v1__opened_many__result__init(&results[i]);
+        fdset__v1__opened__init(&opened[i]);
+        results[i].outcome_case = FDSET__V1__OPENED_MANY__RESULT__OUTCOME_OPENED;
+        results[i].opened = &opened[i];
+        opened[i].lease = 7 + (uint32_t)i;
+        opened[i].truncate = i == 1;
+    }
+    many.n_results = 2;
+    many.results = pointers;
+    reply.serial = request->serial;
+    reply.body_case = REPLY_IS(OPENED_MANY);
+    reply.opened_many = &many;
+    int null = null_open(O_WRONLY);
+    fake_reply(&reply, (int[]){null, file}, 2);
+    dispatch(2);
+    assert_int_equal(fcntl(outcomes[2].fd, F_GETFD), 0);
+    assert_int_equal(fcntl(outcomes[2].fd, F_GETFL) & O_ACCMODE, O_WRONLY);
+    assert_int_equal(fcntl(outcomes[3].fd, F_GETFL) & O_ACCMODE, O_RDWR);
+    assert_int_equal(fstat(file, &status), 0);
+    assert_int_equal(status.st_size, 0);
+    expect_lease(2, 7);
+    expect_lease(3, 8);
+    close(null);
+    close(file);
+    fake_end();
+}
+
+static void test_full_packets_go_by_themselves(void **state) {
+    begin_all();
+    submit_from_to(1, 601);
+    receive_open(1);
+    receive_many(2, 251);
+    receive_many(252, 501);
+    nothing_is_sent();
+    dispatch(0);
+    receive_many(502, 601);
+    fake_end();
+    for (int i = 1; i <= 601; i++)
+        expect_failed(i, ECANCELED, "the connection to fdset-helper was given up");
+}
+
+/* They are as long as can be: fewer than 250 fit into a packet. */
+static void test_long_paths(void **state) {
+    static char path[256];
+    begin_all();
+    submit(1);
+    memset(path, 'a', sizeof(path) - 1);
+    for (int i = 2; i <= 101; i++)
+        assert_int_equal(fdset_open_submit(fake.vmm, path, O_RDWR, 0, note, &outcomes[i]), 0);
+    receive_open(1);
+    size_t first = fake_receive(REQUEST_IS(OPEN_MANY))->open_many->n_opens;
+    assert_in_range(first, 50, 99);
+    nothing_is_sent();
+    dispatch(0);
+    assert_int_equal(fake_receive(REQUEST_IS(OPEN_MANY))->open_many->n_opens, 100 - first);
+    fake_end();
+}
+
+static void test_those_that_wait_go_alone(void **state) {
+    begin_all();
+    for (int i = 1; i <= 2; i++)
+        assert_int_equal(
+            fdset_open_submit(fake.vmm, "/dev/fdset/x", O_RDWR, 9000, note, &outcomes[i]), 0);
+    assert_int_equal(fake_receive(REQUEST_IS(OPEN))->open->wait_ms, 9000);
+    assert_int_equal(fake_receive(REQUEST_IS(OPEN))->open->wait_ms, 9000);
+    submit(3); /* they may take long, so they do not count */
+    receive_open(3);
+    submit_from_to(4, 5);
+    nothing_is_sent();
+    assert_int_equal(fdset_open_submit(fake.vmm, "/dev/fdset/x", O_RDWR, 9000, note, &outcomes[6]),
+                     0);
+    receive_many(4, 5); /* the order stays */
+    assert_int_equal(fake_receive(REQUEST_IS(OPEN))->open->wait_ms, 9000);
+    fake_end();
+}
+
+/* --------------------------------------------------------- order of requests */
+
+static void test_a_call_does_not_overtake(void **state) {
+    struct call call;
+    begin_all();
+    submit_from_to(1, 3);
+    call_open(&call, "/dev/fdset/4", O_RDWR | O_CLOEXEC);
+    receive_open(1);
+    receive_many(2, 3);
+    fake_error(receive_open(4), ENOENT, "no set");
+    assert_int_equal(call_end(&call), -ENOENT);
+    fake_end();
+}
+
+static void test_a_close_does_not_overtake(void **state) {
+    begin_all();
+    int fd = open_lease(7);
+    submit_from_to(1, 2);
+    assert_int_equal(fdset_close(fake.vmm, fd), 0);
+    receive_open(1);
+    receive_open(2); /* one by itself is no packet of many */
+    expect_close(7);
+    fake_end();
+}
+
+/* -------------------------------------------------- what cannot be had at once */
+
+static void test_what_is_being_settled_is_asked_again_alone(void **state) {
+    begin_all();
+    uint32_t serial = send_together(4);
+    answer_many(serial, (struct answer[]){{12}, {0, EAGAIN, "is being settled"}, {14}}, 3, 0);
+    dispatch(2);
+    assert_int_equal(outcomes[3].count, 0);
+    uint32_t slow = receive_open(3);
+    expect_lease(2, 12);
+    expect_lease(4, 14);
+
+    submit(5); /* does not wait for it */
+    fake_error(receive_open(5), ENOENT, "no set");
+    dispatch(1);
+    fake_error(slow, EAGAIN, "too much is being settled"); /* not asked for ever */
+    dispatch(1);
+    expect_failed(3, EAGAIN, "too much is being settled");
+    fake_end();
+}
+
+/* The thread that has read it does not dispatch: who polls must hear of it. */
+static void test_to_be_asked_again_is_news(void **state) {
+    struct call call;
+    begin_all();
+    int poll_fd = fdset_vmm_poll_fd(fake.vmm);
+    uint32_t serial = send_together(3);
+    assert_false(poll_says(poll_fd));
+    call_open(&call, "/dev/fdset/9", O_RDWR | O_CLOEXEC);
+    uint32_t other = receive_open(9);
+    const struct answer settling = {0, EAGAIN, "is being settled"};
+    answer_many(serial, (struct answer[]){settling, settling}, 2, 0);
+    fake_error(other, ENOENT, "no set");
+    assert_int_equal(call_end(&call), -ENOENT);
+    assert_true(poll_says(poll_fd));
+    dispatch(0);
+    assert_false(poll_says(poll_fd));
+    fake_error(receive_open(2), ENOENT, "no set");
+    fake_error(receive_open(3), ENOENT, "no set");
+    nothing_is_sent();
+    for (int count = 0; count < 2;)
+        count += fdset_vmm_dispatch(fake.vmm, -1);
+    fake_end();
+}
+
+/* There is no room for three: that is no reason to have none. */
+static void test_short_of_descriptors(void **state) {
+    begin_all();
+    uint32_t serial = send_together(5);
+    answer_many(serial, (struct answer[]){{12}, {0, EBUSY, "busy"}, {14}, {15}}, 4, 1);
+    dispatch(1);
+    expect_failed(3, EBUSY, "busy");
+    expect_close(12);
+    uint32_t second = receive_open(2);
+    expect_close(14);
+    uint32_t fourth = receive_open(4);
+    expect_close(15);
+    uint32_t fifth = receive_open(5);
+    int null = null_open(O_RDWR);
+    fake_opened(second, 22, false, null);
+    fake_opened(fourth, 24, false, null);
+    close(null);
+    Reply reply = FDSET__V1__REPLY__INIT;
+    Fdset__V1__Opened opened = FDSET__V1__OPENED__INIT;
+    reply.serial = fifth;
+    reply.body_case = REPLY_IS(OPENED);
+    reply.opened = &opened;
+    opened.lease = 25;
+    fake_send(&reply, 1, NULL, 0);
+    for (int count = 0; count < 3;)
+        count += fdset_vmm_dispatch(fake.vmm, -1);
+    expect_close(25);
+    expect_lease(2, 22);
+    expect_lease(4, 24);
+    assert_int_equal(outcomes[5].fd, -EMFILE);
+    fake_end();
+}
+
+/* --------------------------------------------------------- malformed answers */
+
+#define LEFT_OUT "fdset-helper left an open without an answer"
+
+static void test_an_answer_without_content(void **state) {
+    begin_all();
+    uint32_t serial = send_together(4);
+    answer_many(serial, (struct answer[]){{0}, {13}, {0, -5, "no such error"}}, 3, 0);
+    dispatch(3);
+    expect_failed(2, EPROTO, LEFT_OUT);
+    expect_lease(3, 13);
+    expect_failed(4, EPROTO, LEFT_OUT);
+    fake_end();
+}
+
+static void test_another_number_of_answers(void **state) {
+    const struct answer answers[] = {{12}, {13}, {14}};
+    for (size_t count = 0; count <= 3; count++) {
+        if (count == 2)
+            continue; /* the right number */
+        begin_all();
+        answer_many(send_together(3), answers, count, 0);
+        dispatch(2);
+        for (int i = 2; i <= 3; i++)
+            expect_failed(i, EPROTO,
+                          "fdset-helper answered another number of opens than was asked");
+        fake_end();
+    }
+}
+
+static void test_more_descriptors_than_leases(void **state) {
+    begin_all();
+    uint32_t serial = send_together(4);
+    answer_many(serial, (struct answer[]){{12}, {0, EBUSY, "busy"}, {14}}, 3, -1);
+    dispatch(3);
+    expect_failed(2, EPROTO, "fdset-helper sent 3 descriptors where 2 were due");
+    expect_failed(3, EBUSY, "busy");
+    expect_failed(4, EPROTO, "fdset-helper sent 3 descriptors where 2 were due");
+    expect_close(12);
+    expect_close(14);
+    fake_end();
+}
+
+static void test_another_answer(void **state) {
+    begin_all();
+    fake_hello(send_together(3), 1, ROLE(VMM));
+    dispatch(2);
+    expect_failed(2, EPROTO, "fdset-helper answered something else than was asked");
+    expect_failed(3, EPROTO, "fdset-helper answered something else than was asked");
+    submit_from_to(4, 6);
+    dispatch(0);
+    receive_open(4);
+    fake_error(receive_many(5, 6), ENOSPC, "not so many");
+    dispatch(2);
+    expect_failed(5, ENOSPC, "not so many");
+    expect_failed(6, ENOSPC, "not so many");
+    fake_end();
+}
+
+/* ------------------------------------------------------------------- a loop */
+
+static void test_who_only_polls(void **state) {
+    begin_all();
+    int poll_fd = fdset_vmm_poll_fd(fake.vmm);
+    submit(1);
+    assert_false(poll_says(poll_fd));
+    submit_from_to(2, 3);
+    assert_true(poll_says(poll_fd)); /* there is something to send */
+    dispatch(0);
+    assert_false(poll_says(poll_fd));
+    receive_open(1);
+    answer_many(receive_many(2, 3), (struct answer[]){{12}, {13}}, 2, 0);
+    poll_for_ever(poll_fd);
+    dispatch(2);
+    assert_false(poll_says(poll_fd));
+    expect_lease(2, 12);
+    expect_lease(3, 13);
+    fake_end();
+}
+
+static int submit_till_full(void) {
+    int count = 0, error;
+    while (!(error = fdset_open_submit(fake.vmm, "/dev/fdset/1", O_RDWR, 0, note, &outcomes[1])))
+        count++;
+    assert_int_equal(error, -EAGAIN);
+    return count;
+}
+
+/* Nothing can be done before the helper reads, and then who polls hears of it. */
+static void test_who_polls_while_all_is_full(void **state) {
+    begin_all();
+    int poll_fd = fdset_vmm_poll_fd(fake.vmm);
+    int count = submit_till_full(), received = 0;
+    assert_false(poll_says(poll_fd));
+    dispatch(0);
+    assert_false(poll_says(poll_fd));
+    while (!poll_says(poll_fd)) {
+        Request *request = fake_receive(ANY_REQUEST);
+        received += request->body_case == REQUEST_IS(OPEN) ? 1 : (int)request->open_many->n_opens;
+    }
+    dispatch(0);
+    assert_false(poll_says(poll_fd));
+    while (received < count)
+        received += (int)fake_receive(REQUEST_IS(OPEN_MANY))->open_many->n_opens;
+    assert_int_equal(received, count);
+    nothing_is_sent();
+    fake_end();
+    assert_int_equal(outcomes[1].count, count);
+}
+
+static void *run_dispatch(void *data) {
+    struct call *call = data;
+    call->result = fdset_vmm_dispatch(fake.vmm, -1);
+    return NULL;
+}
+
+/* What is full is so for all that dispatch. */
+static void test_dispatching_waits_for_room(void **state) {
+    struct call loop;
+    begin_all();
+    int count = submit_till_full(), received = 0;
+    assert_int_equal(pthread_create(&loop.thread, NULL, run_dispatch, &loop), 0);
+    while (received < count) {
+        Request *request = fake_receive(ANY_REQUEST);
+        received += request->body_case == REQUEST_IS(OPEN) ? 1 : (int)request->open_many->n_opens;
+        if (received == count)
+            fake_error(request->serial, ENOENT, "no set");
+    }
+    assert_true(call_end(&loop) > 0);
+    fake_end();
+    assert_int_equal(outcomes[1].count, count);
+}
+
+/* It waits for the first, and will not come back to send what another thread submits. */
+static void test_another_thread_waits_already(void **state) {
+    struct call loop;
+    begin_all();
+    submit_from_to(1, 2);
+    receive_open(1);
+    assert_int_equal(pthread_create(&loop.thread, NULL, run_dispatch, &loop), 0);
+    receive_open(2);
+    submit(3);
+    submit(4);
+    receive_open(3);
+    fake_error(receive_open(4), ENOENT, "no set");
+    assert_int_equal(call_end(&loop), 1);
+    expect_failed(4, ENOENT, "no set");
+    fake_end();
+}
+
+static void submit_three(struct fdset_vmm *vmm, int fd, void *context) {
+    note(vmm, fd, context);
+    submit_from_to(2, 4);
+}
+
+/* One goes as the first, the others as the callbacks are through. */
+static void test_what_a_callback_submits(void **state) {
+    begin_all();
+    assert_int_equal(fdset_open_submit(fake.vmm, "/dev/fdset/1", O_RDWR | O_CLOEXEC, 0,
+                                       submit_three, &outcomes[1]),
+                     0);
+    fake_error(receive_open(1), ENOENT, "no set");
+    dispatch(1);
+    receive_open(2);
+    receive_many(3, 4);
+    fake_end();
+}
+
+/* ------------------------------------------------------------------- the end */
+
+static void test_helper_dies_with_some_unsent(void **state) {
+    int count = 0, result;
+    begin_all();
+    int poll_fd = fdset_vmm_poll_fd(fake.vmm);
+    uint32_t serial = send_together(5);
+    const struct answer settling = {0, EAGAIN, "is being settled"};
+    answer_many(serial, (struct answer[]){settling, {13}, settling, {0, EBUSY, "busy"}}, 4, 0);
+    submit_from_to(6, 8);
+    fake_die();
+    poll_for_ever(poll_fd);
+    while ((result = fdset_vmm_dispatch(fake.vmm, -1)) > 0)
+        count += result;
+    assert_int_equal(result, -ECONNRESET);
+    assert_int_equal(count, 7);
+    assert_int_equal(outcomes[3].count, 1);
+    fdset_close(fake.vmm, outcomes[3].fd);
+    expect_failed(5, EBUSY, "busy");
+    for (int i = 2; i <= 8; i++)
+        if (i != 3 && i != 5)
+            expect_failed(i, ECONNRESET, "fdset-helper has hung up or died");
+    assert_int_equal(fdset_open_submit(fake.vmm, "/dev/fdset/1", O_RDWR, 0, note, &outcomes[1]),
+                     -ECONNRESET);
+    fake_end();
+}
+
+static void test_freed_with_some_unsent(void **state) {
+    begin_all();
+    send_together(4);
+    submit_from_to(5, 7);
+    fake_end(); /* these are not sent any more */
+    for (int i = 2; i <= 7; i++)
+        expect_failed(i, ECANCELED, "the connection to fdset-helper was given up");
+}
+
+static void test_child_sends_nothing(void **state) {
+    int status;
+    begin_all();
+    submit_from_to(1, 3);
+    receive_open(1);
+    pid_t child = fork();
+    if (child == 0) {
+        bool right = fdset_vmm_dispatch(fake.vmm, 0) == -ESTALE &&
+                     fdset_open(fake.vmm, "/dev/fdset/1", O_RDWR) == -ESTALE;
+        fdset_vmm_free(fake.vmm);
+        _exit(!right || turns > 0);
+    }
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_int_equal(status, 0);
+    nothing_is_sent();
+    dispatch(0);
+    receive_many(2, 3);
+    fake_end();
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        oracle_test(test_those_after_the_first_go_together),
+        oracle_test(test_flags_are_each_ones_own),
+        oracle_test(test_full_packets_go_by_themselves),
+        oracle_test(test_long_paths),
+        oracle_test(test_those_that_wait_go_alone),
+        oracle_test(test_a_call_does_not_overtake),
+        oracle_test(test_a_close_does_not_overtake),
+        oracle_test(test_what_is_being_settled_is_asked_again_alone),
+        oracle_test(test_to_be_asked_again_is_news),
+        oracle_test(test_short_of_descriptors),
+        oracle_test(test_an_answer_without_content),
+        oracle_test(test_another_number_of_answers),
+        oracle_test(test_more_descriptors_than_leases),
+        oracle_test(test_another_answer),
+        oracle_test(test_who_only_polls),
+        oracle_test(test_who_polls_while_all_is_full),
+        oracle_test(test_dispatching_waits_for_room),
+        oracle_test(test_another_thread_waits_already),
+        oracle_test(test_what_a_callback_submits),
+        oracle_test(test_helper_dies_with_some_unsent),
+        oracle_test(test_freed_with_some_unsent),
+        oracle_test(test_child_sends_nothing),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,34 @@
+/* Several opens in one packet, for fdset_open_many() and for those that are
+ * submitted together: filling an OpenMany, and reading what comes of each. */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "fdset.pb-c.h"
+
+/* fdset.proto, message OpenMany. */
+#define OPENS_PER_PACKET 250
+
+/* No path that the helper takes comes near this. */
+#define LONGEST_PATH 255
+
+/* The message, which is sent as it stands: message.n_opens are in it. */
+struct batch {
+    Fdset__V1__OpenMany message;
+    size_t bytes; /* what it takes at most in a packet */
+    Fdset__V1__Open opens[OPENS_PER_PACKET];
+    Fdset__V1__Open *pointers[OPENS_PER_PACKET];
+};
+
+/* Also before the first use. */
+void batch_clear(struct batch *batch);
+
+/* Adds an open, which does not wait; borrows `path`, of LONGEST_PATH at most, until the
+ * batch is cleared. Returns false where it does not fit any more. One fits always. */
+bool batch_add(struct batch *batch, const char *path, int flags);
+
+/* What has become of one open of a batch: 0 and what was `opened`, whose lease is never
+ * 0, or -errno and a `text`, which belongs to the result. */
+int batch_result(const Fdset__V1__OpenedMany__Result *result, Fdset__V1__Opened *opened,
+                 const char **text);
