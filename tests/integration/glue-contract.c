@@ -7,6 +7,7 @@
 #include <fdset/vmm.h>
 #include <poll.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -260,6 +261,47 @@ static void test_loop_beside_threads(void **state) {
     fdset_listing_free(listing);
 }
 
+/* Three submit, one dispatches, and that one does nothing but poll in between: what the
+ * others have left unsent must not stay so. */
+static void *submit_all(void *data) {
+    for (int i = 0; i < OPENS / 4; i++) {
+        int error;
+        do {
+            error = fdset_open_submit(vmm, "/dev/fdset/disk0", O_RDWR, 0, opened, data);
+        } while (error == -EAGAIN && sched_yield() == 0);
+        if (error)
+            return (void *)"an open could not be submitted";
+    }
+    return NULL;
+}
+
+static void test_threads_submit_to_one_loop(void **state) {
+    pthread_t threads[THREADS];
+    struct loop loop = {0};
+    begin();
+    works(add_named(manager, "disk0", file_open("disk", O_RDWR), NULL, FDSET_KEEP));
+    struct pollfd pollfd = {works(fdset_vmm_poll_fd(vmm)), POLLIN, 0};
+    for (int i = 0; i < THREADS; i++)
+        assert_int_equal(pthread_create(&threads[i], NULL, submit_all, &loop), 0);
+    while (loop.done < THREADS * (OPENS / 4)) {
+        assert_int_equal(poll(&pollfd, 1, -1), 1);
+        works(fdset_vmm_dispatch(vmm, 0));
+    }
+    for (int i = 0; i < THREADS; i++) {
+        void *problem;
+        assert_int_equal(pthread_join(threads[i], &problem), 0);
+        if (problem)
+            fail_msg("%s", (const char *)problem);
+    }
+    assert_int_equal(loop.failed, 0);
+    struct fdset_listing *listing;
+    assert_int_equal(fdset_open(vmm, "/dev/fdset/none", O_RDWR), -ENOENT); /* all is worked off */
+    works(fdset_query(manager, FDSET_ALL_SETS, &listing));
+    assert_int_equal(listing->totals.leases, 0);
+    assert_int_equal(listing->totals.opens, THREADS * (OPENS / 4));
+    fdset_listing_free(listing);
+}
+
 /* All wait in the helper as it is killed. */
 static void test_killed_with_opens_under_way(void **state) {
     struct loop loop = {0};
@@ -288,6 +330,7 @@ int main(void) {
         glue_test(test_owner_comes_back),
         glue_test(test_hold_keeps_a_set),
         glue_test(test_loop_beside_threads),
+        glue_test(test_threads_submit_to_one_loop),
         glue_test(test_killed_with_opens_under_way),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
