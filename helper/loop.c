@@ -4,6 +4,11 @@
 #include <errno.h>
 #include <stddef.h>
 #include <sys/epoll.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+/* What the kernel takes for a set of signals, bytes. */
+#define KERNEL_SIGSET_BYTES 8
 
 int loop_init(struct loop *loop) {
     loop->epoll = epoll_create1(EPOLL_CLOEXEC);
@@ -33,11 +38,13 @@ void loop_remove(struct loop *loop, struct watch *watch) {
 
 int loop_turn(struct loop *loop, int timeout_ms) {
     struct epoll_event events[LOOP_EVENTS];
-    int count = epoll_pwait(loop->epoll, events, LOOP_EVENTS, timeout_ms, NULL);
+    /* The C library's is a cancellation point: packet.c. */
+    long count = syscall(SYS_epoll_pwait, loop->epoll, events, LOOP_EVENTS, timeout_ms, NULL,
+                         (size_t)KERNEL_SIGSET_BYTES);
 
     if (count < 0)
         return errno == EINTR ? 0 : -errno;
-    for (int i = 0; i < count; i++) {
+    for (long i = 0; i < count; i++) {
         struct watch *watch = events[i].data.ptr;
         watch->ready(watch, events[i].events);
     }

@@ -4,7 +4,12 @@
 #include <errno.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <unistd.h>
+
+/* Calls are made by syscall(2). The functions of the C library are cancellation
+ * points, which costs two atomic operations a call in a program with threads, and
+ * in libfdset a thread that ended there would take what others wait for with it. */
 
 /* Room for the kernel's largest SCM_RIGHTS block, aligned as CMSG_FIRSTHDR needs it. */
 union control {
@@ -61,7 +66,7 @@ void packet_descriptors_close(struct packet_descriptors *descriptors) {
     for (size_t i = 0; i < descriptors->count; i++) {
         int fd = packet_descriptors_take(descriptors, i);
         if (fd >= 0)
-            close(fd);
+            syscall(SYS_close, fd);
     }
     descriptors->count = 0;
 }
@@ -94,7 +99,7 @@ int packet_receive(int socket, uint8_t *bytes, struct packet_descriptors *descri
             header.msg_control = control.bytes;
             header.msg_controllen = sizeof(control.bytes);
         }
-        length = recvmsg(socket, &header, recvmsg_flags | MSG_CMSG_CLOEXEC);
+        length = syscall(SYS_recvmsg, socket, &header, recvmsg_flags | MSG_CMSG_CLOEXEC);
     } while (length < 0 && errno == EINTR);
     if (length < 0)
         return -errno;
@@ -129,7 +134,15 @@ int packet_send(int socket, const uint8_t *bytes, size_t length, const int *desc
         memcpy(CMSG_DATA(block), descriptors, sizeof(int) * count);
     }
     do {
-        sent = sendmsg(socket, &header, sendmsg_flags | MSG_NOSIGNAL);
+        sent = syscall(SYS_sendmsg, socket, &header, sendmsg_flags | MSG_NOSIGNAL);
+    } while (sent < 0 && errno == EINTR);
+    return sent < 0 ? -errno : 0;
+}
+
+int packet_send_bytes(int socket, const uint8_t *bytes, size_t length, int send_flags) {
+    ssize_t sent;
+    do {
+        sent = syscall(SYS_sendto, socket, bytes, length, send_flags | MSG_NOSIGNAL, NULL, 0);
     } while (sent < 0 && errno == EINTR);
     return sent < 0 ? -errno : 0;
 }

@@ -3,7 +3,8 @@
  *
  * Nothing here allocates: messages are packed into the caller's buffer, and
  * unpacked into the caller's arena. Thread-safe as far as each thread has its
- * own buffers; the kernel keeps packets whole when several threads send. */
+ * own buffers; the kernel keeps packets whole when several threads send. None
+ * of it is a cancellation point. */
 #pragma once
 
 #include <stdbool.h>
@@ -89,3 +90,7 @@ int packet_receive(int socket, uint8_t *bytes, struct packet_descriptors *descri
  * EINTR is retried. A packet is sent whole or not at all. */
 int packet_send(int socket, const uint8_t *bytes, size_t length, const int *descriptors,
                 size_t count, int sendmsg_flags);
+
+/* The same without descriptors, for a little less: sendto(2) has no headers that the
+ * kernel must fetch. Not for the helper, whose sandbox does not know the call. */
+int packet_send_bytes(int socket, const uint8_t *bytes, size_t length, int send_flags);

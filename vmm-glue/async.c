@@ -168,7 +168,7 @@ int fdset_vmm_dispatch(struct fdset_vmm *vmm, int timeout_ms) {
     struct connection *connection = &vmm->connection;
     struct timespec point;
     const struct timespec *until = connection_until(&point, timeout_ms);
-    if (connection_foreign(connection))
+    if (connection_inherited(connection))
         return fail(ESTALE, "the connection to fdset-helper belongs to the process that made it");
     pthread_mutex_lock(&connection->lock);
     int result = wait_for_outcomes(vmm, until);

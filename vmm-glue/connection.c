@@ -29,6 +29,10 @@ bool connection_foreign(const struct connection *connection) {
     return connection->owner != getpid();
 }
 
+bool connection_inherited(const struct connection *connection) {
+    return connection->at_home ? !*connection->at_home : connection_foreign(connection);
+}
+
 /* ---------------------------------------------------------------- receiving */
 
 /* Reads one packet into the buffers. Returns 0 or -errno; nothing said. */
@@ -203,17 +207,22 @@ int connection_say_broken(const struct connection *connection, int error) {
     }
 }
 
+/* Called with the lock held: until the reply is there, or nobody reads any more. */
+static void waiter_sleep(struct connection *connection, struct waiter *waiter) {
+    NO_CANCELLATION;
+    waiter->asleep = true;
+    pthread_cond_wait(&waiter->wake, &connection->lock);
+    waiter->asleep = false;
+}
+
 /* Called with the lock held. Where it returns 0, the reply is in the buffers and
  * they are the caller's. */
 static int waiter_wait(struct connection *connection, struct waiter *waiter) {
     while (!waiter->answered && !waiter->failed) {
-        if (!connection->buffers_taken) {
+        if (connection->buffers_taken)
+            waiter_sleep(connection, waiter);
+        else
             read_for_all(connection, 0);
-            continue;
-        }
-        waiter->asleep = true;
-        pthread_cond_wait(&waiter->wake, &connection->lock);
-        waiter->asleep = false;
     }
     return waiter->answered ? 0 : connection_say_broken(connection, waiter->failed);
 }
@@ -229,7 +238,6 @@ void connection_pass_on(struct connection *connection) {
 }
 
 void connection_release(struct connection *connection) {
-    NO_CANCELLATION;
     packet_descriptors_close(&connection->descriptors);
     pthread_mutex_lock(&connection->lock);
     connection->buffers_taken = false;
@@ -320,6 +328,7 @@ int connection_pump(struct connection *connection, const struct timespec *until)
 #define ROOM_MS 10
 
 int connection_wait_room(struct connection *connection, const struct timespec *until) {
+    NO_CANCELLATION;
     struct pollfd pollfd = {connection->socket, POLLIN | POLLOUT, 0};
     struct timespec soon;
     pthread_mutex_unlock(&connection->lock);
@@ -347,8 +356,9 @@ static int packet_post(struct connection *connection, const uint8_t *bytes, size
             return -EPIPE;
         int error = connection->unsent ? connection->send_unsent(connection) : 0;
         if (!error)
-            error =
-                packet_send(connection->socket, bytes, length, descriptors, count, MSG_DONTWAIT);
+            error = count == 0 ? packet_send_bytes(connection->socket, bytes, length, MSG_DONTWAIT)
+                               : packet_send(connection->socket, bytes, length, descriptors, count,
+                                             MSG_DONTWAIT);
         if (error != -EAGAIN || !patient)
             return error;
         connection_wait_room(connection, NULL);
@@ -374,7 +384,6 @@ static int request_send(struct connection *connection, const Fdset__V1__Request 
 
 void connection_tell_closed(struct connection *connection, uint32_t generation, uint32_t *leases,
                             size_t count) {
-    NO_CANCELLATION;
     Fdset__V1__Close closed = FDSET__V1__CLOSE__INIT;
     Fdset__V1__Request request = REQUEST(close = &closed, CLOSE);
     closed.leases = leases;
@@ -467,15 +476,24 @@ int connection_submit(struct connection *connection, Fdset__V1__Request *request
     return waiter->failed ? connection_say_broken(connection, waiter->failed) : 0;
 }
 
+/* Called with the lock held. */
+static int mend(struct connection *connection) {
+    NO_CANCELLATION;
+    int error = 0;
+    while (error >= 0 && connection->broken)
+        error = connection_reconnect(connection, NULL);
+    return error < 0 ? error : 0;
+}
+
 /* Called with the lock held. `unsent` is set if the helper cannot have seen it. */
 static int call(struct connection *connection, Fdset__V1__Request *request, const int *descriptors,
                 size_t count, bool *unsent) {
     struct waiter waiter = {0};
     int error = connection_check_entry(connection);
     *unsent = false;
-    while (error >= 0 && connection->broken)
-        error = connection_reconnect(connection, NULL);
-    if (error < 0)
+    if (!error && connection->broken)
+        error = mend(connection);
+    if (error)
         return error;
     error = request_post(connection, request, descriptors, count, &waiter, true);
     if (error)
@@ -486,8 +504,7 @@ static int call(struct connection *connection, Fdset__V1__Request *request, cons
 
 int connection_call(struct connection *connection, Fdset__V1__Request *request,
                     const int *descriptors, size_t count, Fdset__V1__Reply__BodyCase expected) {
-    NO_CANCELLATION;
-    if (connection_foreign(connection))
+    if (connection_inherited(connection))
         return foreign_error();
     pthread_mutex_lock(&connection->lock);
     bool unsent;

@@ -9,9 +9,9 @@
  *
  * After fork(2) the connection belongs to the parent: a child that used it
  * would speak with the parent's voice. connection_foreign() tells; it is all
- * that a child may call besides connection_close(). The process id decides
- * (not a page wiped on fork), so that a vfork(2) child, which has the parent's
- * memory, is told apart too. */
+ * that a child may call besides connection_close(). There the process id decides, so
+ * that a vfork(2) child, which has the parent's memory, is told apart too. A call asks
+ * connection_inherited(), which costs no system call and knows children of fork(2). */
 #pragma once
 
 #include <pthread.h>
@@ -62,6 +62,7 @@ struct link {
 struct connection {
     int socket;            /* the number stays, whatever it is connected to */
     pid_t owner;           /* the process that connected */
+    char *at_home;         /* owned: 1, in a child of fork(2) 0; NULL where no page does that */
     Fdset__V1__Role role;  /* what the helper says this connection may do, */
     Fdset__V1__Role asked; /* and what it was to be */
 
@@ -132,8 +133,14 @@ int connection_open(struct connection *connection, int socket, Fdset__V1__Role r
  * only closes the child's copy. */
 void connection_close(struct connection *connection);
 
+/* Frees what tells children apart; the socket stays open. */
+void connection_leave(struct connection *connection);
+
 /* Is this a process that forked off from the one that connected? */
 bool connection_foreign(const struct connection *connection);
+
+/* The same, but a child of vfork(2), which may not call anyway, counts as the parent. */
+bool connection_inherited(const struct connection *connection);
 
 /* Sends `request` with `count` descriptors, which it borrows, and waits for the
  * reply, which must be of kind `expected`. The reply and its descriptors are in

@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/time.h>
 #include <sys/un.h>
@@ -97,10 +98,31 @@ static int shake_hands(struct connection *connection, Fdset__V1__Role role, cons
     return error;
 }
 
+/* A page that the kernel zeroes in a child of fork(2). NULL where it cannot. */
+static char *home_make(void) {
+    size_t size = (size_t)sysconf(_SC_PAGESIZE);
+    char *home = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (home == MAP_FAILED)
+        return NULL;
+    if (madvise(home, size, MADV_WIPEONFORK) < 0) {
+        munmap(home, size);
+        return NULL;
+    }
+    *home = 1;
+    return home;
+}
+
+void connection_leave(struct connection *connection) {
+    if (connection->at_home)
+        munmap(connection->at_home, (size_t)sysconf(_SC_PAGESIZE));
+    connection->at_home = NULL;
+}
+
 int connection_open(struct connection *connection, int socket, Fdset__V1__Role role,
                     const char *name, const char *owner) {
     connection->socket = socket;
     connection->owner = getpid();
+    connection->at_home = home_make();
     connection->asked = role;
     pthread_mutex_init(&connection->lock, NULL);
     connection->last_serial = 0;
@@ -125,6 +147,7 @@ void connection_close(struct connection *connection) {
     if (!connection_foreign(connection))
         shutdown(connection->socket, SHUT_RDWR);
     close(connection->socket);
+    connection_leave(connection);
     if (connection->poll_fd >= 0)
         close(connection->poll_fd);
     if (connection->alarm_fd >= 0)

@@ -155,6 +155,7 @@ static int take_over(struct connection *connection, struct connection *fresh) {
         return error;
     }
     close(fresh->socket);
+    connection_leave(fresh);
     connection->role = fresh->role;
     connection->generation++;
     connection->broken = 0;

@@ -212,7 +212,7 @@ int fdset_open_submit(struct fdset_vmm *vmm, const char *path, int flags, unsign
     int error = path_check(path);
     if (error)
         return error;
-    if (connection_foreign(connection))
+    if (connection_inherited(connection))
         return fail(ESTALE, "the connection to fdset-helper belongs to the process that made it");
     struct submitted *submitted = submitted_new(vmm, path, flags, wait_ms);
     if (!submitted)
