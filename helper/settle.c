@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <pthread.h>
 #include <signal.h>
+#include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -63,10 +64,37 @@ static void job_answer(int socket, struct job *job) {
     } while (result == -ENOBUFS || result == -ENOMEM);
 }
 
+/* A thread that began on another processor would wait for what runs there, for
+ * milliseconds where that is busy, and the start would wait for the thread. Hence
+ * they begin on ours, which is free while we wait for them. */
+static void cpus_narrow(cpu_set_t *before) {
+    cpu_set_t every, most, here;
+
+    CPU_ZERO(before);
+    if (sched_getaffinity(0, sizeof(*before), before) < 0)
+        return;
+    /* Where nobody has chosen, what is put back is no choice either: it must not
+     * outlast a cpuset that grows. */
+    memset(&every, 0xff, sizeof(every));
+    if (sched_setaffinity(0, sizeof(every), &every) == 0 &&
+        sched_getaffinity(0, sizeof(most), &most) == 0 && CPU_EQUAL(&most, before))
+        *before = every;
+    CPU_ZERO(&here);
+    CPU_SET(sched_getcpu(), &here);
+    sched_setaffinity(0, sizeof(here), &here);
+}
+
+static void cpus_widen(const cpu_set_t *before) {
+    if (CPU_COUNT(before) > 0)
+        sched_setaffinity(0, sizeof(*before), before);
+}
+
 static void *thread_main(void *argument) {
-    int socket = ((struct settle_thread *)argument)->thread_end;
+    struct settle_thread *thread = argument;
+    int socket = thread->thread_end;
     struct job job = {0};
 
+    cpus_widen(&thread->settle->cpus);
     /* Says that libc's own calls of a thread's beginning are done: see settle_await(). */
     job_answer(socket, &job);
     while (job_receive(socket, &job, 0) == 0) {
@@ -182,8 +210,10 @@ int settle_start(struct settle *settle) {
     pthread_attr_init(&attributes);
     pthread_attr_setstacksize(&attributes, STACK_BYTES);
     pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
+    cpus_narrow(&settle->cpus);
     for (int i = 0; i < SETTLE_THREADS && result == 0; i++)
         result = -pthread_create(&id, &attributes, thread_main, &settle->threads[i]);
+    cpus_widen(&settle->cpus);
     pthread_attr_destroy(&attributes);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     return result;

@@ -10,6 +10,7 @@
  * which at most one job travels at a time: the queue is in the members. */
 #pragma once
 
+#include <sched.h>
 #include <stdint.h>
 
 #include "fdset.h"
@@ -29,6 +30,7 @@ struct settle {
     struct list queue; /* members that wait for a thread */
     uint32_t count;    /* members queued or being worked on */
     bool starved;      /* the kernel had no memory: settle_watch() is to try again */
+    cpu_set_t cpus;    /* where the threads may run; none: wherever they began */
 
     /* Told on the main thread that the `work` on `member` is done; of INSPECT,
      * what it found; of RESTORE, the member's status says what came of it. */

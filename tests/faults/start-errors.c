@@ -24,6 +24,8 @@ const struct start_call start_calls[] = {
     {CALL(mmap), {ENOMEM, EAGAIN}},
     {CALL(mprotect), {ENOMEM}},
     {CALL(getrandom), {ENOSYS}},
+    {CALL(sched_getaffinity), {EINVAL}},
+    {CALL(sched_setaffinity), {EPERM, EINVAL}},
     {CALL(clone3), {EAGAIN, ENOMEM, ENOSYS}},
     {CALL(clone), {EAGAIN, ENOMEM}},
     {CALL(pipe2), {EMFILE, ENFILE}},

@@ -2,6 +2,9 @@
  * system, and told to the main thread. Under TSan too, in tests/run. */
 #include "oracle.h"
 
+#include <dirent.h>
+#include <pthread.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -12,8 +15,9 @@
 
 #define MEMBERS 40
 
-static struct loop loop;
-static struct settle settle;
+static struct loop loop, other_loop;
+static struct settle settle, other_settle;
+static cpu_set_t cpus, fewer_cpus;
 static struct member members[MEMBERS];
 static unsigned done_work[MEMBERS];
 static int stuck_count;
@@ -31,9 +35,41 @@ static void note_stuck(struct settle *from, struct member *member) {
     stuck_count++;
 }
 
+static void *end_at_once(void *argument) {
+    return argument;
+}
+
+/* A sanitizer starts a thread of its own with the first: not among those that count. */
+static void begin_sanitizer(void) {
+    pthread_t thread;
+
+    assert_int_equal(pthread_create(&thread, NULL, end_at_once, NULL), 0);
+    assert_int_equal(pthread_join(thread, NULL), 0);
+}
+
+/* All but one, if there are more, as by taskset. */
+static void begin_on_fewer(void) {
+    int last = CPU_SETSIZE;
+
+    assert_int_equal(sched_getaffinity(0, sizeof(cpus), &cpus), 0);
+    fewer_cpus = cpus;
+    while (!CPU_ISSET(--last, &cpus))
+        ;
+    if (CPU_COUNT(&cpus) > 1)
+        CPU_CLR(last, &fewer_cpus);
+    assert_int_equal(sched_setaffinity(0, sizeof(fewer_cpus), &fewer_cpus), 0);
+    assert_int_equal(loop_init(&other_loop), 0);
+    assert_int_equal(settle_init(&other_settle), 0);
+    assert_int_equal(settle_start(&other_settle), 0);
+    assert_int_equal(settle_await(&other_settle, &other_loop), 0);
+    assert_int_equal(sched_setaffinity(0, sizeof(cpus), &cpus), 0);
+}
+
 /* The threads are there until the program's end: nobody could tell when one has
  * left its socket alone. */
 static int begin_all(void **state) {
+    begin_sanitizer();
+    begin_on_fewer();
     assert_int_equal(loop_init(&loop), 0);
     assert_int_equal(settle_init(&settle), 0);
     settle.done = note_done;
@@ -117,13 +153,37 @@ static void what_takes_long_is_told_once(void **state) {
     run_down();
 }
 
+/* The threads may run where the one that started them might, and this one still. */
+static void run_anywhere(void **state) {
+    DIR *threads = opendir("/proc/self/task");
+    int on_all = 0, on_fewer = 0, elsewhere = 0;
+
+    assert_non_null(threads);
+    for (struct dirent *entry; (entry = readdir(threads));) {
+        cpu_set_t its;
+        if (entry->d_name[0] == '.')
+            continue;
+        assert_int_equal(sched_getaffinity(atoi(entry->d_name), sizeof(its), &its), 0);
+        if (CPU_EQUAL(&its, &cpus))
+            on_all++;
+        else if (CPU_EQUAL(&its, &fewer_cpus))
+            on_fewer++;
+        else
+            elsewhere++;
+    }
+    closedir(threads);
+    assert_int_equal(elsewhere, 0);
+    assert_int_equal(on_fewer, CPU_COUNT(&cpus) > 1 ? SETTLE_THREADS : 0);
+    assert_true(on_all > SETTLE_THREADS);
+}
+
 #define settle_test(function) cmocka_unit_test_setup_teardown(function, begin, oracle_compare)
 
 int main(void) {
     const struct CMUnitTest tests[] = {
         settle_test(does_what_it_is_given),          settle_test(all_of_many_are_done),
         settle_test(one_of_a_file_system_at_a_time), settle_test(device_nodes_depend_by_device),
-        settle_test(what_takes_long_is_told_once),
+        settle_test(what_takes_long_is_told_once),   settle_test(run_anywhere),
     };
     return cmocka_run_group_tests(tests, begin_all, NULL);
 }
