@@ -77,7 +77,7 @@ static uint32_t lease_descriptors(struct session *session, const uint32_t *lease
     return count;
 }
 
-/* A packet of one descriptor takes at least so much of its sender's buffer. */
+/* A packet with descriptors takes at least so much of its sender's buffer. */
 #define PACKET_FOOTPRINT 512
 
 /* What the peer has not read yet, in bytes as the kernel accounts for them. */
@@ -98,11 +98,11 @@ static bool has_share(struct session *session, uint32_t count) {
         uint32_t unread = unread_bytes(session->watch.fd);
         if (unread == 0)
             session->in_flight = 0;
-        else if (session->in_flight_singly)
-            session->in_flight = unread / PACKET_FOOTPRINT;
+        else if (session->in_flight > unread / PACKET_FOOTPRINT * session->in_flight_most)
+            session->in_flight = unread / PACKET_FOOTPRINT * session->in_flight_most;
     }
     if (session->in_flight == 0)
-        session->in_flight_singly = true;
+        session->in_flight_most = 0;
     return session->in_flight + count <= IN_FLIGHT_SHARE;
 }
 
@@ -113,11 +113,12 @@ static int try_send(struct session *session, const uint8_t *bytes, uint32_t leng
     if (lease_count > 0 && !has_share(session, lease_count))
         return -ETOOMANYREFS;
     lease_descriptors(session, leases, lease_count, descriptors);
-    int result =
-        packet_send(session->watch.fd, bytes, length, descriptors, lease_count, MSG_DONTWAIT);
+    int result = packet_send(session->watch.fd, bytes, length, lease_count ? descriptors : NULL,
+                             lease_count, MSG_DONTWAIT);
     if (result == 0) {
         session->in_flight += lease_count;
-        session->in_flight_singly &= lease_count <= 1;
+        if (session->in_flight_most < lease_count)
+            session->in_flight_most = lease_count;
     }
     return result;
 }

@@ -38,10 +38,10 @@ struct session {
     bool sends_ahead;   /* had another packet waiting behind the last */
     uint8_t next_probe; /* so many packets until that is looked at again */
 
-    /* Descriptors sent since the peer was last seen to have read everything, and
-     * whether single ones only. */
+    /* Descriptors that the peer may not have read yet: not fewer than there are; and the
+     * most in one packet, since it was last seen to have read everything. */
     uint32_t in_flight;
-    bool in_flight_singly;
+    uint32_t in_flight_most;
     uint32_t waiting_count; /* opens that wait */
 
     struct pending *pending; /* a reply that the socket was too full for, or NULL */

@@ -61,6 +61,25 @@ static void test_a_vmm_that_takes_nothing(void **state) {
     }
 }
 
+/* A VMM has read nearly all of what it was sent. The one descriptor that it has not read
+ * must not pass for all that were sent since it last had read everything. */
+static void test_a_little_that_is_unread(void **state) {
+    struct helper *helper = helper_start(NULL);
+    uint8_t bytes[PACKET_MAX_BYTES];
+    client_add_one(helper->manager, 2, file_open("log", O_RDONLY));
+    for (int i = 0; i < 2; i++) {
+        client_send_bytes(helper->vmm, bytes, pack_open_many(bytes, 7, 250), NULL, 0);
+        assert_int_equal(client_answer(helper->vmm, 7)->descriptors, 250);
+    }
+    uint32_t first = client_send_open(helper->vmm, "/dev/fdset/2", O_RDONLY);
+    client_send_bytes(helper->vmm, bytes, pack_open_many(bytes, 7, 50), NULL, 0);
+    uint32_t last = client_send_open(helper->vmm, "/dev/fdset/2", O_RDONLY);
+    wait_until(client_totals(helper->manager).opens == 552);
+    assert_true(client_opened(helper->vmm, first).fd >= 0);
+    assert_int_equal(client_answer(helper->vmm, 7)->descriptors, 50);
+    assert_true(client_opened(helper->vmm, last).fd >= 0);
+}
+
 /* Connections of VMMs do not take the places of managers. */
 static void test_room_for_a_manager(void **state) {
     struct helper *helper = helper_start((const char *[]){"--limit", "connections=16", NULL});
@@ -184,6 +203,7 @@ static void test_a_socket_with_a_high_number(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         helper_test(test_a_vmm_that_takes_nothing),
+        helper_test(test_a_little_that_is_unread),
         helper_test(test_room_for_a_manager),
         helper_test(test_a_set_for_each_descriptor_of_a_packet),
         helper_test(test_a_flag_that_a_vmm_took_away),
