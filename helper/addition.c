@@ -194,12 +194,11 @@ static void set_own(struct model *model, struct fdset *set, const struct owner *
 
 static void member_list(struct model *model, struct fdset *set, struct member *member,
                         const struct member *first) {
-    member->id = fresh_id(&model->member_index, &model->next_member);
+    index_add_fresh(&model->member_index, member, &model->next_member);
     member->set = set;
     member->state = MEMBER_LISTED;
     member->added_ms = model->now_ms;
     list_append(&set->members, &member->in_set);
-    index_add(&model->member_index, member);
     set->member_count++;
     model->member_count++;
     model->totals.added++;

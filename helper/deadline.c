@@ -66,7 +66,3 @@ void deadline_stop(struct deadlines *deadlines, struct deadline *deadline) {
     if (last != deadline)
         settle_in(deadlines, place, last);
 }
-
-struct deadline *deadlines_first(const struct deadlines *deadlines) {
-    return deadlines->count ? deadlines->heap[1] : NULL;
-}

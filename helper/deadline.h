@@ -2,6 +2,7 @@
 #pragma once
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 /* Lives in its owner. Zeroed: not running. */
@@ -26,7 +27,9 @@ void deadline_start(struct deadlines *deadlines, struct deadline *deadline, uint
 void deadline_stop(struct deadlines *deadlines, struct deadline *deadline);
 
 /* The next one, or NULL. */
-struct deadline *deadlines_first(const struct deadlines *deadlines);
+static inline struct deadline *deadlines_first(const struct deadlines *deadlines) {
+    return deadlines->count ? deadlines->heap[1] : NULL;
+}
 
 static inline bool deadline_runs(const struct deadline *deadline) {
     return deadline->place != 0;

@@ -31,9 +31,6 @@ void name_drop(struct model *model, struct fdset *set);
 /* The link before which a set of this id stands or would stand. */
 struct list *set_place(const struct model *model, uint32_t id);
 
-/* An id that names nothing now. */
-uint32_t fresh_id(const struct index *index, uint32_t *next);
-
 /* Events: of a set, of a member, of a lease. */
 void tell_set(struct model *model, enum event_kind kind, const struct fdset *set);
 void tell_member(struct model *model, enum event_kind kind, const struct member *member);

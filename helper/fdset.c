@@ -85,14 +85,6 @@ enum member_state member_state(const struct member *member) {
     return member->work & WORK_RESTORE ? MEMBER_SETTLING : member->state;
 }
 
-/* After four thousand million, which a VMM that does nothing but open reaches
- * in a day, ids begin again at 1. */
-uint32_t fresh_id(const struct index *index, uint32_t *next) {
-    while (*next == 0 || index_find(index, *next))
-        ++*next;
-    return (*next)++;
-}
-
 /* ------------------------------------------------------------------- names */
 
 /* FNV-1a. A manager that looks for collisions slows down its own names only. */

@@ -69,6 +69,20 @@ void index_add(struct index *index, const void *object) {
     index->entries[place] = slab_number(index->slab, object) + 1;
 }
 
+/* After four thousand million, which a VMM that does nothing but open reaches
+ * in a day, keys begin again at 1. */
+void index_add_fresh(struct index *index, void *object, uint32_t *next) {
+    uint32_t place, key;
+    do {
+        if (*next == 0)
+            ++*next;
+        key = (*next)++;
+        place = probe(index, key);
+    } while (index->entries[place]);
+    memcpy((char *)object + index->key, &key, sizeof(key));
+    index->entries[place] = slab_number(index->slab, object) + 1;
+}
+
 void index_drop(struct index *index, const void *object) {
     uint32_t hole = probe(index, key_of(index, object));
     assert(index->entries[hole] && object_at(index, hole) == object);

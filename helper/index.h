@@ -28,5 +28,9 @@ void *index_find(const struct index *index, uint32_t key);
 /* No object with its key may be in the index, and fewer than `room` others. */
 void index_add(struct index *index, const void *object);
 
+/* Gives `object` the first key from `*next` on that no other has, not 0, and adds it.
+ * `*next` is then the one after. */
+void index_add_fresh(struct index *index, void *object, uint32_t *next);
+
 /* Must be in the index, with the key that it had when it was added. */
 void index_drop(struct index *index, const void *object);

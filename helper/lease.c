@@ -26,7 +26,7 @@ struct lease *lease_open(struct model *model, struct holder *holder, struct memb
                model->limits.leases);
         return NULL;
     }
-    lease->id = fresh_id(&model->lease_index, &model->next_lease);
+    index_add_fresh(&model->lease_index, lease, &model->next_lease);
     lease->member = member;
     lease->holder = holder;
     lease->flags = flags;
@@ -35,7 +35,6 @@ struct lease *lease_open(struct model *model, struct holder *holder, struct memb
         member->several_holders |= member_first_lease(member)->holder != holder;
     list_append(&member->leases, &lease->in_member);
     list_append(&holder->leases, &lease->in_holder);
-    index_add(&model->lease_index, lease);
     member->lease_count++;
     member->set->lease_count++;
     holder->lease_count++;

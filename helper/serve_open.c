@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "description.h"
+#include "shortcut.h"
 #include "text.h"
 
 #define PREFIX "/dev/fdset/"
@@ -77,7 +78,7 @@ static int set_status(struct member *member, int flags, struct refusal *refusal)
 }
 
 int open_path(struct service *service, struct session *session, const char *path, int flags,
-              Fdset__V1__Opened *opened, struct refusal *refusal) {
+              struct lease **lease, Fdset__V1__Opened *opened, struct refusal *refusal) {
     struct fdset *set = find_path(&service->model, path, refusal);
     struct match match;
 
@@ -89,20 +90,20 @@ int open_path(struct service *service, struct session *session, const char *path
     struct member *member = match.member;
     if (match.settling)
         return refuse(refusal, REFUSAL_BUSY, EAGAIN, "set %u is being settled: ask again", set->id);
-    struct lease *lease = lease_open(&service->model, &session->holder, member, flags, refusal);
-    if (!lease)
+    *lease = lease_open(&service->model, &session->holder, member, flags, refusal);
+    if (!*lease)
         return -refusal->error;
     result = match.set_flags ? set_status(member, flags, refusal) : 0;
     if (result < 0) {
-        lease_cancel(&service->model, lease);
+        lease_cancel(&service->model, *lease);
         return result;
     }
-    lease_confirm(&service->model, lease);
+    lease_confirm(&service->model, *lease);
     /* Others may wait for just these flags. */
     service->retry_waiting |= match.set_flags && !list_empty(&service->waiting);
 
     bool truncates = flags & O_TRUNC || (flags & (O_CREAT | O_EXCL)) == (O_CREAT | O_EXCL);
-    opened->lease = lease->id;
+    opened->lease = (*lease)->id;
     opened->member = member->id;
     opened->truncate = truncates && !member->keep_content;
     return 0;
@@ -128,14 +129,12 @@ void open_counted(struct service *service, struct session *session, const char *
     service_tell(service, &event);
 }
 
-void reply_opened(struct service *service, struct session *session, uint32_t serial,
-                  Fdset__V1__Opened *opened) {
-    Fdset__V1__Reply reply = FDSET__V1__REPLY__INIT;
+void reply_opened(struct session *session, uint32_t serial, struct lease *lease,
+                  const Fdset__V1__Opened *opened) {
+    uint8_t bytes[OPENED_REPLY_BYTES];
+    size_t length = opened_reply_encode(serial, opened, bytes);
 
-    reply.serial = serial;
-    reply.body_case = FDSET__V1__REPLY__BODY_OPENED;
-    reply.opened = opened;
-    service_reply(service, session, &reply, &opened->lease, 1);
+    session_send(session, bytes, (uint32_t)length, &lease, 1);
 }
 
 int serve_open(struct service *service, struct session *session, const Fdset__V1__Request *request,
@@ -143,11 +142,12 @@ int serve_open(struct service *service, struct session *session, const Fdset__V1
     Fdset__V1__Opened opened = FDSET__V1__OPENED__INIT;
     const Fdset__V1__Open *open = request->open;
     int flags = (int)open->flags;
+    struct lease *lease;
 
     if (open->wait_ms > WAIT_MAX_MS)
         return refuse(refusal, REFUSAL_ARGUMENT, EINVAL, "an open waits at most %d ms",
                       WAIT_MAX_MS);
-    int result = open_path(service, session, open->path, flags, &opened, refusal);
+    int result = open_path(service, session, open->path, flags, &lease, &opened, refusal);
     if (result == -EAGAIN || (result < 0 && open->wait_ms > 0 && waiting_helps(refusal->code))) {
         struct refusal why = *refusal;
         result = waiting_begin(service, session, request->serial, open->path, flags, open->wait_ms,
@@ -157,7 +157,7 @@ int serve_open(struct service *service, struct session *session, const Fdset__V1
     }
     open_counted(service, session, open->path, flags, result, refusal);
     if (result == 0)
-        reply_opened(service, session, request->serial, &opened);
+        reply_opened(session, request->serial, lease, &opened);
     return result;
 }
 
@@ -166,7 +166,7 @@ static struct {
     Fdset__V1__OpenedMany__Result results[MANY_OPENS], *result_pointers[MANY_OPENS];
     Fdset__V1__Opened opened[MANY_OPENS];
     Fdset__V1__Error errors[MANY_OPENS];
-    uint32_t leases[MANY_OPENS];
+    struct lease *leases[MANY_OPENS];
     char text[MANY_TEXT_BYTES];
 } many;
 
@@ -205,12 +205,12 @@ int serve_open_many(struct service *service, struct session *session,
     for (size_t i = 0; i < wanted->n_opens; i++) {
         const Fdset__V1__Open *open = wanted->opens[i];
         fdset__v1__opened__init(&many.opened[i]);
-        int result = open->wait_ms == 0 ? open_path(service, session, open->path, (int)open->flags,
-                                                    &many.opened[i], refusal)
-                                        : refuse(refusal, REFUSAL_ARGUMENT, EINVAL,
-                                                 "an open among many does not wait");
-        if (result == 0)
-            many.leases[lease_count++] = many.opened[i].lease;
+        int result =
+            open->wait_ms == 0
+                ? open_path(service, session, open->path, (int)open->flags,
+                            &many.leases[lease_count], &many.opened[i], refusal)
+                : refuse(refusal, REFUSAL_ARGUMENT, EINVAL, "an open among many does not wait");
+        lease_count += result == 0;
         if (result != -EAGAIN)
             open_counted(service, session, open->path, (int)open->flags, result, refusal);
         many_result(i, result, refusal, &text_used);

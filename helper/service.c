@@ -52,7 +52,7 @@ void service_reply_error(struct service *service, struct session *session, uint3
 }
 
 void service_reply(struct service *service, struct session *session, Fdset__V1__Reply *reply,
-                   const uint32_t *leases, uint32_t lease_count) {
+                   struct lease *const *leases, uint32_t lease_count) {
     reply->descriptors = lease_count;
     int length = reply_encode(reply, service->reply_bytes);
     assert(length > 0); /* every handler keeps within a packet */
@@ -287,19 +287,16 @@ void service_session_ended(struct service *service, struct session *session) {
 }
 
 void service_reap(struct service *service) {
-    bool again;
-
-    do { /* who waits for what one had may be served now, and found gone as well */
-        again = false;
+    while (service->reap) { /* who waits for what one had may be served now, and found gone too */
+        service->reap = false;
         list_for_each_safe (link, &service->sessions) {
             struct session *session = list_object(link, struct session, link);
-            again |= session->broken && !session->ended;
             if (session->broken)
                 session_end(session);
             if (session->ended)
                 session_free(session);
         }
-    } while (again);
+    }
 }
 
 int service_init(struct service *service, const struct limits *limits) {

@@ -58,6 +58,7 @@ struct service {
     uint32_t next_waiting;
     bool retry_waiting; /* something has changed that they may wait for */
     bool events_queued;
+    bool reap;           /* a session is broken or has ended */
     bool stuffed;        /* a session has something to be tried again, */
     uint64_t stuffed_ms; /* last tried then */
     uint64_t started_ms;
@@ -146,7 +147,7 @@ int serve_subscribe(struct service *, struct session *, const Fdset__V1__Request
 
 /* Sends a reply with the descriptors of `leases`. */
 void service_reply(struct service *service, struct session *session, Fdset__V1__Reply *reply,
-                   const uint32_t *leases, uint32_t lease_count);
+                   struct lease *const *leases, uint32_t lease_count);
 void service_reply_error(struct service *service, struct session *session, uint32_t serial,
                          struct refusal *refusal);
 
@@ -162,16 +163,16 @@ int service_inspect(struct member *member, bool allow_socket, struct refusal *re
 /* The set of a path /dev/fdset/ID or /dev/fdset/NAME, or NULL and a refusal. */
 struct fdset *find_path(const struct model *model, const char *path, struct refusal *refusal);
 
-/* One open: gives out a lease. 0, or -errno with a refusal; -EAGAIN where the
- * member is being settled (nothing else gives that). */
+/* One open: gives out a lease and fills in what is said of it. 0, or -errno with a
+ * refusal; -EAGAIN where the member is being settled (nothing else gives that). */
 int open_path(struct service *service, struct session *session, const char *path, int flags,
-              Fdset__V1__Opened *opened, struct refusal *refusal);
+              struct lease **lease, Fdset__V1__Opened *opened, struct refusal *refusal);
 
 /* Counts an open's outcome, and tells of it if it failed. */
 void open_counted(struct service *service, struct session *session, const char *path, int flags,
                   int result, const struct refusal *refusal);
-void reply_opened(struct service *service, struct session *session, uint32_t serial,
-                  Fdset__V1__Opened *opened);
+void reply_opened(struct session *session, uint32_t serial, struct lease *lease,
+                  const Fdset__V1__Opened *opened);
 
 /* Lets an open wait, up to `wait_ms` (0: for a settling member, however long). */
 int waiting_begin(struct service *service, struct session *session, uint32_t serial,

@@ -66,17 +66,6 @@ static void serve(struct session *session) {
     session->sends_ahead = found;
 }
 
-/* The descriptors of leases, for one sendmsg. */
-static uint32_t lease_descriptors(struct session *session, const uint32_t *leases, uint32_t count,
-                                  int *descriptors) {
-    for (uint32_t i = 0; i < count; i++) {
-        struct lease *lease = lease_find(&session->service->model, &session->holder, leases[i]);
-        assert(lease);
-        descriptors[i] = lease->member->fd;
-    }
-    return count;
-}
-
 /* A packet with descriptors takes at least so much of its sender's buffer. */
 #define PACKET_FOOTPRINT 512
 
@@ -107,12 +96,13 @@ static bool has_share(struct session *session, uint32_t count) {
 }
 
 static int try_send(struct session *session, const uint8_t *bytes, uint32_t length,
-                    const uint32_t *leases, uint32_t lease_count) {
+                    struct lease *const *leases, uint32_t lease_count) {
     int descriptors[PACKET_MAX_DESCRIPTORS];
 
     if (lease_count > 0 && !has_share(session, lease_count))
         return -ETOOMANYREFS;
-    lease_descriptors(session, leases, lease_count, descriptors);
+    for (uint32_t i = 0; i < lease_count; i++)
+        descriptors[i] = leases[i]->member->fd;
     int result = packet_send(session->watch.fd, bytes, length, lease_count ? descriptors : NULL,
                              lease_count, MSG_DONTWAIT);
     if (result == 0) {
@@ -137,7 +127,7 @@ static void wait_for_room(struct session *session, int result) {
 }
 
 static void keep_pending(struct session *session, int why, const uint8_t *bytes, uint32_t length,
-                         const uint32_t *leases, uint32_t lease_count) {
+                         struct lease *const *leases, uint32_t lease_count) {
     struct pending *pending = slab_take(&session->service->pending_slab);
     assert(pending); /* one for each session there can be */
     pending->length = length;
@@ -156,7 +146,7 @@ static void drop_pending(struct session *session) {
 }
 
 void session_send(struct session *session, const uint8_t *bytes, uint32_t length,
-                  const uint32_t *leases, uint32_t lease_count) {
+                  struct lease *const *leases, uint32_t lease_count) {
     assert(!session->pending && !session->ended);
     if (session->broken)
         return;
@@ -164,7 +154,7 @@ void session_send(struct session *session, const uint8_t *bytes, uint32_t length
     if (is_passing(result))
         keep_pending(session, result, bytes, length, leases, lease_count);
     else if (result < 0)
-        session->broken = true;
+        session->broken = session->service->reap = true;
 }
 
 /* The socket has room again. */
@@ -242,7 +232,7 @@ void session_close(struct session *session) {
 void session_end(struct session *session) {
     if (session->ended)
         return;
-    session->ended = true;
+    session->ended = session->service->reap = true;
     drop_pending(session);
     loop_remove(&session->service->loop, &session->watch);
     close(session->watch.fd);

@@ -47,12 +47,13 @@ struct session {
     struct pending *pending; /* a reply that the socket was too full for, or NULL */
 };
 
-/* Descriptors are kept as lease ids: a lease keeps its member, so that the
- * number is right at the time it is sent. */
+/* Descriptors are kept as leases: a lease keeps its member, so that the number is
+ * right at the time it is sent. It is there until then, as a session's leases end
+ * by what it sends, which is not read before, or with the session. */
 struct pending {
     uint32_t length;
     uint32_t lease_count;
-    uint32_t leases[PACKET_MAX_DESCRIPTORS];
+    struct lease *leases[PACKET_MAX_DESCRIPTORS];
     uint8_t bytes[PACKET_MAX_BYTES];
 };
 
@@ -65,7 +66,7 @@ struct session *session_begin(struct service *service, int socket, enum role rol
  * error: the session ends with this turn of the loop, so that callers need not
  * fear for it. */
 void session_send(struct session *session, const uint8_t *bytes, uint32_t length,
-                  const uint32_t *leases, uint32_t lease_count);
+                  struct lease *const *leases, uint32_t lease_count);
 
 /* Tries again what is pending where the socket's having room is no sign. */
 void session_retry(struct session *session);

@@ -70,14 +70,15 @@ static void waiting_free(struct service *service, struct waiting *waiting) {
 
 /* Answers it and forgets it. */
 static void finish(struct service *service, struct session *session, struct waiting *waiting,
-                   int result, Fdset__V1__Opened *opened, struct refusal *refusal) {
+                   int result, struct lease *lease, const Fdset__V1__Opened *opened,
+                   struct refusal *refusal) {
     struct waiting was = *waiting;
 
     session->waiting_count--;
     waiting_free(service, waiting);
     open_counted(service, session, was.path, was.flags, result, refusal);
     if (result == 0)
-        reply_opened(service, session, was.serial, opened);
+        reply_opened(session, was.serial, lease, opened);
     else
         service_reply_error(service, session, was.serial, refusal);
 }
@@ -85,15 +86,17 @@ static void finish(struct service *service, struct session *session, struct wait
 static void retry(struct service *service, struct waiting *waiting) {
     struct session *session = session_find(service, waiting->connection);
     Fdset__V1__Opened opened = FDSET__V1__OPENED__INIT;
+    struct lease *lease = NULL;
     struct refusal refusal;
 
     if (session->pending || session->broken)
         return;
-    int result = open_path(service, session, waiting->path, waiting->flags, &opened, &refusal);
+    int result =
+        open_path(service, session, waiting->path, waiting->flags, &lease, &opened, &refusal);
     bool goes_on = result == -EAGAIN ||
                    (result < 0 && deadline_runs(&waiting->deadline) && waiting_helps(refusal.code));
     if (!goes_on)
-        finish(service, session, waiting, result, &opened, &refusal);
+        finish(service, session, waiting, result, lease, &opened, &refusal);
 }
 
 void waiting_retry(struct service *service) {
@@ -119,6 +122,7 @@ void waiting_expire(struct service *service) {
         struct waiting *waiting = list_object(first, struct waiting, deadline);
         struct session *session = session_find(service, waiting->connection);
         Fdset__V1__Opened opened = FDSET__V1__OPENED__INIT;
+        struct lease *lease = NULL;
         struct refusal refusal;
 
         deadline_stop(&service->waiting_deadlines, first);
@@ -126,13 +130,14 @@ void waiting_expire(struct service *service) {
             service->retry_waiting = true; /* once it can be told */
             continue;
         }
-        int result = open_path(service, session, waiting->path, waiting->flags, &opened, &refusal);
+        int result =
+            open_path(service, session, waiting->path, waiting->flags, &lease, &opened, &refusal);
         if (result == -EAGAIN)
             continue; /* it has its member, as soon as that is settled */
         service->expired += result < 0;
         if (result < 0)
             add_time(&refusal, service->model.now_ms - waiting->began_ms);
-        finish(service, session, waiting, result, &opened, &refusal);
+        finish(service, session, waiting, result, lease, &opened, &refusal);
     }
 }
 

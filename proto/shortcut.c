@@ -390,10 +390,6 @@ static size_t write_reply(const Fdset__V1__Reply *reply, uint8_t *bytes) {
     struct writer writer = {bytes, bytes + PACKET_MAX_BYTES};
     const uint8_t *end = writer.at;
     switch (reply->body_case) {
-    case FDSET__V1__REPLY__BODY_OPENED:
-        write_opened(&writer, reply->opened);
-        write_around(&writer, REPLY_OPENED, end);
-        break;
     case FDSET__V1__REPLY__BODY_OPENED_MANY:
         write_opened_many(&writer, reply->opened_many);
         write_around(&writer, REPLY_OPENED_MANY, end);
@@ -414,4 +410,28 @@ int request_encode(const Fdset__V1__Request *request, uint8_t *bytes) {
 int reply_encode(const Fdset__V1__Reply *reply, uint8_t *bytes) {
     size_t length = write_reply(reply, bytes);
     return length ? (int)length : packet_encode(&reply->base, bytes);
+}
+
+/* ------------------------------------------------------- and what is short enough */
+
+/* Nothing for 0, as protobuf has it. */
+static uint8_t *append_number(uint8_t *at, uint8_t field, uint32_t value) {
+    if (value == 0)
+        return at;
+    *at++ = field;
+    for (; value >= 0x80; value >>= 7)
+        *at++ = (uint8_t)(value | 0x80);
+    *at++ = (uint8_t)value;
+    return at;
+}
+
+size_t opened_reply_encode(uint32_t serial, const Fdset__V1__Opened *opened,
+                           uint8_t bytes[OPENED_REPLY_BYTES]) {
+    uint8_t *body = append_number(append_number(bytes, SERIAL, serial), DESCRIPTORS, 1);
+    uint8_t *inside = body + 2, *at = append_number(inside, OPENED_LEASE, opened->lease);
+    at = append_number(at, OPENED_MEMBER, opened->member);
+    at = append_number(at, OPENED_TRUNCATE, opened->truncate);
+    body[0] = REPLY_OPENED;
+    body[1] = (uint8_t)(at - inside); /* 14 at most */
+    return (size_t)(at - bytes);
 }

@@ -21,5 +21,10 @@ Fdset__V1__Reply *reply_decode(const uint8_t *bytes, size_t length, struct packe
 int request_encode(const Fdset__V1__Request *request, uint8_t *bytes);
 int reply_encode(const Fdset__V1__Reply *reply, uint8_t *bytes);
 
+/* The Reply to an Open, in so many bytes at most. Returns their number. */
+#define OPENED_REPLY_BYTES 32
+size_t opened_reply_encode(uint32_t serial, const Fdset__V1__Opened *opened,
+                           uint8_t bytes[OPENED_REPLY_BYTES]);
+
 /* The length in `room` bytes, or 0 where it is none of these messages or does not fit. */
 size_t request_encode_short(const Fdset__V1__Request *request, uint8_t *bytes, size_t room);
