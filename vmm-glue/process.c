@@ -181,7 +181,10 @@ static int actions_fill(posix_spawn_file_actions_t *actions, const struct launch
     return error;
 }
 
-/* A session of its own, since the terminal's ^C is meant for the VMM; and
+/* A process group of its own, since the terminal's ^C is meant for the VMM, but not
+ * a session: where sessions have shares of the processor each (autogroup), changing
+ * between two of them adds 0.3 us to each open. The helper lets go of the terminal
+ * itself. And
  * signals as a new process has them, whatever the VMM blocks or ignores. */
 static int attributes_fill(posix_spawnattr_t *attributes) {
     sigset_t none, all;
@@ -191,8 +194,10 @@ static int attributes_fill(posix_spawnattr_t *attributes) {
     if (!error)
         error = posix_spawnattr_setsigdefault(attributes, &all);
     if (!error)
+        error = posix_spawnattr_setpgroup(attributes, 0);
+    if (!error)
         error = posix_spawnattr_setflags(
-            attributes, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETSID);
+            attributes, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETPGROUP);
     return error;
 }
 

@@ -4,6 +4,7 @@
 #include <limits.h>
 #include <signal.h>
 #include <stdio.h>
+#include <sys/ioctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -43,9 +44,17 @@ static int close_all_but_kept(const struct confine_plan *plan) {
     return 0;
 }
 
+/* Standard error may be the user's terminal. To a process of its session it would take
+ * input in the user's name (TIOCSTI). Who leads the session would take it from all. */
+static void leave_terminal(void) {
+    if (getsid(0) != getpid())
+        ioctl(STDERR_FILENO, TIOCNOTTY);
+}
+
 /* Holds after it: nothing is open but 0 and 1 on /dev/null (or on what 2 is),
- * 2, what the filter knows by number, and what the plan keeps. A descriptor that was passed on by mistake (a directory of the
- * host above all: it would outlast the change of root) is gone.
+ * 2, what the filter knows by number, and what the plan keeps. A descriptor that was
+ * passed on by mistake (a directory of the host above all: it would outlast the change
+ * of root) is gone. If 2 is a terminal, it is not the controlling one.
  * Must not have happened before: the change of root. */
 int descriptors_stage(struct confinement *confinement, struct confine_stage *stage) {
     int result, null, source;
@@ -53,6 +62,7 @@ int descriptors_stage(struct confinement *confinement, struct confine_stage *sta
     if (!are_numbers_right(confinement->plan))
         return stage_failed(stage, -EINVAL, "descriptors 0 to 7",
                             "start the helper with standard streams");
+    leave_terminal();
     result = close_all_but_kept(confinement->plan);
     if (result < 0)
         return stage_failed(stage, result, "close_range", "it needs Linux 5.9");

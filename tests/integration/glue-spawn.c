@@ -213,10 +213,65 @@ static void test_signals_are_not_inherited(void **state) {
     pid_t pid = fdset_vmm_helper_pid(vmm);
     assert_int_equal(signal_set(pid, "SigBlk: %llx"), 0);
     assert_int_equal(signal_set(pid, "SigIgn: %llx") & 1 << (SIGUSR1 - 1), 0);
-    assert_int_not_equal(getsid(pid), getsid(0));
+    assert_int_equal(getpgid(pid), pid); /* signals of a terminal are not for it */
     hang_up();
     signal(SIGUSR1, handler);
     assert_int_equal(sigprocmask(SIG_SETMASK, &before, NULL), 0);
+}
+
+/* Field 7 of /proc/PID/stat: 0 where a process has no controlling terminal. */
+static int controlling_terminal(pid_t pid) {
+    char path[64];
+    int terminal = -1;
+    snprintf(path, sizeof(path), "/proc/%d/stat", pid);
+    FILE *stat = fopen(path, "re");
+    if (stat)
+        fscanf(stat, "%*d (%*[^)]) %*c %*d %*d %*d %d", &terminal);
+    if (stat)
+        fclose(stat);
+    return terminal;
+}
+
+/* In a process that leads a session at a terminal: its helper may write there, but
+ * the terminal is not its own. Returns what is wrong, NULL if nothing is. */
+static const char *spawn_at(const char *terminal) {
+    struct fdset_vmm *own;
+    int fd = setsid() < 0 ? -1 : open(terminal, O_RDWR);
+    if (fd < 0 || dup2(fd, STDERR_FILENO) < 0)
+        return "no terminal";
+    struct fdset_spawn_options options = {.helper = getenv("FDSET_TEST_HELPER")};
+    if (fdset_vmm_spawn(&own, &options) < 0)
+        return "no helper";
+    pid_t pid = fdset_vmm_helper_pid(own);
+    const char *wrong = NULL;
+    if (controlling_terminal(getpid()) == 0)
+        wrong = "it was taken from the VMM too";
+    else if (controlling_terminal(pid) != 0)
+        wrong = "the helper has it";
+    fdset_vmm_free(own);
+    return wrong;
+}
+
+static void test_the_terminal_is_not_the_helpers(void **state) {
+    int master = posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC), status;
+    assert_true(master >= 0 && grantpt(master) == 0 && unlockpt(master) == 0);
+    int report[2];
+    assert_int_equal(pipe(report), 0);
+    pid_t child = fork();
+    if (child == 0) {
+        const char *wrong = spawn_at(ptsname(master));
+        if (wrong)
+            (void)!write(report[1], wrong, strlen(wrong));
+        _exit(wrong != NULL);
+    }
+    close(report[1]);
+    char wrong[64] = "";
+    assert_true(read(report[0], wrong, sizeof(wrong) - 1) >= 0);
+    assert_string_equal(wrong, "");
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_int_equal(status, 0);
+    close(report[0]);
+    close(master);
 }
 
 /* A script instead of the helper, that ends without a word to us. */
@@ -322,6 +377,7 @@ int main(void) {
         glue_test(test_vmm_without_standard_streams),
         glue_test(test_labels),
         glue_test(test_signals_are_not_inherited),
+        glue_test(test_the_terminal_is_not_the_helpers),
         glue_test(test_command_line_and_environment),
         glue_test(test_no_such_helper),
         glue_test(test_helper_ends_before_it_is_ready),
