@@ -96,11 +96,12 @@ static uint32_t name_hash(const char *name) {
 }
 
 bool name_is_valid(const char *name) {
-    size_t length = strlen(name);
     char first = name[0] | 0x20; /* to lower case */
 
-    return length > 0 && length <= NAME_MAX_BYTES && first >= 'a' && first <= 'z' &&
-           strspn(name, NAME_LETTERS) == length;
+    if (first < 'a' || first > 'z')
+        return false;
+    size_t length = strlen(name);
+    return length <= NAME_MAX_BYTES && strspn(name, NAME_LETTERS) == length;
 }
 
 struct fdset *model_find_name(const struct model *model, const char *name) {

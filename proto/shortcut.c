@@ -31,13 +31,12 @@ struct reader {
     const uint8_t *at, *end;
 };
 
+/* On the way of every open these are worth not being called. */
+#define INLINE static inline __attribute__((always_inline))
+
 /* At most five bytes, of which the last has the uppermost four bits. */
-static bool read_value(struct reader *reader, uint32_t *value) {
+static bool read_long_value(struct reader *reader, uint32_t *value) {
     uint32_t result = 0;
-    if (reader->at < reader->end && *reader->at < 0x80) { /* as most are */
-        *value = *reader->at++;
-        return true;
-    }
     for (unsigned shift = 0; shift < 35 && reader->at < reader->end; shift += 7) {
         uint8_t byte = *reader->at++;
         if (shift == 28 && byte > 0x0f)
@@ -51,12 +50,19 @@ static bool read_value(struct reader *reader, uint32_t *value) {
     return false;
 }
 
+INLINE bool read_value(struct reader *reader, uint32_t *value) {
+    if (reader->at == reader->end || *reader->at >= 0x80)
+        return read_long_value(reader, value);
+    *value = *reader->at++;
+    return true;
+}
+
 /* Whether the next field is this one; it may be left out, being 0. */
-static bool next_is(const struct reader *reader, uint8_t field) {
+INLINE bool next_is(const struct reader *reader, uint8_t field) {
     return reader->at < reader->end && *reader->at == field;
 }
 
-static bool read_number(struct reader *reader, uint8_t field, uint32_t *value) {
+INLINE bool read_number(struct reader *reader, uint8_t field, uint32_t *value) {
     if (!next_is(reader, field))
         return true;
     reader->at++;
@@ -64,7 +70,7 @@ static bool read_number(struct reader *reader, uint8_t field, uint32_t *value) {
 }
 
 /* What is inside a field that must be there. */
-static bool read_inside(struct reader *reader, uint8_t field, struct reader *inside) {
+INLINE bool read_inside(struct reader *reader, uint8_t field, struct reader *inside) {
     uint32_t length;
     if (!next_is(reader, field))
         return false;
@@ -76,13 +82,13 @@ static bool read_inside(struct reader *reader, uint8_t field, struct reader *ins
     return true;
 }
 
-static bool is_at_end(const struct reader *reader) {
+INLINE bool is_at_end(const struct reader *reader) {
     return reader->at == reader->end;
 }
 
 static bool read_open(struct reader reader, Fdset__V1__Open *open, struct packet_arena *arena) {
     struct reader path;
-    fdset__v1__open__init(open);
+    *open = (Fdset__V1__Open)FDSET__V1__OPEN__INIT;
     if (next_is(&reader, OPEN_PATH)) {
         if (!read_inside(&reader, OPEN_PATH, &path))
             return false;
@@ -129,7 +135,7 @@ static bool read_open_many(struct reader reader, Fdset__V1__OpenMany *many,
 
 static bool read_close(struct reader reader, Fdset__V1__Close *closed, struct packet_arena *arena) {
     struct reader leases;
-    fdset__v1__close__init(closed);
+    *closed = (Fdset__V1__Close)FDSET__V1__CLOSE__INIT;
     if (!read_inside(&reader, MANY_ITEM, &leases) || !is_at_end(&reader))
         return false;
     /* Each takes a byte at least. */
@@ -152,7 +158,7 @@ static Fdset__V1__Request *read_request(const uint8_t *bytes, size_t length,
             Fdset__V1__Close close;
         };
     } *new = packet_arena_take(arena, sizeof(*new));
-    fdset__v1__request__init(&new->request);
+    new->request = (Fdset__V1__Request)FDSET__V1__REQUEST__INIT;
     if (!read_number(&reader, SERIAL, &new->request.serial) || is_at_end(&reader))
         return NULL;
     uint8_t body = *reader.at;
@@ -173,7 +179,7 @@ static Fdset__V1__Request *read_request(const uint8_t *bytes, size_t length,
 
 static bool read_opened(struct reader reader, Fdset__V1__Opened *opened) {
     uint32_t truncate = 0;
-    fdset__v1__opened__init(opened);
+    *opened = (Fdset__V1__Opened)FDSET__V1__OPENED__INIT;
     bool read = read_number(&reader, OPENED_LEASE, &opened->lease) &&
                 read_number(&reader, OPENED_MEMBER, &opened->member) &&
                 read_number(&reader, OPENED_TRUNCATE, &truncate) && is_at_end(&reader);
@@ -219,7 +225,7 @@ static Fdset__V1__Reply *read_reply(const uint8_t *bytes, size_t length,
             Fdset__V1__OpenedMany opened_many;
         };
     } *new = packet_arena_take(arena, sizeof(*new));
-    fdset__v1__reply__init(&new->reply);
+    new->reply = (Fdset__V1__Reply)FDSET__V1__REPLY__INIT;
     if (!read_number(&reader, SERIAL, &new->reply.serial) ||
         !read_number(&reader, DESCRIPTORS, &new->reply.descriptors) || is_at_end(&reader))
         return NULL;
