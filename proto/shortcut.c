@@ -359,6 +359,56 @@ static void write_opened_many(struct writer *writer, const Fdset__V1__OpenedMany
     }
 }
 
+/* ------------------------------------------------------------- writing forwards */
+
+/* What is so short that its lengths take a byte each, which can be filled in later. */
+#define SHORT_BYTES 100
+
+/* Nothing for 0, as protobuf has it. */
+static uint8_t *append_number(uint8_t *at, uint8_t field, uint32_t value) {
+    if (value == 0)
+        return at;
+    *at++ = field;
+    for (; value >= 0x80; value >>= 7)
+        *at++ = (uint8_t)(value | 0x80);
+    *at++ = (uint8_t)value;
+    return at;
+}
+
+/* Returns the length, or 0 for a path that is not short. */
+static size_t write_short_open(const Fdset__V1__Request *request, uint8_t *bytes, size_t room) {
+    const Fdset__V1__Open *open = request->open;
+    size_t length = open->path ? strlen(open->path) : 0;
+    if (length > SHORT_BYTES || room < SHORT_BYTES + 64)
+        return 0;
+    uint8_t *body = append_number(bytes, SERIAL, request->serial);
+    body = append_number(body, DESCRIPTORS, request->descriptors);
+    uint8_t *inside = body + 2, *at = inside;
+    if (length > 0) {
+        *at++ = OPEN_PATH;
+        *at++ = (uint8_t)length;
+        at = (uint8_t *)memcpy(at, open->path, length) + length;
+    }
+    at = append_number(at, OPEN_FLAGS, open->flags);
+    at = append_number(at, OPEN_WAIT_MS, open->wait_ms);
+    body[0] = REQUEST_OPEN;
+    body[1] = (uint8_t)(at - inside);
+    return (size_t)(at - bytes);
+}
+
+size_t opened_reply_encode(uint32_t serial, const Fdset__V1__Opened *opened,
+                           uint8_t bytes[OPENED_REPLY_BYTES]) {
+    uint8_t *body = append_number(append_number(bytes, SERIAL, serial), DESCRIPTORS, 1);
+    uint8_t *inside = body + 2, *at = append_number(inside, OPENED_LEASE, opened->lease);
+    at = append_number(at, OPENED_MEMBER, opened->member);
+    at = append_number(at, OPENED_TRUNCATE, opened->truncate);
+    body[0] = REPLY_OPENED;
+    body[1] = (uint8_t)(at - inside); /* 14 at most */
+    return (size_t)(at - bytes);
+}
+
+/* ------------------------------------------------------------------- encoding */
+
 /* Returns the length, or 0. */
 static size_t finish(const struct writer *writer, uint8_t *bytes, size_t room) {
     if (!writer->start)
@@ -371,8 +421,12 @@ static size_t finish(const struct writer *writer, uint8_t *bytes, size_t room) {
 size_t request_encode_short(const Fdset__V1__Request *request, uint8_t *bytes, size_t room) {
     struct writer writer = {bytes, bytes + room};
     const uint8_t *end = writer.at;
+    size_t length;
     switch (request->body_case) {
     case FDSET__V1__REQUEST__BODY_OPEN:
+        length = write_short_open(request, bytes, room);
+        if (length > 0)
+            return length;
         write_open(&writer, request->open);
         write_around(&writer, REQUEST_OPEN, end);
         break;
@@ -416,28 +470,4 @@ int request_encode(const Fdset__V1__Request *request, uint8_t *bytes) {
 int reply_encode(const Fdset__V1__Reply *reply, uint8_t *bytes) {
     size_t length = write_reply(reply, bytes);
     return length ? (int)length : packet_encode(&reply->base, bytes);
-}
-
-/* ------------------------------------------------------- and what is short enough */
-
-/* Nothing for 0, as protobuf has it. */
-static uint8_t *append_number(uint8_t *at, uint8_t field, uint32_t value) {
-    if (value == 0)
-        return at;
-    *at++ = field;
-    for (; value >= 0x80; value >>= 7)
-        *at++ = (uint8_t)(value | 0x80);
-    *at++ = (uint8_t)value;
-    return at;
-}
-
-size_t opened_reply_encode(uint32_t serial, const Fdset__V1__Opened *opened,
-                           uint8_t bytes[OPENED_REPLY_BYTES]) {
-    uint8_t *body = append_number(append_number(bytes, SERIAL, serial), DESCRIPTORS, 1);
-    uint8_t *inside = body + 2, *at = append_number(inside, OPENED_LEASE, opened->lease);
-    at = append_number(at, OPENED_MEMBER, opened->member);
-    at = append_number(at, OPENED_TRUNCATE, opened->truncate);
-    body[0] = REPLY_OPENED;
-    body[1] = (uint8_t)(at - inside); /* 14 at most */
-    return (size_t)(at - bytes);
 }

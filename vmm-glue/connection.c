@@ -189,7 +189,8 @@ static bool read_for_all(struct connection *connection, int recvmsg_flags) {
         return true;
     }
     addressee->answered = true;
-    pthread_cond_signal(&addressee->wake);
+    if (addressee->asleep) /* it is not this thread */
+        pthread_cond_signal(&addressee->wake);
     return true;
 }
 
