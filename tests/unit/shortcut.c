@@ -192,6 +192,23 @@ static void test_any_message(void **state) {
     }
 }
 
+static void test_any_reply_to_an_open(void **state) {
+    for (seed = 0; seed < ROUNDS; seed++) {
+        uint64_t round = seed;
+        Fdset__V1__Reply *reply = &message.reply;
+        fdset__v1__reply__init(reply);
+        reply->serial = any_number();
+        reply->descriptors = 1;
+        reply->body_case = FDSET__V1__REPLY__BODY_OPENED;
+        reply->opened = any_opened(0);
+        int length = packet_encode(&reply->base, bytes);
+        assert_in_range(length, 1, OPENED_REPLY_BYTES);
+        assert_int_equal(opened_reply_encode(reply->serial, reply->opened, again), length);
+        assert_memory_equal(again, bytes, length);
+        seed = round;
+    }
+}
+
 /* Bytes changed, put in, taken out, repeated. */
 static size_t spoil(size_t length) {
     for (uint32_t times = 1 + any(3); times > 0 && length > 0; times--) {
@@ -259,6 +276,7 @@ static void test_items_without_end(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         oracle_test(test_any_message),
+        oracle_test(test_any_reply_to_an_open),
         oracle_test(test_any_bytes),
         oracle_test(test_the_buffer_is_too_short),
         oracle_test(test_items_without_end),
