@@ -275,10 +275,8 @@ static void test_items_without_end(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        oracle_test(test_any_message),
-        oracle_test(test_any_reply_to_an_open),
-        oracle_test(test_any_bytes),
-        oracle_test(test_the_buffer_is_too_short),
+        oracle_test(test_any_message),       oracle_test(test_any_reply_to_an_open),
+        oracle_test(test_any_bytes),         oracle_test(test_the_buffer_is_too_short),
         oracle_test(test_items_without_end),
     };
     packet_arena_init(&short_arena);
