@@ -119,11 +119,10 @@ static bool is_passing(int result) {
     return result == -EAGAIN || result == -ETOOMANYREFS || result == -ENOBUFS || result == -ENOMEM;
 }
 
-/* Waits for what `result` is a lack of. */
-static void wait_for_room(struct session *session, int result) {
+/* What `result` is a lack of, other than room, comes without notice. */
+static void note_lack(struct session *session, int result) {
     session->stuffed = result != -EAGAIN;
     session->service->stuffed |= session->stuffed;
-    loop_change(&session->service->loop, &session->watch, session->stuffed ? 0 : EPOLLOUT);
 }
 
 static void keep_pending(struct session *session, int why, const uint8_t *bytes, uint32_t length,
@@ -136,7 +135,10 @@ static void keep_pending(struct session *session, int why, const uint8_t *bytes,
     if (lease_count > 0)
         memcpy(pending->leases, leases, lease_count * sizeof(*leases));
     session->pending = pending;
-    wait_for_room(session, why);
+    note_lack(session, why);
+    /* Edges, as a peer that has used up its share may leave room enough: each is a packet
+     * that it has read. */
+    loop_change(&session->service->loop, &session->watch, EPOLLOUT | EPOLLET);
 }
 
 static void drop_pending(struct session *session) {
@@ -157,13 +159,13 @@ void session_send(struct session *session, const uint8_t *bytes, uint32_t length
         session->broken = session->service->reap = true;
 }
 
-/* The socket has room again. */
+/* The peer has read, or it is time to try again. */
 static void flush(struct session *session) {
     struct pending *pending = session->pending;
     int result =
         try_send(session, pending->bytes, pending->length, pending->leases, pending->lease_count);
     if (is_passing(result)) {
-        wait_for_room(session, result);
+        note_lack(session, result);
         return;
     }
     session->stuffed = false;
