@@ -1,5 +1,5 @@
-/* The event loop: epoll, level-triggered, one thread. Each watch is told once
- * a turn, so that no peer is served twice before another is served once. */
+/* The event loop: epoll, level-triggered but for EPOLLET, one thread. Each watch is told
+ * once a turn, so that no peer is served twice before another is served once. */
 #pragma once
 
 #include <stdint.h>
