@@ -106,5 +106,7 @@ int main(void) {
     if (null < 0 || service_init(&service, &limits) < 0 ||
         service_add_initial(&service, null, 1, NULL, &refusal) < 0)
         return 1;
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    int failed = cmocka_run_group_tests(tests, NULL, NULL);
+    close(null); /* the service, which has it, is done with */
+    return failed;
 }
