@@ -54,6 +54,7 @@ struct everybody {
     struct peer peers[2];
     bool has_peers;
     const char *why_no_peers;
+    struct floor bare;
 };
 
 static const size_t peer_sizes[] = {10, 12000};
@@ -62,6 +63,7 @@ static void start_all(struct everybody *all, int fd) {
     size_t most = most_members();
     for (size_t i = 0; i < SIZES; i++)
         crowd_start(&all->crowds[i], fd, sizes[i] < most ? sizes[i] : most);
+    floor_start(&all->bare, fd);
     crowd_start_stuffed(&all->stuffed, STUFFED_HELPER, fd, sizes[SIZES - 1]);
     all->has_peers = peer_start(&all->peers[0], fd, peer_sizes[0], &all->why_no_peers);
     if (!all->has_peers)
@@ -75,13 +77,14 @@ static void stop_all(struct everybody *all) {
     for (size_t i = 0; i < SIZES; i++)
         crowd_stop(&all->crowds[i]);
     crowd_stop(&all->stuffed);
+    floor_stop(&all->bare);
     for (size_t i = 0; i < COUNT(all->peers) && all->has_peers; i++)
         peer_stop(&all->peers[i]);
 }
 
 /* One action of ours at all sizes, and the peer's of the same kind: the ratio is to
  * the first size. */
-enum { STUFFED = SIZES, PEER_FEW, PEER_MANY, CONTENDERS };
+enum { STUFFED = SIZES, PEER_FEW, PEER_MANY, BARE, CONTENDERS };
 
 static size_t compare(struct report *report, struct everybody *all, size_t action,
                       struct contender *contenders) {
@@ -100,6 +103,9 @@ static size_t compare(struct report *report, struct everybody *all, size_t actio
                 action == OPEN ? "s6-fdholderd retrieve" : "s6-fdholderd store", peer_sizes[i],
                 action == OPEN ? measure_peer_retrieve : measure_peer_store, &all->peers[i]);
     }
+    if (action == OPEN && all->has_peers)
+        contenders[count++] =
+            (struct contender){{"floor A: bare server"}, measure_floor, &all->bare, 1};
     take_turns(contenders, count, rounds_of_group(ROUNDS), SAMPLES);
     for (size_t i = 0; i < count; i++)
         report_series(report, &contenders[i].series, i ? &contenders[0].series : NULL);
@@ -126,6 +132,12 @@ static void report_open_targets(struct report *report, const struct everybody *a
     report_target(report, "s6_retrieve_over_open_12k",
                   no_peer ? NAN : series_ratio(&of[PEER_MANY].series, &of[TWELVE_THOUSAND].series),
                   8, true, no_peer);
+    if (no_peer)
+        return;
+    report_bound(report, "s6_retrieve_over_open_10",
+                 series_ratio(&of[PEER_FEW].series, &of[BARE].series), "by the bare server");
+    report_bound(report, "s6_retrieve_over_open_12k",
+                 series_ratio(&of[PEER_MANY].series, &of[BARE].series), "by the bare server");
 }
 
 void bench_crowds(struct report *report) {

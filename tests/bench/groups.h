@@ -8,7 +8,8 @@
 size_t rounds_of_group(size_t rounds);
 
 void bench_basic(struct report *report);  /* open, close, open_many, pipelined */
-void bench_steps(struct report *report);  /* the kernel's part of an open */
+void bench_steps(struct report *report);  /* the kernel's part of an open, with: */
+void bench_calls(struct report *report);  /* each of its system calls */
 void bench_crowds(struct report *report); /* with many members; s6-fdholderd */
 void bench_load(struct report *report);   /* several clients, events, a flood */
 void bench_start(struct report *report);  /* to ready, beside /bin/true */

@@ -17,7 +17,7 @@
 #define NOISY_SPREAD 0.25
 
 struct report {
-    json_t *root, *all_series, *group, *figures, *targets;
+    json_t *root, *all_series, *group, *figures, *targets, *bounds;
     double spread; /* the greatest, NAN before there is one */
 };
 
@@ -76,6 +76,7 @@ struct report *report_new(void) {
     report->all_series = json_object();
     report->figures = json_object();
     report->targets = json_object();
+    report->bounds = json_object();
     json_object_set_new(report->root, "date", today());
     json_object_set_new(report->root, "machine", describe_machine());
     return report;
@@ -134,6 +135,11 @@ void report_target(struct report *report, const char *name, double value, double
     json_object_set_new(report->root, name, number(value));
 }
 
+void report_bound(struct report *report, const char *name, double value, const char *what) {
+    json_object_set_new(report->bounds, name,
+                        json_pack("{s:o, s:s}", "value", number(value), "of", what));
+}
+
 void report_noise(struct report *report, const struct series *reference) {
     double spread = series_spread(reference);
     report->spread = fmax(spread, report->spread); /* which passes a NAN over */
@@ -160,6 +166,11 @@ static void print_target(const struct report *report, const char *name, json_t *
         printf("  %-26s %10.2f   %s %-8.6g %s", name, value, sign, json_number_value(limit),
                json_is_true(met) ? "met    " : "not met");
     printf("%s%s\n", note ? "  " : "", note ? note : "");
+    json_t *bound = json_object_get(report->bounds, name);
+    if (bound)
+        printf("  %26s %10.2f   %s\n", "at best",
+               json_number_value(json_object_get(bound, "value")),
+               json_string_value(json_object_get(bound, "of")));
 }
 
 static void print_summary(const struct report *report) {
@@ -178,6 +189,7 @@ int report_end(struct report *report, const char *path) {
                         json_pack("{s:o, s:s}", "spread", number(report->spread), "verdict",
                                   verdict(report->spread)));
     json_object_set_new(report->root, "targets", report->targets);
+    json_object_set_new(report->root, "bounds", report->bounds);
     json_object_set_new(report->root, "figures", report->figures);
     json_object_set_new(report->root, "series", report->all_series);
     print_summary(report);

@@ -28,6 +28,10 @@ void report_figure(struct report *report, const char *name, double value, const 
 void report_target(struct report *report, const char *name, double value, double target,
                    bool at_least, const char *note);
 
+/* What no program could do better than, here: the promised figure of something that has
+ * its system calls and nothing else. `what` says of what. */
+void report_bound(struct report *report, const char *name, double value, const char *what);
+
 /* How quiet it was, by something that should always take the same time. */
 void report_noise(struct report *report, const struct series *reference);
 
