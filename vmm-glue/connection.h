@@ -191,8 +191,9 @@ void connection_pass_on(struct connection *connection);
 /* The point in time `timeout_ms` from now; NULL for -1, which is for ever. */
 const struct timespec *connection_until(struct timespec *until, int timeout_ms);
 
-/* A thread cancelled while it has the buffers or stands in the list of waiters
- * would take them with it. To be put first in a function that may. */
+/* A thread cancelled while it has the lock, or the buffers, or stands in the list of waiters
+ * would take them with it. To be put first in a function that may: one that calls close(2)
+ * then, poll(2), connect(2) or pthread_cond_wait(3), which are cancellation points. */
 int cancellation_off(void);
 void cancellation_restore(const int *before);
 #define NO_CANCELLATION \

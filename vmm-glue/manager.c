@@ -19,6 +19,7 @@
 
 int fdset_manager_attach_fd_as(struct fdset_manager **manager, int socket,
                                const struct fdset_manager_options *options) {
+    NO_CANCELLATION;
     static const struct fdset_manager_options defaults;
     if (!options)
         options = &defaults;
@@ -44,6 +45,7 @@ int fdset_manager_attach_fd(struct fdset_manager **manager, int socket, const ch
 
 int fdset_manager_connect_as(struct fdset_manager **manager, const char *path,
                              const struct fdset_manager_options *options) {
+    NO_CANCELLATION;
     *manager = NULL;
     int socket = connection_dial(path, 0);
     int error = socket < 0 ? socket : fdset_manager_attach_fd_as(manager, socket, options);
@@ -75,6 +77,7 @@ int fdset_manager_poll_fd(struct fdset_manager *manager) {
 }
 
 void fdset_manager_free(struct fdset_manager *manager) {
+    NO_CANCELLATION;
     if (!manager)
         return;
     connection_close(&manager->connection);

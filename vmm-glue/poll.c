@@ -68,6 +68,7 @@ static int poll_fd_make(struct connection *connection) {
 }
 
 int connection_poll_fd(struct connection *connection) {
+    NO_CANCELLATION;
     int error = 0;
     if (connection_foreign(connection))
         return fail(ESTALE, "the connection to fdset-helper belongs to the process that made it");

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <fdset/vmm.h>
@@ -36,6 +37,7 @@ static int vmm_new(struct fdset_vmm **vmm, int socket, const char *name) {
 }
 
 int fdset_vmm_spawn(struct fdset_vmm **vmm, const struct fdset_spawn_options *options) {
+    NO_CANCELLATION;
     static const struct fdset_spawn_options defaults;
     struct helper helper;
     char status[80], reason[256];
@@ -58,11 +60,13 @@ int fdset_vmm_spawn(struct fdset_vmm **vmm, const struct fdset_spawn_options *op
 }
 
 int fdset_vmm_attach_fd(struct fdset_vmm **vmm, int socket, const char *name) {
+    NO_CANCELLATION;
     *vmm = NULL;
     return vmm_new(vmm, socket, name);
 }
 
 int fdset_vmm_attach_path(struct fdset_vmm **vmm, const char *path, const char *name) {
+    NO_CANCELLATION;
     *vmm = NULL;
     int socket = connection_dial(path, 0);
     int error = socket < 0 ? socket : vmm_new(vmm, socket, name);
@@ -80,6 +84,7 @@ int fdset_vmm_set_reconnect(struct fdset_vmm *vmm, const struct fdset_reconnect 
 }
 
 void fdset_vmm_free(struct fdset_vmm *vmm) {
+    NO_CANCELLATION;
     if (!vmm)
         return;
     submitted_cancel(vmm);
@@ -101,6 +106,12 @@ int fdset_vmm_socket(const struct fdset_vmm *vmm) {
 }
 
 /* ------------------------------------------------------------------ leases */
+
+/* As close(2), but a thread that is cancelled does not end in it: between the closing
+ * and the telling the helper would hear of neither. */
+static int close_all_the_same(int fd) {
+    return (int)syscall(SYS_close, fd);
+}
 
 static void tell_closed(struct fdset_vmm *vmm, struct lease_id lease) {
     if (lease.id)
@@ -146,7 +157,7 @@ int lease_accept(struct fdset_vmm *vmm, const Fdset__V1__Opened *opened, uint32_
     int error = lease_prepare(vmm, lease, opened->truncate, fd, flags);
     if (!error)
         return fd;
-    close(fd);
+    close_all_the_same(fd);
     tell_closed(vmm, lease);
     return error;
 }
@@ -220,7 +231,7 @@ int fdset_unhold(struct fdset_vmm *vmm, const char *path) {
 /* ------------------------------------------------------------------ close */
 
 static int close_plainly(int fd) {
-    return close(fd) < 0 ? fail(errno, "cannot close descriptor %d: %m", fd) : 0;
+    return close_all_the_same(fd) < 0 ? fail(errno, "cannot close descriptor %d: %m", fd) : 0;
 }
 
 int fdset_close(struct fdset_vmm *vmm, int fd) {
