@@ -35,6 +35,12 @@ bool batch_add(struct batch *batch, const char *path, int flags) {
     return true;
 }
 
+/* Where very many have failed, the helper's words for all of them do not fit in a packet. */
+static const char *error_text(const Fdset__V1__Error *error) {
+    const char *general = *error->text ? NULL : strerrordesc_np(error->error_number);
+    return general ? general : error->text;
+}
+
 int batch_result(const Fdset__V1__OpenedMany__Result *result, Fdset__V1__Opened *opened,
                  const char **text) {
     if (result->outcome_case == FDSET__V1__OPENED_MANY__RESULT__OUTCOME_OPENED &&
@@ -44,7 +50,7 @@ int batch_result(const Fdset__V1__OpenedMany__Result *result, Fdset__V1__Opened 
     }
     if (result->outcome_case == FDSET__V1__OPENED_MANY__RESULT__OUTCOME_ERROR &&
         result->error->error_number > 0) {
-        *text = result->error->text;
+        *text = error_text(result->error);
         return -result->error->error_number;
     }
     *text = "fdset-helper left an open without an answer";

@@ -99,6 +99,17 @@ static void test_an_answer_without_content(void **state) {
     fake_end();
 }
 
+/* The helper has room for so many sentences in a packet; the others go without. */
+static void test_an_error_without_words(void **state) {
+    begin_all();
+    uint32_t serial = send_together(3);
+    answer_many(serial, (struct answer[]){{0, EACCES, "not this mode"}, {0, ENOENT, ""}}, 2, 0);
+    dispatch(2);
+    expect_failed(2, EACCES, "not this mode");
+    expect_failed(3, ENOENT, "No such file or directory");
+    fake_end();
+}
+
 static void test_another_number_of_answers(void **state) {
     const struct answer answers[] = {{12}, {13}, {14}};
     for (size_t count = 0; count <= 3; count++) {
@@ -149,6 +160,7 @@ int main(void) {
         oracle_test(test_to_be_asked_again_is_news),
         oracle_test(test_short_of_descriptors),
         oracle_test(test_an_answer_without_content),
+        oracle_test(test_an_error_without_words),
         oracle_test(test_another_number_of_answers),
         oracle_test(test_more_descriptors_than_leases),
         oracle_test(test_another_answer),
