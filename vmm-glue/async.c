@@ -170,10 +170,14 @@ int fdset_vmm_dispatch(struct fdset_vmm *vmm, int timeout_ms) {
     const struct timespec *until = connection_until(&point, timeout_ms);
     if (connection_inherited(connection))
         return fail(ESTALE, "the connection to fdset-helper belongs to the process that made it");
+    struct submitted *done;
+    int result;
     pthread_mutex_lock(&connection->lock);
-    int result = wait_for_outcomes(vmm, until);
-    connection_drain(connection);
-    struct submitted *done = take_done(vmm);
+    do {
+        result = wait_for_outcomes(vmm, until);
+        connection_drain(connection);
+        done = take_done(vmm); /* unless another thread has, during the drain */
+    } while (!done && result > 0);
     connection_pass_on(connection);
     pthread_mutex_unlock(&connection->lock);
     if (!done)

@@ -417,6 +417,45 @@ static void test_child_has_no_part_in_it(void **state) {
     fake_end();
 }
 
+/* ----------------------------------------------------- several that dispatch */
+
+static atomic_int given;
+
+static void count_one(struct fdset_vmm *vmm, int fd, void *context) {
+    given++;
+}
+
+static void *dispatch_to_the_end(void *data) {
+    struct call *call = data;
+    int count;
+    while ((count = fdset_vmm_dispatch(fake.vmm, -1)) > 0)
+        call->result += count;
+    return NULL;
+}
+
+/* Each returns what it has given out itself, and not before it has given something. */
+static void test_two_dispatch(void **state) {
+    struct call loops[2] = {{0}};
+    fake_begin_vmm();
+    given = 0;
+    for (int i = 0; i < 2; i++)
+        assert_int_equal(pthread_create(&loops[i].thread, NULL, dispatch_to_the_end, &loops[i]), 0);
+    for (int round = 0; round < 500; round++) {
+        uint32_t serials[4];
+        for (int i = 0; i < 4; i++) {
+            assert_int_equal(
+                fdset_open_submit(fake.vmm, "/dev/fdset/1", O_RDWR, 1000, count_one, NULL), 0);
+            serials[i] = receive_open();
+        }
+        for (int i = 0; i < 4; i++)
+            fake_error(serials[i], ENOENT, "no set");
+    }
+    fake_die();
+    assert_int_equal(call_end(&loops[0]) + call_end(&loops[1]), 2000);
+    assert_int_equal(given, 2000);
+    fake_end();
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         oracle_test(test_poll_and_dispatch),
@@ -431,6 +470,7 @@ int main(void) {
         oracle_test(test_helper_dies),
         oracle_test(test_free_gives_the_rest),
         oracle_test(test_child_has_no_part_in_it),
+        oracle_test(test_two_dispatch),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
