@@ -367,6 +367,7 @@ int main(int argc, char **argv) {
     open_standard_streams();
     log_init();
     signal(SIGPIPE, SIG_IGN);
+    signal(SIGTTOU, SIG_IGN); /* or a terminal could stop us as we say why we end */
     options_parse(&options, argc, argv);
     fit_descriptor_limit();
     result = service_init(&service, &options.limits);

@@ -12,6 +12,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
+#include <termios.h>
 #include <unistd.h>
 
 static struct fdset_vmm *vmm;
@@ -232,12 +233,17 @@ static int controlling_terminal(pid_t pid) {
     return terminal;
 }
 
-/* In a process that leads a session at a terminal: its helper may write there, but
- * the terminal is not its own. Returns what is wrong, NULL if nothing is. */
+/* Makes this process lead a session at a terminal, its standard error. */
+static bool lead_session(const char *terminal) {
+    int fd = setsid() < 0 ? -1 : open(terminal, O_RDWR);
+    return fd >= 0 && dup2(fd, STDERR_FILENO) >= 0;
+}
+
+/* The helper may write to the terminal, but it is not its own. Returns what is wrong,
+ * NULL if nothing is. */
 static const char *spawn_at(const char *terminal) {
     struct fdset_vmm *own;
-    int fd = setsid() < 0 ? -1 : open(terminal, O_RDWR);
-    if (fd < 0 || dup2(fd, STDERR_FILENO) < 0)
+    if (!lead_session(terminal))
         return "no terminal";
     struct fdset_spawn_options options = {.helper = getenv("FDSET_TEST_HELPER")};
     if (fdset_vmm_spawn(&own, &options) < 0)
@@ -252,26 +258,52 @@ static const char *spawn_at(const char *terminal) {
     return wrong;
 }
 
-static void test_the_terminal_is_not_the_helpers(void **state) {
+/* Where the terminal stops who writes in the background (stty tostop), a helper that
+ * has to say why it cannot start would leave us waiting for it. */
+static const char *spawn_at_one_that_stops(const char *terminal) {
+    static const char *const arguments[] = {"--no-such-option", NULL};
+    struct fdset_vmm *own;
+    struct termios settings;
+    if (!lead_session(terminal) || tcgetattr(STDERR_FILENO, &settings) < 0)
+        return "no terminal";
+    settings.c_lflag |= TOSTOP;
+    if (tcsetattr(STDERR_FILENO, TCSANOW, &settings) < 0)
+        return "it does not stop anybody";
+    alarm(60);
+    struct fdset_spawn_options options = {.helper = getenv("FDSET_TEST_HELPER"),
+                                          .arguments = arguments};
+    return fdset_vmm_spawn(&own, &options) < 0 ? NULL : "a helper";
+}
+
+/* `check` is called in a process of its own. */
+static void check_at_terminal(const char *(*check)(const char *terminal)) {
     int master = posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC), status;
     assert_true(master >= 0 && grantpt(master) == 0 && unlockpt(master) == 0);
     int report[2];
     assert_int_equal(pipe(report), 0);
     pid_t child = fork();
     if (child == 0) {
-        const char *wrong = spawn_at(ptsname(master));
+        const char *wrong = check(ptsname(master));
         if (wrong)
             (void)!write(report[1], wrong, strlen(wrong));
         _exit(wrong != NULL);
     }
     close(report[1]);
     char wrong[64] = "";
+    assert_int_equal(waitpid(child, &status, 0), child);
     assert_true(read(report[0], wrong, sizeof(wrong) - 1) >= 0);
     assert_string_equal(wrong, "");
-    assert_int_equal(waitpid(child, &status, 0), child);
     assert_int_equal(status, 0);
     close(report[0]);
     close(master);
+}
+
+static void test_the_terminal_is_not_the_helpers(void **state) {
+    check_at_terminal(spawn_at);
+}
+
+static void test_the_terminal_does_not_stop_the_helper(void **state) {
+    check_at_terminal(spawn_at_one_that_stops);
 }
 
 /* A script instead of the helper, that ends without a word to us. */
@@ -378,6 +410,7 @@ int main(void) {
         glue_test(test_labels),
         glue_test(test_signals_are_not_inherited),
         glue_test(test_the_terminal_is_not_the_helpers),
+        glue_test(test_the_terminal_does_not_stop_the_helper),
         glue_test(test_command_line_and_environment),
         glue_test(test_no_such_helper),
         glue_test(test_helper_ends_before_it_is_ready),
