@@ -84,10 +84,10 @@ struct fdset_spawn_options {
  * `options` may be NULL. The caller's size does not matter: its memory is not
  * copied (vfork). Returns when the helper is locked into its sandbox.
  *
- * The helper has a process group of its own and no controlling terminal. It inherits
- * the standard streams, of which it keeps standard error, and no other descriptor
- * that is not meant for it; its environment lacks LD_PRELOAD and what a service
- * manager told this process.
+ * The helper is in the caller's session, in a process group of its own. It inherits
+ * the standard streams, of which it keeps standard error (if that is a terminal, it
+ * is not the helper's controlling one), and no other descriptor that is not meant for
+ * it; its environment lacks LD_PRELOAD and what a service manager told this process.
  *
  * -ENOENT or -EACCES where the helper cannot be executed; -EPROTO or
  * -ECONNRESET where it ended before it was ready (its own message is on
