@@ -59,20 +59,22 @@ static size_t results_read(const Fdset__V1__OpenedMany *many, struct submitted *
     return leases;
 }
 
-/* Gives each its descriptor. One that has none although there is a lease, as this
- * process has no room for all of them, is to be asked again: it may have room for one. */
+/* Gives each its descriptor. Where this process has no room for all of them, the first
+ * have come: they are kept, as their sets may be there for one open only, and the others
+ * are to be asked for again: there may be room for one. */
 static void descriptors_take(struct submitted *submitted, struct connection *connection,
                              size_t leases) {
     struct submissions *all = &submitted->vmm->submissions;
     size_t next_fd = 0;
     int error = connection_check_descriptors(connection, leases);
+    bool may_take = !error || error == -EMFILE;
     for (struct submitted *next; submitted; submitted = next) {
         next = submitted->next;
         submitted->generation = connection->generation;
-        if (submitted->lease.lease && !error)
-            submitted->fd = packet_descriptors_take(&connection->descriptors, next_fd++);
-        else if (submitted->lease.lease && error != -EMFILE)
+        if (submitted->lease.lease && !may_take)
             submitted_fail(submitted, error, fdset_error_text());
+        else if (submitted->lease.lease && next_fd < connection->descriptors.count)
+            submitted->fd = packet_descriptors_take(&connection->descriptors, next_fd++);
         submitted->alone = !submitted->error && submitted->fd < 0;
         submitted_put(submitted->alone ? &all->again : &all->done, submitted);
     }

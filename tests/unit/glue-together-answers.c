@@ -51,36 +51,57 @@ static void test_to_be_asked_again_is_news(void **state) {
     fake_end();
 }
 
-/* There is no room for three: that is no reason to have none. */
+/* There is no room for three: that is no reason to have none. Those that have come are
+ * kept, as a set may be there for one open only; the others are asked for again. */
 static void test_short_of_descriptors(void **state) {
     begin_all();
-    uint32_t serial = send_together(5);
-    answer_many(serial, (struct answer[]){{12}, {0, EBUSY, "busy"}, {14}, {15}}, 4, 1);
-    dispatch(1);
+    uint32_t serial = send_together(6);
+    answer_many(serial, (struct answer[]){{12}, {0, EBUSY, "busy"}, {14}, {15}, {16}}, 5, 2);
+    dispatch(3);
     expect_failed(3, EBUSY, "busy");
-    expect_close(12);
-    uint32_t second = receive_open(2);
-    expect_close(14);
-    uint32_t fourth = receive_open(4);
+    assert_int_equal(fdset_lease(fake.vmm, outcomes[2].fd), 12);
+    assert_int_equal(fdset_lease(fake.vmm, outcomes[4].fd), 14);
     expect_close(15);
     uint32_t fifth = receive_open(5);
+    expect_close(16);
+    uint32_t sixth = receive_open(6);
+    expect_lease(2, 12);
+    expect_lease(4, 14);
     int null = null_open(O_RDWR);
-    fake_opened(second, 22, false, null);
-    fake_opened(fourth, 24, false, null);
+    fake_opened(fifth, 25, false, null);
     close(null);
     Reply reply = FDSET__V1__REPLY__INIT;
     Fdset__V1__Opened opened = FDSET__V1__OPENED__INIT;
-    reply.serial = fifth;
+    reply.serial = sixth;
     reply.body_case = REPLY_IS(OPENED);
     reply.opened = &opened;
-    opened.lease = 25;
+    opened.lease = 26;
     fake_send(&reply, 1, NULL, 0);
-    for (int count = 0; count < 3;)
+    for (int count = 0; count < 2;)
         count += fdset_vmm_dispatch(fake.vmm, -1);
-    expect_close(25);
-    expect_lease(2, 22);
-    expect_lease(4, 24);
-    assert_int_equal(outcomes[5].fd, -EMFILE);
+    expect_close(26);
+    expect_lease(5, 25);
+    assert_int_equal(outcomes[6].fd, -EMFILE);
+    fake_end();
+}
+
+/* As the kernel does it. */
+static void test_room_for_two_of_three(void **state) {
+    begin_all();
+    uint32_t serial = send_together(4);
+    answer_many(serial, (struct answer[]){{12}, {13}, {14}}, 3, 0);
+    leave_room_for(2);
+    int count = fdset_vmm_dispatch(fake.vmm, -1);
+    make_room();
+    assert_int_equal(count, 2);
+    assert_int_equal(fdset_lease(fake.vmm, outcomes[2].fd), 12);
+    assert_int_equal(fdset_lease(fake.vmm, outcomes[3].fd), 13);
+    expect_close(14);
+    fake_error(receive_open(4), ENOENT, "used up");
+    dispatch(1);
+    expect_lease(2, 12);
+    expect_lease(3, 13);
+    expect_failed(4, ENOENT, "used up");
     fake_end();
 }
 
@@ -159,6 +180,7 @@ int main(void) {
         oracle_test(test_what_is_being_settled_is_asked_again_alone),
         oracle_test(test_to_be_asked_again_is_news),
         oracle_test(test_short_of_descriptors),
+        oracle_test(test_room_for_two_of_three),
         oracle_test(test_an_answer_without_content),
         oracle_test(test_an_error_without_words),
         oracle_test(test_another_number_of_answers),
