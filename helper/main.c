@@ -167,6 +167,16 @@ static void begin_sockets(void) {
         begin_endpoint(&options.endpoints[i]);
 }
 
+/* A spawned helper is in its VMM's session. Who leads that can have us sit at a
+ * terminal of its own and type ^C or ^Z, also as a user who may not signal us. We end
+ * with the VMM anyway. */
+static void ignore_terminal(void) {
+    static const int signals[] = {SIGHUP, SIGINT, SIGQUIT, SIGTSTP};
+
+    for (size_t i = 0; i < sizeof(signals) / sizeof(signals[0]); i++)
+        signal(signals[i], SIG_IGN);
+}
+
 /* -------------------------------------------------------------------- sets */
 
 static void add_initial(void) {
@@ -374,6 +384,8 @@ int main(int argc, char **argv) {
     if (result < 0)
         die("cannot take the memory and descriptors for these limits", result);
     begin_sockets();
+    if (has_birth_vmm)
+        ignore_terminal();
     add_initial();
     int notify = notify_prepare();
     confine(notify, &report);

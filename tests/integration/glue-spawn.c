@@ -241,7 +241,7 @@ static bool lead_session(const char *terminal) {
 
 /* The helper may write to the terminal, but it is not its own. Returns what is wrong,
  * NULL if nothing is. */
-static const char *spawn_at(const char *terminal) {
+static const char *spawn_at(const char *terminal, int keyboard) {
     struct fdset_vmm *own;
     if (!lead_session(terminal))
         return "no terminal";
@@ -260,7 +260,7 @@ static const char *spawn_at(const char *terminal) {
 
 /* Where the terminal stops who writes in the background (stty tostop), a helper that
  * has to say why it cannot start would leave us waiting for it. */
-static const char *spawn_at_one_that_stops(const char *terminal) {
+static const char *spawn_at_one_that_stops(const char *terminal, int keyboard) {
     static const char *const arguments[] = {"--no-such-option", NULL};
     struct fdset_vmm *own;
     struct termios settings;
@@ -275,15 +275,40 @@ static const char *spawn_at_one_that_stops(const char *terminal) {
     return fdset_vmm_spawn(&own, &options) < 0 ? NULL : "a helper";
 }
 
+/* A VMM that has become another user may not signal its helper, but it may lead a
+ * session at a terminal of its own and have the helper's group sit at the keyboard. */
+static const char *type_at_the_helper(const char *terminal, int keyboard) {
+    struct fdset_vmm *own;
+    char echo = '\0';
+    if (!lead_session(terminal))
+        return "no terminal";
+    alarm(60);
+    struct fdset_spawn_options options = {.helper = getenv("FDSET_TEST_HELPER")};
+    if (fdset_vmm_spawn(&own, &options) < 0)
+        return "no helper";
+    if (tcsetpgrp(STDERR_FILENO, fdset_vmm_helper_pid(own)) < 0)
+        return "it cannot be in the foreground";
+    /* ^C, ^\ and ^Z, each of which shows once it has been sent. */
+    if (write(keyboard, "\003\034\032", 3) != 3)
+        return "no keyboard";
+    while (echo != 'Z')
+        if (read(keyboard, &echo, 1) != 1)
+            return "no echo";
+    if (fdset_open(own, "/dev/fdset/1", O_RDONLY) != -ENOENT)
+        return "the helper has ended";
+    fdset_vmm_free(own);
+    return NULL;
+}
+
 /* `check` is called in a process of its own. */
-static void check_at_terminal(const char *(*check)(const char *terminal)) {
+static void check_at_terminal(const char *(*check)(const char *terminal, int keyboard)) {
     int master = posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC), status;
     assert_true(master >= 0 && grantpt(master) == 0 && unlockpt(master) == 0);
     int report[2];
     assert_int_equal(pipe(report), 0);
     pid_t child = fork();
     if (child == 0) {
-        const char *wrong = check(ptsname(master));
+        const char *wrong = check(ptsname(master), master);
         if (wrong)
             (void)!write(report[1], wrong, strlen(wrong));
         _exit(wrong != NULL);
@@ -304,6 +329,10 @@ static void test_the_terminal_is_not_the_helpers(void **state) {
 
 static void test_the_terminal_does_not_stop_the_helper(void **state) {
     check_at_terminal(spawn_at_one_that_stops);
+}
+
+static void test_no_keyboard_ends_the_helper(void **state) {
+    check_at_terminal(type_at_the_helper);
 }
 
 /* A script instead of the helper, that ends without a word to us. */
@@ -411,6 +440,7 @@ int main(void) {
         glue_test(test_signals_are_not_inherited),
         glue_test(test_the_terminal_is_not_the_helpers),
         glue_test(test_the_terminal_does_not_stop_the_helper),
+        glue_test(test_no_keyboard_ends_the_helper),
         glue_test(test_command_line_and_environment),
         glue_test(test_no_such_helper),
         glue_test(test_helper_ends_before_it_is_ready),
