@@ -7,7 +7,8 @@
  * the plain form only, fields in order and each at most once, as every writer
  * has it; anything else, well-formed or not, is left to protobuf-c. So these
  * four do what packet_encode() and packet_decode() do, and nothing else.
- * tests/unit/shortcut.c holds the two against each other. */
+ * tests/unit/shortcut.c holds the two against each other. shortcut-read.c decodes,
+ * shortcut-write.c encodes. */
 #pragma once
 
 #include "fdset.pb-c.h"

@@ -1,19 +1,14 @@
 #include "connection.h"
 
-#include <assert.h>
 #include <errno.h>
 #include <limits.h>
 #include <poll.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include "failure.h"
 #include "shortcut.h"
-
-/* Open, Close and a short OpenMany fit into this, on the stack. */
-#define SMALL_PACKET_BYTES 512
 
 int cancellation_off(void) {
     int before;
@@ -58,7 +53,7 @@ static int packet_read(struct connection *connection, int recvmsg_flags) {
     return -EPROTO;
 }
 
-static void waiter_add(struct connection *connection, struct waiter *waiter) {
+void connection_expect(struct connection *connection, struct waiter *waiter) {
     waiter->next = NULL;
     if (connection->waiters)
         connection->last->next = waiter;
@@ -216,9 +211,7 @@ static void waiter_sleep(struct connection *connection, struct waiter *waiter) {
     waiter->asleep = false;
 }
 
-/* Called with the lock held. Where it returns 0, the reply is in the buffers and
- * they are the caller's. */
-static int waiter_wait(struct connection *connection, struct waiter *waiter) {
+int connection_await(struct connection *connection, struct waiter *waiter) {
     while (!waiter->answered && !waiter->failed) {
         if (connection->buffers_taken)
             waiter_sleep(connection, waiter);
@@ -305,7 +298,7 @@ void connection_drain(struct connection *connection) {
 /* Somebody else reads, or reconnects: waits until that brings something. */
 int connection_wait(struct connection *connection, const struct timespec *until) {
     struct waiter waiter = {.wake = PTHREAD_COND_INITIALIZER, .asleep = true};
-    waiter_add(connection, &waiter);
+    connection_expect(connection, &waiter);
     int error =
         until ? pthread_cond_clockwait(&waiter.wake, &connection->lock, CLOCK_MONOTONIC, until)
               : pthread_cond_wait(&waiter.wake, &connection->lock);
@@ -322,8 +315,6 @@ int connection_pump(struct connection *connection, const struct timespec *until)
     return connection->buffers_taken ? connection_wait(connection, until)
                                      : pump_read(connection, until);
 }
-
-/* ------------------------------------------------------------------ sending */
 
 /* Nobody tells of room in the socket: look again after so long. */
 #define ROOM_MS 10
@@ -345,191 +336,4 @@ int connection_wait_room(struct connection *connection, const struct timespec *u
         pump_read(connection, connection_until(&soon, 0));
     connection_pass_on(connection);
     return 1;
-}
-
-/* Called with the lock held, which is what keeps a packet for one helper from
- * going to the next. Returns 0 or -errno; nothing said. */
-static int packet_post(struct connection *connection, const uint8_t *bytes, size_t length,
-                       const int *descriptors, size_t count, bool patient) {
-    uint32_t generation = connection->generation;
-    for (;;) {
-        if (connection->broken || connection->generation != generation)
-            return -EPIPE;
-        int error = connection->unsent ? connection->send_unsent(connection) : 0;
-        if (!error)
-            error = count == 0 ? packet_send_bytes(connection->socket, bytes, length, MSG_DONTWAIT)
-                               : packet_send(connection->socket, bytes, length, descriptors, count,
-                                             MSG_DONTWAIT);
-        if (error != -EAGAIN || !patient)
-            return error;
-        connection_wait_room(connection, NULL);
-    }
-}
-
-static int request_send(struct connection *connection, const Fdset__V1__Request *request,
-                        const int *descriptors, size_t count, bool patient) {
-    uint8_t small[SMALL_PACKET_BYTES];
-    size_t length = request_encode_short(request, small, sizeof(small));
-    if (length > 0)
-        return packet_post(connection, small, length, descriptors, count, patient);
-
-    uint8_t *bytes = malloc(PACKET_MAX_BYTES);
-    if (!bytes)
-        return -ENOMEM;
-    int result = request_encode(request, bytes);
-    if (result > 0)
-        result = packet_post(connection, bytes, (size_t)result, descriptors, count, patient);
-    free(bytes);
-    return result;
-}
-
-void connection_tell_closed(struct connection *connection, uint32_t generation, uint32_t *leases,
-                            size_t count) {
-    Fdset__V1__Close closed = FDSET__V1__CLOSE__INIT;
-    Fdset__V1__Request request = REQUEST(close = &closed, CLOSE);
-    closed.leases = leases;
-    closed.n_leases = count;
-    pthread_mutex_lock(&connection->lock);
-    if (connection->generation == generation)
-        request_send(connection, &request, NULL, 0, true);
-    pthread_mutex_unlock(&connection->lock);
-}
-
-/* -------------------------------------------------------------------- calls */
-
-static int send_error(int error) {
-    switch (error) {
-    case -EAGAIN:
-        return fail(EAGAIN, "too many opens are under way: dispatch their outcomes first");
-    case -E2BIG:
-        return fail(E2BIG, "the request is larger than the %d bytes that a packet has",
-                    PACKET_MAX_BYTES);
-    case -ETOOMANYREFS:
-        return fail(ETOOMANYREFS, "this user has too many descriptors on their way through "
-                                  "sockets (RLIMIT_NOFILE)");
-    default:
-        return fail(-error, "sending to fdset-helper failed: %m");
-    }
-}
-
-/* Where the helper hung up, reading tells what it said before that. */
-static bool send_failed(int error) {
-    return error && error != -EPIPE && error != -ECONNRESET;
-}
-
-static int reply_check(const Fdset__V1__Reply *reply, Fdset__V1__Reply__BodyCase expected) {
-    if (reply->body_case == expected)
-        return 0;
-    if (reply->body_case == FDSET__V1__REPLY__BODY_ERROR)
-        return fail(reply->error->error_number, "%s", reply->error->text);
-    return fail(EPROTO, "fdset-helper answered something else than was asked");
-}
-
-/* Called with the lock held. The reply will find the waiter: nobody can read it
- * before the lock is given back. Returns 0 or -errno; nothing said. */
-static int request_post(struct connection *connection, Fdset__V1__Request *request,
-                        const int *descriptors, size_t count, struct waiter *waiter, bool patient) {
-    if (++connection->last_serial == 0) /* 0 means no serial */
-        connection->last_serial = 1;
-    waiter->serial = request->serial = connection->last_serial;
-    waiter->wake = (pthread_cond_t)PTHREAD_COND_INITIALIZER;
-    request->descriptors = (uint32_t)count;
-    uint32_t generation = connection->generation;
-    int error = request_send(connection, request, descriptors, count, patient);
-    if (error == -EAGAIN || send_failed(error))
-        return error;
-    waiter->unsent = error;
-    if (connection->broken || connection->generation != generation)
-        waiter->failed = ECONNRESET; /* while there was no room */
-    else
-        waiter_add(connection, waiter);
-    return 0;
-}
-
-int connection_post(struct connection *connection, Fdset__V1__Request *request,
-                    struct waiter *waiter) {
-    return waiter ? request_post(connection, request, NULL, 0, waiter, false)
-                  : request_send(connection, request, NULL, 0, false);
-}
-
-static int foreign_error(void) {
-    return fail(ESTALE, "the connection to fdset-helper belongs to the process that made "
-                        "it, not to this child of it");
-}
-
-/* Called with the lock held. */
-static bool something_is_submitted(const struct connection *connection) {
-    const struct waiter *waiter = connection->waiters;
-    while (waiter && !waiter->arrived)
-        waiter = waiter->next;
-    return waiter;
-}
-
-int connection_submit(struct connection *connection, Fdset__V1__Request *request,
-                      struct waiter *waiter) {
-    /* Where other threads' calls alone have filled the socket there is no outcome
-     * that would tell when to try again; but it will not take long. */
-    bool patient = !connection->unsent && !something_is_submitted(connection);
-    waiter->failed = connection->broken;
-    int error = waiter->failed ? 0 : request_post(connection, request, NULL, 0, waiter, patient);
-    if (error)
-        return send_error(error);
-    return waiter->failed ? connection_say_broken(connection, waiter->failed) : 0;
-}
-
-/* Called with the lock held. */
-static int mend(struct connection *connection) {
-    NO_CANCELLATION;
-    int error = 0;
-    while (error >= 0 && connection->broken)
-        error = connection_reconnect(connection, NULL);
-    return error < 0 ? error : 0;
-}
-
-/* Called with the lock held. `unsent` is set if the helper cannot have seen it. */
-static int call(struct connection *connection, Fdset__V1__Request *request, const int *descriptors,
-                size_t count, bool *unsent) {
-    struct waiter waiter = {0};
-    int error = connection_check_entry(connection);
-    *unsent = false;
-    if (!error && connection->broken)
-        error = mend(connection);
-    if (error)
-        return error;
-    error = request_post(connection, request, descriptors, count, &waiter, true);
-    if (error)
-        return send_error(error);
-    *unsent = waiter.unsent;
-    return waiter_wait(connection, &waiter);
-}
-
-int connection_call(struct connection *connection, Fdset__V1__Request *request,
-                    const int *descriptors, size_t count, Fdset__V1__Reply__BodyCase expected) {
-    if (connection_inherited(connection))
-        return foreign_error();
-    pthread_mutex_lock(&connection->lock);
-    bool unsent;
-    int error = call(connection, request, descriptors, count, &unsent);
-    /* The first to find that the helper was restarted need not suffer for it. */
-    if (error && unsent && connection->link.kept)
-        error = call(connection, request, descriptors, count, &unsent);
-    pthread_mutex_unlock(&connection->lock);
-    if (error)
-        return error;
-    error = reply_check(connection->reply, expected);
-    if (error)
-        connection_release(connection);
-    return error;
-}
-
-int connection_check_descriptors(struct connection *connection, size_t expected) {
-    size_t count = connection->descriptors.count;
-    if (connection->truncated || count < connection->reply->descriptors)
-        return fail(EMFILE,
-                    "the kernel did not hand over what fdset-helper sent: this process is at "
-                    "its limit of descriptors (RLIMIT_NOFILE), or a security module refused");
-    if (count != expected || count != connection->reply->descriptors)
-        return fail(EPROTO, "fdset-helper sent %zu descriptors where %zu were due", count,
-                    expected);
-    return 0;
 }

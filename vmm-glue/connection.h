@@ -240,6 +240,13 @@ int connection_check_entry(const struct connection *connection);
 /* With the lock held, as the connection breaks: attempts may begin. */
 void connection_schedule(struct connection *connection);
 
+/* -------------------------------------------------- between its own files */
+
+/* With the lock held: enters a waiter, whose request is on its way; and waits for the
+ * reply to it. Where that returns 0 the reply is in the buffers, which are the caller's. */
+void connection_expect(struct connection *connection, struct waiter *waiter);
+int connection_await(struct connection *connection, struct waiter *waiter);
+
 /* The parts of this that connection.c has, all with the lock held: says why the
  * connection is over; waits for another thread; wakes all that wait so. */
 int connection_say_broken(const struct connection *connection, int error);
