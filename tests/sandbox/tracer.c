@@ -35,6 +35,7 @@ static void trace_parent(int ready, int output, tracer_stopped *stopped) {
     const long options =
         PTRACE_O_TRACESYSGOOD | PTRACE_O_TRACECLONE | PTRACE_O_TRACEEXEC | PTRACE_O_EXITKILL;
 
+    setpgid(0, 0); /* what a terminal sends to the helper's group is not for us */
     if (output < 0)
         output = open("/dev/null", O_WRONLY | O_CLOEXEC);
     if (dup2(ready, 0) < 0 || dup2(output, 1) < 0 || dup2(output, 2) < 0 ||
