@@ -78,7 +78,7 @@ static int set_status(struct member *member, int flags, struct refusal *refusal)
 }
 
 int open_path(struct service *service, struct session *session, const char *path, int flags,
-              struct lease **lease, Fdset__V1__Opened *opened, struct refusal *refusal) {
+              struct lease **lease, struct refusal *refusal) {
     struct fdset *set = find_path(&service->model, path, refusal);
     struct match match;
 
@@ -101,12 +101,19 @@ int open_path(struct service *service, struct session *session, const char *path
     lease_confirm(&service->model, *lease);
     /* Others may wait for just these flags. */
     service->retry_waiting |= match.set_flags && !list_empty(&service->waiting);
-
-    bool truncates = flags & O_TRUNC || (flags & (O_CREAT | O_EXCL)) == (O_CREAT | O_EXCL);
-    opened->lease = (*lease)->id;
-    opened->member = member->id;
-    opened->truncate = truncates && !member->keep_content;
     return 0;
+}
+
+/* What the VMM is told of its lease. */
+static Fdset__V1__Opened opened_by(const struct lease *lease) {
+    Fdset__V1__Opened opened = FDSET__V1__OPENED__INIT;
+    int flags = lease->flags;
+    bool truncates = flags & O_TRUNC || (flags & (O_CREAT | O_EXCL)) == (O_CREAT | O_EXCL);
+
+    opened.lease = lease->id;
+    opened.member = lease->member->id;
+    opened.truncate = truncates && !lease->member->keep_content;
+    return opened;
 }
 
 void open_counted(struct service *service, struct session *session, const char *path, int flags,
@@ -129,17 +136,16 @@ void open_counted(struct service *service, struct session *session, const char *
     service_tell(service, &event);
 }
 
-void reply_opened(struct session *session, uint32_t serial, struct lease *lease,
-                  const Fdset__V1__Opened *opened) {
+void reply_opened(struct session *session, uint32_t serial, struct lease *lease) {
+    Fdset__V1__Opened opened = opened_by(lease);
     uint8_t bytes[OPENED_REPLY_BYTES];
-    size_t length = opened_reply_encode(serial, opened, bytes);
+    size_t length = opened_reply_encode(serial, &opened, bytes);
 
     session_send(session, bytes, (uint32_t)length, &lease, 1);
 }
 
 int serve_open(struct service *service, struct session *session, const Fdset__V1__Request *request,
                struct refusal *refusal) {
-    Fdset__V1__Opened opened = FDSET__V1__OPENED__INIT;
     const Fdset__V1__Open *open = request->open;
     int flags = (int)open->flags;
     struct lease *lease;
@@ -147,7 +153,7 @@ int serve_open(struct service *service, struct session *session, const Fdset__V1
     if (open->wait_ms > WAIT_MAX_MS)
         return refuse(refusal, REFUSAL_ARGUMENT, EINVAL, "an open waits at most %d ms",
                       WAIT_MAX_MS);
-    int result = open_path(service, session, open->path, flags, &lease, &opened, refusal);
+    int result = open_path(service, session, open->path, flags, &lease, refusal);
     if (result == -EAGAIN || (result < 0 && open->wait_ms > 0 && waiting_helps(refusal->code))) {
         struct refusal why = *refusal;
         result = waiting_begin(service, session, request->serial, open->path, flags, open->wait_ms,
@@ -157,7 +163,7 @@ int serve_open(struct service *service, struct session *session, const Fdset__V1
     }
     open_counted(service, session, open->path, flags, result, refusal);
     if (result == 0)
-        reply_opened(session, request->serial, lease, &opened);
+        reply_opened(session, request->serial, lease);
     return result;
 }
 
@@ -170,13 +176,15 @@ static struct {
     char text[MANY_TEXT_BYTES];
 } many;
 
-static void many_result(size_t index, int result, struct refusal *refusal, size_t *text_used) {
+static void many_result(size_t index, const struct lease *lease, int result,
+                        struct refusal *refusal, size_t *text_used) {
     Fdset__V1__OpenedMany__Result *answer = &many.results[index];
 
     fdset__v1__opened_many__result__init(answer);
     many.result_pointers[index] = answer;
     if (result == 0) {
         answer->outcome_case = FDSET__V1__OPENED_MANY__RESULT__OUTCOME_OPENED;
+        many.opened[index] = opened_by(lease);
         answer->opened = &many.opened[index];
         return;
     }
@@ -204,16 +212,14 @@ int serve_open_many(struct service *service, struct session *session,
                       wanted->n_opens, MANY_OPENS);
     for (size_t i = 0; i < wanted->n_opens; i++) {
         const Fdset__V1__Open *open = wanted->opens[i];
-        fdset__v1__opened__init(&many.opened[i]);
-        int result =
-            open->wait_ms == 0
-                ? open_path(service, session, open->path, (int)open->flags,
-                            &many.leases[lease_count], &many.opened[i], refusal)
-                : refuse(refusal, REFUSAL_ARGUMENT, EINVAL, "an open among many does not wait");
-        lease_count += result == 0;
+        int result = open->wait_ms == 0 ? open_path(service, session, open->path, (int)open->flags,
+                                                    &many.leases[lease_count], refusal)
+                                        : refuse(refusal, REFUSAL_ARGUMENT, EINVAL,
+                                                 "an open among many does not wait");
         if (result != -EAGAIN)
             open_counted(service, session, open->path, (int)open->flags, result, refusal);
-        many_result(i, result, refusal, &text_used);
+        many_result(i, many.leases[lease_count], result, refusal, &text_used);
+        lease_count += result == 0;
     }
     answer.n_results = wanted->n_opens;
     answer.results = many.result_pointers;

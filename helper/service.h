@@ -163,16 +163,15 @@ int service_inspect(struct member *member, bool allow_socket, struct refusal *re
 /* The set of a path /dev/fdset/ID or /dev/fdset/NAME, or NULL and a refusal. */
 struct fdset *find_path(const struct model *model, const char *path, struct refusal *refusal);
 
-/* One open: gives out a lease and fills in what is said of it. 0, or -errno with a
- * refusal; -EAGAIN where the member is being settled (nothing else gives that). */
+/* One open: gives out a lease. 0, or -errno with a refusal; -EAGAIN where the member
+ * is being settled (nothing else gives that). */
 int open_path(struct service *service, struct session *session, const char *path, int flags,
-              struct lease **lease, Fdset__V1__Opened *opened, struct refusal *refusal);
+              struct lease **lease, struct refusal *refusal);
 
 /* Counts an open's outcome, and tells of it if it failed. */
 void open_counted(struct service *service, struct session *session, const char *path, int flags,
                   int result, const struct refusal *refusal);
-void reply_opened(struct session *session, uint32_t serial, struct lease *lease,
-                  const Fdset__V1__Opened *opened);
+void reply_opened(struct session *session, uint32_t serial, struct lease *lease);
 
 /* Lets an open wait, up to `wait_ms` (0: for a settling member, however long). */
 int waiting_begin(struct service *service, struct session *session, uint32_t serial,

@@ -70,33 +70,30 @@ static void waiting_free(struct service *service, struct waiting *waiting) {
 
 /* Answers it and forgets it. */
 static void finish(struct service *service, struct session *session, struct waiting *waiting,
-                   int result, struct lease *lease, const Fdset__V1__Opened *opened,
-                   struct refusal *refusal) {
+                   int result, struct lease *lease, struct refusal *refusal) {
     struct waiting was = *waiting;
 
     session->waiting_count--;
     waiting_free(service, waiting);
     open_counted(service, session, was.path, was.flags, result, refusal);
     if (result == 0)
-        reply_opened(session, was.serial, lease, opened);
+        reply_opened(session, was.serial, lease);
     else
         service_reply_error(service, session, was.serial, refusal);
 }
 
 static void retry(struct service *service, struct waiting *waiting) {
     struct session *session = session_find(service, waiting->connection);
-    Fdset__V1__Opened opened = FDSET__V1__OPENED__INIT;
     struct lease *lease = NULL;
     struct refusal refusal;
 
     if (session->pending || session->broken)
         return;
-    int result =
-        open_path(service, session, waiting->path, waiting->flags, &lease, &opened, &refusal);
+    int result = open_path(service, session, waiting->path, waiting->flags, &lease, &refusal);
     bool goes_on = result == -EAGAIN ||
                    (result < 0 && deadline_runs(&waiting->deadline) && waiting_helps(refusal.code));
     if (!goes_on)
-        finish(service, session, waiting, result, lease, &opened, &refusal);
+        finish(service, session, waiting, result, lease, &refusal);
 }
 
 void waiting_retry(struct service *service) {
@@ -121,7 +118,6 @@ void waiting_expire(struct service *service) {
            first->due_ms <= service->model.now_ms) {
         struct waiting *waiting = list_object(first, struct waiting, deadline);
         struct session *session = session_find(service, waiting->connection);
-        Fdset__V1__Opened opened = FDSET__V1__OPENED__INIT;
         struct lease *lease = NULL;
         struct refusal refusal;
 
@@ -130,14 +126,13 @@ void waiting_expire(struct service *service) {
             service->retry_waiting = true; /* once it can be told */
             continue;
         }
-        int result =
-            open_path(service, session, waiting->path, waiting->flags, &lease, &opened, &refusal);
+        int result = open_path(service, session, waiting->path, waiting->flags, &lease, &refusal);
         if (result == -EAGAIN)
             continue; /* it has its member, as soon as that is settled */
         service->expired += result < 0;
         if (result < 0)
             add_time(&refusal, service->model.now_ms - waiting->began_ms);
-        finish(service, session, waiting, result, lease, &opened, &refusal);
+        finish(service, session, waiting, result, lease, &refusal);
     }
 }
 
