@@ -17,19 +17,21 @@ uint64_t service_now(void) {
     return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
 }
 
+/* Not after most opens. */
+static bool has_follow_up(const struct service *service) {
+    return !list_empty(&service->model.unsettled) || service->retry_waiting ||
+           service->events_queued;
+}
+
 void service_follow_up(struct service *service) {
-    bool nothing =
-        list_empty(&service->model.unsettled) && !service->retry_waiting && !service->events_queued;
+    if (has_follow_up(service)) {
+        service_settle(service);
+        waiting_retry(service);
+        service_settle(service);
+        subscriptions_flush(service);
+    }
 #ifdef CHECK_MODEL
-    nothing = false;
-#endif
-    if (nothing) /* as after most opens */
-        return;
-    service_settle(service);
-    waiting_retry(service);
-    service_settle(service);
-    subscriptions_flush(service);
-#ifdef CHECK_MODEL
+    model_check(&service->model);
     service_check(service);
 #endif
 }
