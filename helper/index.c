@@ -63,10 +63,13 @@ void *index_find(const struct index *index, uint32_t key) {
     return index->entries[place] ? object_at(index, place) : NULL;
 }
 
-void index_add(struct index *index, const void *object) {
-    uint32_t place = probe(index, key_of(index, object));
+static void enter(struct index *index, uint32_t place, const void *object) {
     assert(!index->entries[place]);
     index->entries[place] = slab_number(index->slab, object) + 1;
+}
+
+void index_add(struct index *index, const void *object) {
+    enter(index, probe(index, key_of(index, object)), object);
 }
 
 /* After four thousand million, which a VMM that does nothing but open reaches
@@ -80,7 +83,7 @@ void index_add_fresh(struct index *index, void *object, uint32_t *next) {
         place = probe(index, key);
     } while (index->entries[place]);
     memcpy((char *)object + index->key, &key, sizeof(key));
-    index->entries[place] = slab_number(index->slab, object) + 1;
+    enter(index, place, object);
 }
 
 void index_drop(struct index *index, const void *object) {

@@ -4,6 +4,14 @@
 #include "shortcut-fields.h"
 #include "shortcut.h"
 
+/* Returns where the next byte goes. */
+static uint8_t *put_value(uint8_t *at, uint32_t value) {
+    for (; value >= 0x80; value >>= 7)
+        *at++ = (uint8_t)(value | 0x80);
+    *at++ = (uint8_t)value;
+    return at;
+}
+
 /* --------------------------------------------------------------- writing backwards */
 
 /* Written from the end to the front, so that a length is known when it is its
@@ -28,11 +36,8 @@ static void write_bytes(struct writer *writer, const void *bytes, size_t length)
 static void write_value(struct writer *writer, uint32_t value) {
     unsigned highest_bit = 31 - (unsigned)__builtin_clz(value | 1);
     uint8_t *at = step_back(writer, 1 + highest_bit / 7);
-    if (!at)
-        return;
-    for (; value >= 0x80; value >>= 7)
-        *at++ = (uint8_t)(value | 0x80);
-    *at = (uint8_t)value;
+    if (at)
+        put_value(at, value);
 }
 
 /* The field and its number or length. */
@@ -113,13 +118,10 @@ static uint8_t *append_number(uint8_t *at, uint8_t field, uint32_t value) {
     if (value == 0)
         return at;
     *at++ = field;
-    for (; value >= 0x80; value >>= 7)
-        *at++ = (uint8_t)(value | 0x80);
-    *at++ = (uint8_t)value;
-    return at;
+    return put_value(at, value);
 }
 
-/* Returns the length, or 0 for a path that is not short. */
+/* Returns the length, or 0 where the path is not short, or the room. */
 static size_t write_short_open(const Fdset__V1__Request *request, uint8_t *bytes, size_t room) {
     const Fdset__V1__Open *open = request->open;
     size_t length = open->path ? strlen(open->path) : 0;
@@ -193,14 +195,10 @@ size_t request_encode_short(const Fdset__V1__Request *request, uint8_t *bytes, s
 static size_t write_reply(const Fdset__V1__Reply *reply, uint8_t *bytes) {
     struct writer writer = {bytes, bytes + PACKET_MAX_BYTES};
     const uint8_t *end = writer.at;
-    switch (reply->body_case) {
-    case FDSET__V1__REPLY__BODY_OPENED_MANY:
-        write_opened_many(&writer, reply->opened_many);
-        write_around(&writer, REPLY_OPENED_MANY, end);
-        break;
-    default:
+    if (reply->body_case != FDSET__V1__REPLY__BODY_OPENED_MANY)
         return 0;
-    }
+    write_opened_many(&writer, reply->opened_many);
+    write_around(&writer, REPLY_OPENED_MANY, end);
     write_number(&writer, DESCRIPTORS, reply->descriptors);
     write_number(&writer, SERIAL, reply->serial);
     return finish(&writer, bytes, PACKET_MAX_BYTES);
