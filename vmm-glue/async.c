@@ -171,7 +171,7 @@ int fdset_vmm_dispatch(struct fdset_vmm *vmm, int timeout_ms) {
     struct timespec point;
     const struct timespec *until = connection_until(&point, timeout_ms);
     if (connection_inherited(connection))
-        return fail(ESTALE, "the connection to fdset-helper belongs to the process that made it");
+        return connection_say_foreign();
     struct submitted *done;
     int result;
     pthread_mutex_lock(&connection->lock);

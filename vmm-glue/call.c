@@ -115,11 +115,6 @@ int connection_post(struct connection *connection, Fdset__V1__Request *request,
                   : request_send(connection, request, NULL, 0, false);
 }
 
-static int foreign_error(void) {
-    return fail(ESTALE, "the connection to fdset-helper belongs to the process that made "
-                        "it, not to this child of it");
-}
-
 /* Called with the lock held. */
 static bool something_is_submitted(const struct connection *connection) {
     const struct waiter *waiter = connection->waiters;
@@ -169,7 +164,7 @@ static int call(struct connection *connection, Fdset__V1__Request *request, cons
 int connection_call(struct connection *connection, Fdset__V1__Request *request,
                     const int *descriptors, size_t count, Fdset__V1__Reply__BodyCase expected) {
     if (connection_inherited(connection))
-        return foreign_error();
+        return connection_say_foreign();
     pthread_mutex_lock(&connection->lock);
     bool unsent;
     int error = call(connection, request, descriptors, count, &unsent);

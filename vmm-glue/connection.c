@@ -28,6 +28,11 @@ bool connection_inherited(const struct connection *connection) {
     return connection->at_home ? !*connection->at_home : connection_foreign(connection);
 }
 
+int connection_say_foreign(void) {
+    return fail(ESTALE, "the connection to fdset-helper belongs to the process that made "
+                        "it, not to this child of it");
+}
+
 /* ---------------------------------------------------------------- receiving */
 
 /* Reads one packet into the buffers. Returns 0 or -errno; nothing said. */

@@ -142,6 +142,9 @@ bool connection_foreign(const struct connection *connection);
 /* The same, but a child of vfork(2), which may not call anyway, counts as the parent. */
 bool connection_inherited(const struct connection *connection);
 
+/* Says so: -ESTALE. */
+int connection_say_foreign(void);
+
 /* Sends `request` with `count` descriptors, which it borrows, and waits for the
  * reply, which must be of kind `expected`. The reply and its descriptors are in
  * the connection's buffers until connection_release(), which must follow soon:

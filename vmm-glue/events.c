@@ -118,7 +118,7 @@ static int make_room(struct fdset_manager *manager) {
 int fdset_subscribe(struct fdset_manager *manager, uint32_t kinds) {
     struct connection *connection = &manager->connection;
     if (connection_foreign(connection))
-        return fail(ESTALE, "the connection to fdset-helper belongs to the process that made it");
+        return connection_say_foreign();
     int error = make_room(manager);
     if (!error)
         error = subscribe(connection, kinds);
@@ -147,7 +147,7 @@ int fdset_next_event(struct fdset_manager *manager, struct fdset_event *event, i
     const struct timespec *until = connection_until(&point, timeout_ms);
     int result = 1;
     if (connection_foreign(connection))
-        return fail(ESTALE, "the connection to fdset-helper belongs to the process that made it");
+        return connection_say_foreign();
     pthread_mutex_lock(&connection->lock);
     while (manager->event_count == 0 && result > 0)
         result = connection_pump(connection, until);

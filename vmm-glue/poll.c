@@ -71,7 +71,7 @@ int connection_poll_fd(struct connection *connection) {
     NO_CANCELLATION;
     int error = 0;
     if (connection_foreign(connection))
-        return fail(ESTALE, "the connection to fdset-helper belongs to the process that made it");
+        return connection_say_foreign();
     pthread_mutex_lock(&connection->lock);
     if (connection->poll_fd < 0)
         error = poll_fd_make(connection);

@@ -59,7 +59,7 @@ int connection_set_reconnect(struct connection *connection, const struct fdset_r
     NO_CANCELLATION;
     struct link *link = &connection->link;
     if (connection_foreign(connection))
-        return fail(ESTALE, "the connection to fdset-helper belongs to the process that made it");
+        return connection_say_foreign();
     if (!link->path)
         return fail(EOPNOTSUPP, "the connection was not made by a path, so there is no way to "
                                 "make it anew");

@@ -213,7 +213,7 @@ int fdset_open_submit(struct fdset_vmm *vmm, const char *path, int flags, unsign
     if (error)
         return error;
     if (connection_inherited(connection))
-        return fail(ESTALE, "the connection to fdset-helper belongs to the process that made it");
+        return connection_say_foreign();
     struct submitted *submitted = submitted_new(vmm, path, flags, wait_ms);
     if (!submitted)
         return fail(ENOMEM, "out of memory");
