@@ -225,15 +225,39 @@ static void *open_and_close(void *data) {
     return NULL;
 }
 
+/* With a set "disk0". Returns what the loop is to poll. */
+static int begin_threads(pthread_t threads[THREADS], void *(*run)(void *), void *data) {
+    begin();
+    works(add_named(manager, "disk0", file_open("disk", O_RDWR), NULL, FDSET_KEEP));
+    int poll_fd = works(fdset_vmm_poll_fd(vmm));
+    for (int i = 0; i < THREADS; i++)
+        assert_int_equal(pthread_create(&threads[i], NULL, run, data), 0);
+    return poll_fd;
+}
+
+static void end_threads(const pthread_t threads[THREADS]) {
+    for (int i = 0; i < THREADS; i++) {
+        void *problem;
+        assert_int_equal(pthread_join(threads[i], &problem), 0);
+        if (problem)
+            fail_msg("%s", (const char *)problem);
+    }
+}
+
+static void assert_opened_and_closed(uint64_t opens) {
+    struct fdset_listing *listing;
+    assert_int_equal(fdset_open(vmm, "/dev/fdset/none", O_RDWR), -ENOENT); /* all is worked off */
+    works(fdset_query(manager, FDSET_ALL_SETS, &listing));
+    assert_int_equal(listing->totals.leases, 0);
+    assert_int_equal(listing->totals.opens, opens);
+    fdset_listing_free(listing);
+}
+
 /* The loop's opens, and those of other threads that read each other's answers. */
 static void test_loop_beside_threads(void **state) {
     pthread_t threads[THREADS];
     struct loop loop = {0};
-    begin();
-    works(add_named(manager, "disk0", file_open("disk", O_RDWR), NULL, FDSET_KEEP));
-    struct pollfd pollfd = {works(fdset_vmm_poll_fd(vmm)), POLLIN, 0};
-    for (int i = 0; i < THREADS; i++)
-        assert_int_equal(pthread_create(&threads[i], NULL, open_and_close, NULL), 0);
+    struct pollfd pollfd = {begin_threads(threads, open_and_close, NULL), POLLIN, 0};
     while (loop.done < OPENS) {
         int error = loop.submitted < OPENS
                         ? fdset_open_submit(vmm, "/dev/fdset/disk0", O_RDWR, 0, opened, &loop)
@@ -246,19 +270,9 @@ static void test_loop_beside_threads(void **state) {
             works(error);
         }
     }
-    for (int i = 0; i < THREADS; i++) {
-        void *problem;
-        assert_int_equal(pthread_join(threads[i], &problem), 0);
-        if (problem)
-            fail_msg("%s", (const char *)problem);
-    }
+    end_threads(threads);
     assert_int_equal(loop.failed, 0);
-    struct fdset_listing *listing;
-    assert_int_equal(fdset_open(vmm, "/dev/fdset/none", O_RDWR), -ENOENT); /* all is worked off */
-    works(fdset_query(manager, FDSET_ALL_SETS, &listing));
-    assert_int_equal(listing->totals.leases, 0);
-    assert_int_equal(listing->totals.opens, OPENS + THREADS * (OPENS / 4));
-    fdset_listing_free(listing);
+    assert_opened_and_closed(OPENS + THREADS * (OPENS / 4));
 }
 
 /* Three submit, one dispatches, and that one does nothing but poll in between: what the
@@ -278,28 +292,14 @@ static void *submit_all(void *data) {
 static void test_threads_submit_to_one_loop(void **state) {
     pthread_t threads[THREADS];
     struct loop loop = {0};
-    begin();
-    works(add_named(manager, "disk0", file_open("disk", O_RDWR), NULL, FDSET_KEEP));
-    struct pollfd pollfd = {works(fdset_vmm_poll_fd(vmm)), POLLIN, 0};
-    for (int i = 0; i < THREADS; i++)
-        assert_int_equal(pthread_create(&threads[i], NULL, submit_all, &loop), 0);
+    struct pollfd pollfd = {begin_threads(threads, submit_all, &loop), POLLIN, 0};
     while (loop.done < THREADS * (OPENS / 4)) {
         assert_int_equal(poll(&pollfd, 1, -1), 1);
         works(fdset_vmm_dispatch(vmm, 0));
     }
-    for (int i = 0; i < THREADS; i++) {
-        void *problem;
-        assert_int_equal(pthread_join(threads[i], &problem), 0);
-        if (problem)
-            fail_msg("%s", (const char *)problem);
-    }
+    end_threads(threads);
     assert_int_equal(loop.failed, 0);
-    struct fdset_listing *listing;
-    assert_int_equal(fdset_open(vmm, "/dev/fdset/none", O_RDWR), -ENOENT); /* all is worked off */
-    works(fdset_query(manager, FDSET_ALL_SETS, &listing));
-    assert_int_equal(listing->totals.leases, 0);
-    assert_int_equal(listing->totals.opens, THREADS * (OPENS / 4));
-    fdset_listing_free(listing);
+    assert_opened_and_closed(THREADS * (OPENS / 4));
 }
 
 /* All wait in the helper as it is killed. */
