@@ -9,16 +9,12 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "floor.h"
 #include "groups.h"
 #include "series.h"
 
 #define ROUNDS  60
 #define SAMPLES 64
-
-/* As large as an Open, an Opened and a Close are. */
-#define OPEN_BYTES   23
-#define OPENED_BYTES 10
-#define CLOSE_BYTES  5
 
 /* In the order in which they are made. */
 enum call {
@@ -73,18 +69,6 @@ static long receive(struct both_ends *ends, int socket, bool descriptors) {
     return recvmsg(socket, &header, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
 }
 
-static long send_descriptor(struct both_ends *ends) {
-    struct iovec vector = {ends->bytes, OPENED_BYTES};
-    struct msghdr header = {.msg_iov = &vector,
-                            .msg_iovlen = 1,
-                            .msg_control = ends->control.bytes,
-                            .msg_controllen = sizeof(ends->control.bytes)};
-    struct cmsghdr *block = CMSG_FIRSTHDR(&header);
-    *block = (struct cmsghdr){CMSG_LEN(sizeof(ends->disk)), SOL_SOCKET, SCM_RIGHTS};
-    memcpy(CMSG_DATA(block), &ends->disk, sizeof(ends->disk));
-    return sendmsg(ends->helper, &header, MSG_DONTWAIT | MSG_NOSIGNAL);
-}
-
 static int received_descriptor(const struct both_ends *ends) {
     int fd;
     memcpy(&fd, CMSG_DATA(&ends->control.align), sizeof(fd));
@@ -103,7 +87,8 @@ static long make_call(struct both_ends *ends, enum call call) {
     case RECEIVE_CLOSE:
         return receive(ends, ends->helper, false);
     case SEND_OPENED:
-        return send_descriptor(ends);
+        return send_descriptors(ends->helper, ends->bytes, OPENED_BYTES, &ends->disk, 1,
+                                MSG_DONTWAIT);
     case RECEIVE_OPENED:
         return receive(ends, ends->client, true);
     case CLOSE_DESCRIPTOR:

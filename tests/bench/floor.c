@@ -30,19 +30,18 @@ union control {
 
 /* ------------------------------------------------------------- the server */
 
-static void answer(int socket, const struct message *message, const int *descriptors) {
+ssize_t send_descriptors(int socket, const void *bytes, size_t length, const int *descriptors,
+                         size_t count, int flags) {
     static union control control;
-    struct iovec vector = {(void *)message, sizeof(*message)};
-    size_t bytes = message->wanted * sizeof(int);
+    struct iovec vector = {(void *)bytes, length};
     struct msghdr header = {.msg_iov = &vector,
                             .msg_iovlen = 1,
                             .msg_control = control.bytes,
-                            .msg_controllen = CMSG_SPACE(bytes)};
+                            .msg_controllen = CMSG_SPACE(count * sizeof(int))};
     struct cmsghdr *block = CMSG_FIRSTHDR(&header);
-    *block = (struct cmsghdr){CMSG_LEN(bytes), SOL_SOCKET, SCM_RIGHTS};
-    memcpy(CMSG_DATA(block), descriptors, bytes);
-    if (sendmsg(socket, &header, MSG_NOSIGNAL) < 0)
-        _exit(1);
+    *block = (struct cmsghdr){CMSG_LEN(count * sizeof(int)), SOL_SOCKET, SCM_RIGHTS};
+    memcpy(CMSG_DATA(block), descriptors, count * sizeof(int));
+    return sendmsg(socket, &header, flags | MSG_NOSIGNAL);
 }
 
 static void serve(int socket, int fd) {
@@ -54,8 +53,9 @@ static void serve(int socket, int fd) {
         descriptors[i] = fd;
     epoll_ctl(epoll, EPOLL_CTL_ADD, socket, &event);
     while (epoll_wait(epoll, &event, 1, -1) == 1 &&
-           recv(socket, &message, sizeof(message), 0) == sizeof(message))
-        answer(socket, &message, descriptors);
+           recv(socket, &message, sizeof(message), 0) == sizeof(message) &&
+           send_descriptors(socket, &message, sizeof(message), descriptors, message.wanted, 0) > 0)
+        continue;
     _exit(0);
 }
 

@@ -16,6 +16,15 @@ struct floor {
 void floor_start(struct floor *floor, int fd);
 void floor_stop(struct floor *floor);
 
+/* As large as an Open, an Opened and a Close are. */
+#define OPEN_BYTES   23
+#define OPENED_BYTES 10
+#define CLOSE_BYTES  5
+
+/* One packet, with as little as can be done; borrows the descriptors. As sendmsg(2). */
+ssize_t send_descriptors(int socket, const void *bytes, size_t length, const int *descriptors,
+                         size_t count, int flags);
+
 /* Asks for `number` descriptors in one packet, and receives them. */
 void floor_ask(struct floor *floor, size_t number, int *descriptors);
 

@@ -28,11 +28,6 @@
 #define ROUNDS    30
 #define SAMPLES   64
 
-/* As large as an Open, an Opened and a Close are. */
-#define OPEN_BYTES   23
-#define OPENED_BYTES 10
-#define CLOSE_BYTES  5
-
 #define PACKET_BYTES       16384
 #define PACKET_DESCRIPTORS 253
 
@@ -73,21 +68,6 @@ static void filter_load(void) {
         _exit(1);
 }
 
-static void answer(int socket, int fd) {
-    char bytes[OPENED_BYTES] = {0};
-    union control control;
-    struct iovec vector = {bytes, sizeof(bytes)};
-    struct msghdr header = {.msg_iov = &vector,
-                            .msg_iovlen = 1,
-                            .msg_control = control.bytes,
-                            .msg_controllen = CMSG_SPACE(sizeof(fd))};
-    struct cmsghdr *block = CMSG_FIRSTHDR(&header);
-    *block = (struct cmsghdr){CMSG_LEN(sizeof(fd)), SOL_SOCKET, SCM_RIGHTS};
-    memcpy(CMSG_DATA(block), &fd, sizeof(fd));
-    if (sendmsg(socket, &header, MSG_DONTWAIT | MSG_NOSIGNAL) < 0)
-        _exit(1);
-}
-
 static void serve(int socket, int fd, enum step step) {
     static char bytes[PACKET_BYTES];
     struct epoll_event event = {.events = EPOLLIN}, events[64];
@@ -109,9 +89,10 @@ static void serve(int socket, int fd, enum step step) {
         ssize_t length = recvmsg(socket, &header, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
         if (length <= 0)
             _exit(0);
-        if (length == OPEN_BYTES)
-            answer(socket, fd);
-        else if (step >= SETTLE) {
+        if (length == OPEN_BYTES &&
+            send_descriptors(socket, bytes, OPENED_BYTES, &fd, 1, MSG_DONTWAIT) < 0)
+            _exit(1);
+        if (length == CLOSE_BYTES && step >= SETTLE) {
             fcntl(fd, F_OFD_SETLK, &unlock_all);
             fcntl(fd, F_SETFL, 0);
         }
