@@ -1,26 +1,17 @@
 /* libfdset-preload.so, which must be preloaded into this very program: what the
- * plain functions of libc do with /dev/fdset/N, and what the helper then knows.
- *
- *     shim            the tests
- *     shim opens      for the tests: opens a set, however it attaches */
+ * plain functions of libc do with /dev/fdset/N, and what the helper then knows. */
 #include "shim-scene.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
-#include <poll.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
 #include <sys/socket.h>
-#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
-
-static const char *self;
 
 /* ------------------------------------------------------------------ paths */
 
@@ -341,197 +332,9 @@ static void test_names(void **state) {
     assert_int_equal(access(DISK, F_OK), 0);
 }
 
-/* -------------------------------------------------------------- processes */
-
-static void test_a_childs_close_is_not_the_parents(void **state) {
-    int fd = open(DISK, O_RDWR);
-    pid_t child = fork();
-
-    if (child == 0) {
-        close(fd);
-        closefrom(3);
-        _exit(0);
-    }
-    assert_child_well(child);
-    assert_leases(1);
-    assert_is_disk(fd);
-    close(fd);
-}
-
-static void test_a_vfork_childs_close_is_not_the_parents(void **state) {
-    int fd = open(DISK, O_RDWR), socket = socket_find();
-    pid_t child = vfork();
-
-    if (child == 0) {
-        /* It has our memory. But the descriptors are its own, the socket's as well. */
-        bool closes = close(fd) == 0 && close(socket) == 0;
-        _exit(closes && open(DISK, O_RDONLY) == -1 && errno == ESTALE ? 0 : 1);
-    }
-    assert_child_well(child);
-    assert_leases(1);
-    close(fd);
-}
-
-static void test_a_child_attaches_for_itself(void **state) {
-    int fd = open(DISK, O_RDONLY), go[2];
-
-    assert_int_equal(pipe(go), 0);
-    pid_t child = fork();
-    if (child == 0) {
-        prctl(PR_SET_PDEATHSIG, SIGKILL);
-        int own = open(CDROM, O_RDONLY), second = open(CDROM, O_RDONLY);
-        char byte = own >= 0 && second >= 0 && close(second) == 0;
-        struct stat status;
-        byte &= stat(DISK, &status) == 0 && status.st_ino == disk.st_ino;
-        _exit(write(go[1], &byte, 1) == 1 && pause() ? 0 : 1);
-    }
-    char byte = 0;
-    assert_int_equal(read(go[0], &byte, 1), 1);
-    assert_int_equal(byte, 1);
-    assert_leases(2);
-    uint64_t hangups = totals().hangups;
-    kill(child, SIGKILL);
-    waitpid(child, NULL, 0);
-    /* The kernel hung up before the child could be waited for; the helper reads it soon. */
-    for (int i = 0; i < PATIENCE && totals().hangups == hangups; i++)
-        ;
-    assert_leases(1);
-    close(fd);
-    close(go[0]);
-    close(go[1]);
-}
-
-static void *open_and_close(void *unused) {
-    for (int i = 0; i < 300; i++) {
-        int fd = open(CDROM, O_RDONLY), copy = dup(fd);
-        int other = open("/dev/null", O_RDONLY);
-        if (fd < 0 || copy < 0 || close(fd) || close(other) || close(copy))
-            return (void *)"failed";
-    }
-    return NULL;
-}
-
-static void test_threads(void **state) {
-    pthread_t threads[4];
-    void *result;
-
-    for (size_t i = 0; i < 4; i++)
-        assert_int_equal(pthread_create(&threads[i], NULL, open_and_close, NULL), 0);
-    for (size_t i = 0; i < 4; i++) {
-        pthread_join(threads[i], &result);
-        assert_null(result);
-    }
-    assert_leases(0);
-}
-
-/* ----------------------------------------------------------- ways to attach */
-
-/* The label of the second member of set 1, as a manager sees it. */
-static bool label_is(const char *label) {
-    struct fdset_listing *listing;
-
-    if (fdset_manager_connect(&manager, getenv("FDSET_MANAGE_SOCKET"), NULL) < 0 ||
-        fdset_query(manager, 1, &listing) < 0)
-        return false;
-    const struct fdset_member_info *members = listing->sets[0].members;
-    bool is_it = !members[0].opaque && !strcmp(members[1].opaque, label);
-    fdset_listing_free(listing);
-    fdset_manager_free(manager);
-    return is_it;
-}
-
-/* "shim opens": closes whatever it can, as QEMU does, then opens set 1 twice. */
-static int opens(void) {
-    struct stat status;
-
-    if (!getenv("FDSET_ADD_FD")) {
-        for (int fd = 3; fd < 1024; fd++)
-            close(fd);
-        if (close_range(3, UINT_MAX, 0))
-            return 2;
-    }
-    int fd = open(DISK, O_RDONLY);
-    if (fd < 0)
-        return errno;
-    /* What it attached by and what it passed on is not left lying about. */
-    if (fcntl(109, F_GETFD) >= 0 || fcntl(110, F_GETFD) >= 0)
-        return 5;
-    closefrom(3);
-    fd = open(DISK, O_RDWR);
-    if (fd < 0)
-        return errno;
-    if (fstat(fd, &status) || status.st_size != 8192)
-        return 3;
-    return getenv("FDSET_MANAGE_SOCKET") && !label_is("a,b") ? 4 : 0;
-}
-
-/* Runs "shim opens" with these in its environment, and with descriptors 109 and 110. */
-static pid_t opens_start(const char *const *variables, int first, int second) {
-    pid_t child = fork();
-
-    if (child == 0) {
-        unsetenv("FDSET_VMM_SOCKET");
-        for (; *variables; variables++)
-            putenv((char *)*variables);
-        /* Above all that the test has, so that none is in the way. */
-        if (first >= 0)
-            dup2(first, 109);
-        if (second >= 0)
-            dup2(second, 110);
-        execl(self, self, "opens", NULL);
-        _exit(127);
-    }
-    return child;
-}
-
-static void test_attaches_to_an_inherited_socket(void **state) {
-    const char *variables[] = {"FDSET_VMM_FD=109", NULL};
-    struct sockaddr_un address = {.sun_family = AF_UNIX};
-    int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
-
-    strcpy(address.sun_path, vmm_path);
-    assert_int_equal(connect(fd, (struct sockaddr *)&address, sizeof address), 0);
-    assert_child_well(opens_start(variables, fd, -1));
-    close(fd);
-    /* It did not close them; they end as the helper reads the hang-up. */
-    for (int i = 0; i < PATIENCE && totals().leases; i++)
-        ;
-    assert_leases(0);
-}
-
-static void test_says_that_it_inherited_no_socket(void **state) {
-    const char *variables[] = {"FDSET_VMM_FD=109", NULL};
-    int status, streams[2], null = open("/dev/null", O_WRONLY), saved = dup(STDERR_FILENO);
-
-    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, streams), 0);
-    const int wrong[] = {-1, null, streams[0]};
-    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
-        dup2(null, STDERR_FILENO);
-        pid_t child = opens_start(variables, wrong[i], -1);
-        dup2(saved, STDERR_FILENO);
-        assert_int_equal(waitpid(child, &status, 0), child);
-        assert_int_equal(WEXITSTATUS(status), ENOTCONN);
-    }
-    close(streams[0]);
-    close(streams[1]);
-    close(saved);
-    close(null);
-}
-
-static void test_spawns_a_helper(void **state) {
-    char managing[128];
-    const char *variables[] = {"FDSET_ADD_FD=fd=109,set=1 fd=110,set=1,opaque=a,b", managing, NULL};
-    int read_only = file_open("disk", O_RDONLY), read_write = file_open("disk", O_RDWR);
-
-    snprintf(managing, sizeof managing, "FDSET_MANAGE_SOCKET=%s/manage2", directory);
-    assert_child_well(opens_start(variables, read_only, read_write));
-    close(read_only);
-    close(read_write);
-}
-
 #define shim_test(function) cmocka_unit_test_teardown(function, no_leases)
 
-int main(int argc, char **argv) {
+int main(void) {
     const struct CMUnitTest tests[] = {
         shim_test(test_spellings),
         shim_test(test_other_files_go_through),
@@ -549,17 +352,6 @@ int main(int argc, char **argv) {
         shim_test(test_stat_leaves_an_open_disk_alone),
         shim_test(test_access_is_what_members_can),
         shim_test(test_names),
-        shim_test(test_a_childs_close_is_not_the_parents),
-        shim_test(test_a_vfork_childs_close_is_not_the_parents),
-        shim_test(test_a_child_attaches_for_itself),
-        shim_test(test_threads),
-        shim_test(test_attaches_to_an_inherited_socket),
-        shim_test(test_says_that_it_inherited_no_socket),
-        shim_test(test_spawns_a_helper),
     };
-
-    self = argv[0];
-    if (argc > 1)
-        return opens();
     return cmocka_run_group_tests(tests, group_begin, group_end);
 }
