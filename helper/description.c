@@ -13,15 +13,21 @@
 const char description_empty_path[1] = "";
 const struct flock description_unlock_all = {.l_type = F_UNLCK, .l_whence = SEEK_SET};
 
+int description_status(int fd, struct statx *status) {
+    int result = statx(fd, description_empty_path, AT_EMPTY_PATH | AT_STATX_DONT_SYNC,
+                       STATX_BASIC_STATS, status);
+    return result < 0 ? -errno : 0;
+}
+
 int description_look(int fd, struct description *description) {
     struct statx status;
     int flags = fcntl(fd, F_GETFL);
 
     if (flags < 0)
         return -errno;
-    if (statx(fd, description_empty_path, AT_EMPTY_PATH | AT_STATX_DONT_SYNC, STATX_BASIC_STATS,
-              &status) < 0)
-        return -errno;
+    int result = description_status(fd, &status);
+    if (result < 0)
+        return result;
     *description = (struct description){
         .flags = flags,
         .type = status.stx_mode & S_IFMT,

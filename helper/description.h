@@ -19,6 +19,10 @@ struct description {
     bool may_block;
 };
 
+/* statx(2) of `fd`, which it borrows, without asking a server. Returns 0 or -errno. */
+struct statx;
+int description_status(int fd, struct statx *status);
+
 /* Looks at `fd`, which it borrows. Returns 0 or -errno. */
 int description_look(int fd, struct description *description);
 

@@ -28,7 +28,8 @@ static_assert((int)EVENT_ADDED == FDSET__V1__EVENT_KIND__EVENT_ADDED &&
                   (int)EVENT_SETTLE_STUCK == FDSET__V1__EVENT_KIND__EVENT_SETTLE_STUCK,
               "event.h and fdset.proto have the same kinds");
 
-#define VERSION 1
+#define VERSION  1
+#define FEATURES (UINT64_C(1) << FDSET__V1__FEATURE__FEATURE_LOOK)
 
 /* ------------------------------------------------------------------ replies */
 
@@ -116,6 +117,7 @@ static int serve_hello(struct service *service, struct session *session,
         return refuse(refusal, REFUSAL_ARGUMENT, EINVAL,
                       "an owner's label has at most %d bytes of printable ASCII", NAME_MAX_BYTES);
     copy_name(session->holder.name, request->hello->name);
+    session->features = request->hello->features & FEATURES;
     session->greeted = true;
     greet(service, session, request->hello->owner);
 
@@ -130,6 +132,7 @@ static int serve_hello(struct service *service, struct session *session,
     limits.holds = ours->holds;
     limits.event_queue = ours->events;
     hello.version = VERSION;
+    hello.features = session->features;
     hello.role = (Fdset__V1__Role)session->role;
     hello.helper = (char *)HELPER_VERSION;
     hello.limits = &limits;
@@ -162,6 +165,7 @@ static const struct handler {
     [FDSET__V1__REQUEST__BODY_QUERY] = {"Query", MANAGER | OBSERVER, false, serve_query},
     [FDSET__V1__REQUEST__BODY_HOLD] = {"Hold", VMM, false, serve_hold},
     [FDSET__V1__REQUEST__BODY_UNHOLD] = {"Unhold", VMM, false, serve_unhold},
+    [FDSET__V1__REQUEST__BODY_LOOK] = {"Look", VMM, false, serve_look},
     [FDSET__V1__REQUEST__BODY_SUBSCRIBE] = {"Subscribe", MANAGER | OBSERVER, false,
                                             serve_subscribe},
 };

@@ -142,6 +142,7 @@ int serve_remove_fd(struct service *, struct session *, const Fdset__V1__Request
 int serve_query(struct service *, struct session *, const Fdset__V1__Request *, struct refusal *);
 int serve_hold(struct service *, struct session *, const Fdset__V1__Request *, struct refusal *);
 int serve_unhold(struct service *, struct session *, const Fdset__V1__Request *, struct refusal *);
+int serve_look(struct service *, struct session *, const Fdset__V1__Request *, struct refusal *);
 int serve_subscribe(struct service *, struct session *, const Fdset__V1__Request *,
                     struct refusal *);
 

@@ -43,6 +43,7 @@ struct session {
     uint32_t in_flight;
     uint32_t in_flight_most;
     uint32_t waiting_count; /* opens that wait */
+    uint64_t features;      /* bits of fdset.proto, Feature, that both sides know */
 
     struct pending *pending; /* a reply that the socket was too full for, or NULL */
 };

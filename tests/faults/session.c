@@ -109,6 +109,7 @@ static bool say_hello(const char *step, struct client *client, const char *owner
     Request request = FDSET__V1__REQUEST__INIT;
 
     hello.version = 1;
+    hello.features = UINT64_C(1) << FDSET__V1__FEATURE__FEATURE_LOOK;
     hello.name = (char *)step;
     hello.owner = (char *)owner;
     request.body_case = FDSET__V1__REQUEST__BODY_HELLO;
@@ -148,6 +149,16 @@ static bool hold(const char *step, const char *path, bool begin) {
     else
         request.unhold = &unhold;
     return expect(step, now.vmm, client_send(now.vmm, &request, NULL, 0), REPLY(DONE));
+}
+
+static bool look(const char *step, const char *path) {
+    Fdset__V1__Look look = FDSET__V1__LOOK__INIT;
+    Request request = FDSET__V1__REQUEST__INIT;
+
+    look.path = (char *)path;
+    request.body_case = FDSET__V1__REQUEST__BODY_LOOK;
+    request.look = &look;
+    return expect(step, now.vmm, client_send(now.vmm, &request, NULL, 0), REPLY(LOOKED));
 }
 
 static bool ask_query(const char *step, struct client *client) {
@@ -336,7 +347,7 @@ static bool wait_hold_and_replace(void) {
 
     if (!add("add what is waited for", &sixth, 1) ||
         !opened("open that waits for an add", now.second, serial, disk, O_RDONLY) ||
-        !hold("hold", "/dev/fdset/3", true) ||
+        !look("look", "/dev/fdset/3") || !hold("hold", "/dev/fdset/3", true) ||
         !open_one("open", now.vmm, "/dev/fdset/5", memory, O_RDWR))
         return false;
     return add("replace", &replacing, 1) &&

@@ -66,6 +66,7 @@ static void fill_hello(Fdset__V1__Hello *hello, struct input *input) {
     uint8_t choice = input_byte(input);
 
     hello->version = choice & 1 ? choice >> 4 : 1;
+    hello->features = choice & 0x40 ? 0 : ~UINT64_C(0);
     hello->owner = choice & 2 ? (char *)names[choice >> 2 & 7] : hello->owner;
     hello->name = choice & 0x80 ? some_label(input) : hello->name;
 }
@@ -200,12 +201,14 @@ static size_t fill_request(Fdset__V1__Request *request, struct input *input, uin
     static Fdset__V1__Hold hold;
     static Fdset__V1__Unhold unhold;
     static Fdset__V1__Subscribe subscribe;
+    static Fdset__V1__Look look;
     size_t count = 0;
     uint8_t choice = input_byte(input);
 
     fdset__v1__cursor__init(&after);
     request->body_case =
-        (Fdset__V1__Request__BodyCase)(FDSET__V1__REQUEST__BODY_HELLO + choice % 10);
+        choice < 250 ? (Fdset__V1__Request__BodyCase)(FDSET__V1__REQUEST__BODY_HELLO + choice % 10)
+                     : FDSET__V1__REQUEST__BODY_LOOK;
     switch (request->body_case) {
     case FDSET__V1__REQUEST__BODY_HELLO:
         fdset__v1__hello__init(request->hello = &hello);
@@ -244,6 +247,10 @@ static size_t fill_request(Fdset__V1__Request *request, struct input *input, uin
     case FDSET__V1__REQUEST__BODY_UNHOLD:
         fdset__v1__unhold__init(request->unhold = &unhold);
         unhold.path = some_path(input);
+        break;
+    case FDSET__V1__REQUEST__BODY_LOOK:
+        fdset__v1__look__init(request->look = &look);
+        look.path = some_path(input);
         break;
     default:
         fdset__v1__subscribe__init(request->subscribe = &subscribe);

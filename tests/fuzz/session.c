@@ -64,7 +64,7 @@ static void pass_time(struct input *input) {
 }
 
 static void greet(struct peer *peer) {
-    static const uint8_t bytes[] = {0x08, 0x01, 0x1a, 0x02, 0x08, 0x01};
+    static const uint8_t bytes[] = {0x08, 0x01, 0x1a, 0x04, 0x08, 0x01, 0x10, 0x01};
     peer_send(peer, bytes, sizeof(bytes), NULL, 0);
 }
 

@@ -121,6 +121,7 @@ Reply *client_hello_as(struct client *client, const char *name, const char *owne
     Fdset__V1__Hello hello = FDSET__V1__HELLO__INIT;
     Request request = FDSET__V1__REQUEST__INIT;
     hello.version = 1;
+    hello.features = UINT64_C(1) << FDSET__V1__FEATURE__FEATURE_LOOK;
     hello.name = (char *)name;
     hello.owner = (char *)owner;
     request.body_case = FDSET__V1__REQUEST__BODY_HELLO;
@@ -387,6 +388,15 @@ Reply *client_unhold(struct client *client, const char *path) {
 }
 
 /* ------------------------------------------------------------------ asking */
+
+Reply *client_look(struct client *client, const char *path) {
+    Fdset__V1__Look look = FDSET__V1__LOOK__INIT;
+    Request request = FDSET__V1__REQUEST__INIT;
+    look.path = (char *)path;
+    request.body_case = FDSET__V1__REQUEST__BODY_LOOK;
+    request.look = &look;
+    return client_ask(client, &request);
+}
 
 void client_subscribe(struct client *client) {
     Fdset__V1__Subscribe subscribe = FDSET__V1__SUBSCRIBE__INIT;

@@ -152,6 +152,8 @@ uint32_t client_add_one(struct client *client, int set, int fd);
 Reply *client_hold(struct client *client, const char *path);
 Reply *client_unhold(struct client *client, const char *path);
 
+Reply *client_look(struct client *client, const char *path);
+
 /* The first hears of everything from here on; the second returns the next event
  * of this kind, and passes over others. */
 void client_subscribe(struct client *client);

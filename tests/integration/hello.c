@@ -19,7 +19,7 @@ static void test_reply(void **state) {
     struct client *vmm = helper_connect_silent(helper, ROLE(VMM));
     Reply *reply = client_hello(vmm, "vm7");
     assert_int_equal(reply->hello->version, 1);
-    assert_int_equal(reply->hello->features, 0);
+    assert_int_equal(reply->hello->features, 1 << FDSET__V1__FEATURE__FEATURE_LOOK);
     assert_int_equal(reply->hello->role, ROLE(VMM));
     assert_true(strlen(reply->hello->helper) > 0);
 
@@ -41,7 +41,7 @@ static void test_later_client_gets_our_version(void **state) {
     Reply *reply = hello_with(client, 4000000000u, UINT64_MAX);
     assert_int_equal(reply->body_case, REPLY(HELLO));
     assert_int_equal(reply->hello->version, 1);
-    assert_int_equal(reply->hello->features, 0);
+    assert_int_equal(reply->hello->features, 1 << FDSET__V1__FEATURE__FEATURE_LOOK);
     assert_int_equal(reply->hello->role, ROLE(MANAGER));
 }
 

@@ -51,6 +51,7 @@ const struct row rows[] = {
      .shows = "query { sets { set: 2 "},
     {"Request.hold", TWICE, V, "hold { path: '" DISK "' } hold {}", CODE(PATH), EINVAL},
     {"Request.unhold", TWICE, V, "unhold { path: '" DISK "' } unhold {}", CODE(PATH), EINVAL},
+    {"Request.look", TWICE, V, "look { path: '" DISK "' } look {}", CODE(PATH), EINVAL},
     {"Request.subscribe", TWICE, O, "subscribe { kinds: 99 } subscribe {}", .shows = "done {"},
 
     {"Request.hello", STATE, V, "hello { version: 1 }", CODE(PROTOCOL), EPROTO},
@@ -72,6 +73,8 @@ const struct row rows[] = {
      .then_shows = "holds: 1 } "},
     {"Request.unhold", STATE, V, "unhold { path: '" DISK "' }", .shows = "done {"},
     {"Request.unhold", STATE, V, "unhold { path: '/dev/fdset/99' }", .shows = "done {"},
+    {"Request.look", STATE, V, "look { path: '/dev/fdset/2' }", CODE(EMPTY_SET), EACCES,
+     .first = "remove_fd { set: 2 }"},
     {"Request.subscribe", STATE, O, "subscribe {}", .shows = "done {",
      .also = "subscribe { all: true }", .then = "query {}", .then_shows = "subscribers: 1 "},
 
@@ -84,6 +87,8 @@ const struct row rows[] = {
     {"Hello.version", TWICE, O, "hello { version: 1 version: 0 }", CODE(PROTOCOL), EPROTO},
     {"Hello.features", MISSING, O, "hello { version: 1 }", .shows = "hello { version: 1 role: "},
     {"Hello.features", RANGE, O, "hello { version: 1 features: 18446744073709551615 }",
+     .shows = "hello { version: 1 features: 1 role: "},
+    {"Hello.features", RANGE, V, "hello { version: 1 features: 18446744073709551614 }",
      .shows = "hello { version: 1 role: "},
     {"Hello.features", TWICE, O, "hello { version: 1 features: 1 features: 2 }",
      .shows = "hello { version: 1 role: "},
@@ -368,7 +373,14 @@ const struct row rows[] = {
     {"Cursor.waiting", TWICE, O, "query { after { waiting: 9 waiting: 0 } }",
      .shows = "sets { set: 1 "},
 
-    /* ------------------------------------------- Hold, Unhold and Subscribe */
+    /* ------------------------------------- Look, Hold, Unhold and Subscribe */
+    {"Look.path", MISSING, V, "look {}", CODE(PATH), EINVAL},
+    {"Look.path", RANGE, V, "look { path: '/dev/fdset/99' }", CODE(NO_SET), ENOENT},
+    {"Look.path", RANGE, V, "look { path: '/dev/fdset/-1' }", CODE(PATH), EINVAL},
+    {"Look.path", RANGE, V, "look { path: '/etc/passwd' }", CODE(PATH), EINVAL},
+    {"Look.path", LONG, V, "look { path: '" DISK "'*1000 }", CODE(PATH), EINVAL},
+    {"Look.path", TWICE, V, "look { path: 'x' path: '" DISK "' }",
+     .shows = "looked { modes: 4 mode: "},
     {"Hold.path", MISSING, V, "hold {}", CODE(PATH), EINVAL},
     {"Hold.path", RANGE, V, "hold { path: '/dev/fdset/99' }", CODE(NO_SET), ENOENT},
     {"Hold.path", RANGE, V, "hold { path: '/dev/fdset/-1' }", CODE(PATH), EINVAL},
@@ -405,6 +417,7 @@ const struct request requests[] = {
     {"query", "query {}", "mo"},
     {"hold", "hold { path: '" DISK "' }", "v"},
     {"unhold", "unhold { path: '" DISK "' }", "v"},
+    {"look", "look { path: '" DISK "' }", "v"},
     {"subscribe", "subscribe {}", "mo"},
 };
 

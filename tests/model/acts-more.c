@@ -112,6 +112,22 @@ void act_open_many(struct play *play, int client) {
     watch_reply(play, client, serial);
 }
 
+/* ------------------------------------------------------------------ looking */
+
+void act_look(struct play *play, int client) {
+    Fdset__V1__Look look = FDSET__V1__LOOK__INIT;
+    Request request = FDSET__V1__REQUEST__INIT;
+    char path[128];
+    choose_path(play, path, sizeof(path));
+    say(play, "client %d looks at %s\n", client, path);
+    look.path = path;
+    request.body_case = FDSET__V1__REQUEST__BODY_LOOK;
+    request.look = &look;
+    uint32_t serial = client_send(play->clients[client], &request, NULL, 0);
+    ref_look(&play->ref, client, serial, path);
+    watch_reply(play, client, serial);
+}
+
 /* ------------------------------------------------------------------- adding */
 
 void act_add(struct play *play, int client) {

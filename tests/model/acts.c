@@ -24,6 +24,7 @@ static void say_hello(struct play *play, int client, const char *name, const cha
     Fdset__V1__Hello hello = FDSET__V1__HELLO__INIT;
     Request request = FDSET__V1__REQUEST__INIT;
     hello.version = 1 + roll(play, 3);
+    hello.features = UINT64_C(1) << FDSET__V1__FEATURE__FEATURE_LOOK;
     hello.name = (char *)name;
     hello.owner = (char *)owner;
     request.body_case = FDSET__V1__REQUEST__BODY_HELLO;
@@ -359,6 +360,7 @@ static const struct act {
     {"close", ROLE(VMM), 140, act_close},
     {"close-dirty", ROLE(VMM), 70, act_close_dirty},
     {"pipeline", ROLE(VMM), 60, act_pipeline},
+    {"look", ROLE(VMM), 30, act_look},
     {"hold", ROLE(VMM), 30, act_hold},
     {"unhold", ROLE(VMM), 30, act_unhold},
     {"query", ROLE(MANAGER), 40, act_query},

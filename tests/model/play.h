@@ -68,6 +68,7 @@ void act_open(struct play *play, int client);
 void act_wait(struct play *play, int client);
 void act_wait_shortly(struct play *play, int client);
 void act_open_many(struct play *play, int client);
+void act_look(struct play *play, int client);
 void act_pipeline(struct play *play, int client);
 void act_die(struct play *play, int client);
 

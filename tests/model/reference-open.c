@@ -357,6 +357,34 @@ void ref_lease_known(struct reference *ref, uint32_t order, uint32_t id) {
             ref->events[i].lease = id;
 }
 
+/* ------------------------------------------------------------------ looking */
+
+void ref_look(struct reference *ref, int client, uint32_t serial, const char *path) {
+    struct ref_result result = {0};
+    struct ref_set *set = ref_find_path(ref, path, &result);
+    const struct ref_member *newest = NULL;
+    int modes = 0;
+    for (int i = 0; set && !set->spent && i < ref->member_count; i++) {
+        const struct ref_member *member = &ref->members[i];
+        if (member->set != set->id || member->removed)
+            continue;
+        newest = member;
+        if ((member->flags & O_ACCMODE) != O_ACCMODE)
+            modes |= 1 << (member->flags & O_ACCMODE);
+        if (member->as_asked.serves_read_only && (member->flags & O_ACCMODE) == O_RDWR)
+            modes |= 1 << O_RDONLY;
+    }
+    if (set && !newest)
+        fails(&result, CODE(EMPTY_SET), EACCES);
+    if (result.code) {
+        ref_refuse(ref, client, serial, result.code, result.error);
+        return;
+    }
+    struct ref_reply *reply = ref_reply(ref, client, serial, REPLY(LOOKED));
+    reply->first = modes;
+    reply->count = newest->file;
+}
+
 /* -------------------------------------------------------------------- holds */
 
 static int find_hold(const struct reference *ref, int client, int set) {

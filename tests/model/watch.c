@@ -77,6 +77,13 @@ static void check_hello(const struct play *play, int client, const Fdset__V1__He
     assert_int_equal(hello->limits->waiting, limits->waiting);
 }
 
+static void check_looked(const struct play *play, const struct ref_reply *expected,
+                         const Fdset__V1__Looked *looked) {
+    assert_int_equal(looked->modes, expected->first);
+    assert_int_equal(looked->device, play->world.files[expected->count].device);
+    assert_int_equal(looked->inode, play->world.files[expected->count].inode);
+}
+
 static void check_reply(struct play *play, int who, struct ref_reply *expected, Reply *reply) {
     struct client *client = play->clients[who];
     size_t next = 0;
@@ -102,6 +109,9 @@ static void check_reply(struct play *play, int who, struct ref_reply *expected, 
         break;
     case REPLY(ADDED):
         check_added(&play->ref, reply->added);
+        break;
+    case REPLY(LOOKED):
+        check_looked(play, expected, reply->looked);
         break;
     case REPLY(REMOVED):
         assert_int_equal(reply->removed->members, expected->count);
