@@ -65,6 +65,7 @@ struct connection {
     char *at_home;         /* owned: 1, in a child of fork(2) 0; NULL where no page does that */
     Fdset__V1__Role role;  /* what the helper says this connection may do, */
     Fdset__V1__Role asked; /* and what it was to be */
+    uint64_t features;     /* what goes beyond version 1 and both sides know: bits of Feature */
 
     pthread_mutex_t lock; /* guards the block below */
     uint32_t last_serial;

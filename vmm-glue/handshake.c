@@ -13,6 +13,7 @@
 #include "failure.h"
 
 #define PROTOCOL_VERSION 1
+#define FEATURES         (UINT64_C(1) << FDSET__V1__FEATURE__FEATURE_LOOK)
 
 int connection_dial(const char *path, int patience_ms) {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
@@ -84,6 +85,7 @@ static int shake_hands(struct connection *connection, Fdset__V1__Role role, cons
     Fdset__V1__Hello hello = FDSET__V1__HELLO__INIT;
     Fdset__V1__Request request = REQUEST(hello = &hello, HELLO);
     hello.version = PROTOCOL_VERSION;
+    hello.features = FEATURES;
     hello.name = (char *)(name ? name : program_invocation_short_name);
     if (owner)
         hello.owner = (char *)owner;
@@ -94,6 +96,7 @@ static int shake_hands(struct connection *connection, Fdset__V1__Role role, cons
         return error;
     error = hello_check(connection->reply->hello, role);
     connection->role = connection->reply->hello->role;
+    connection->features = connection->reply->hello->features & FEATURES;
     connection_release(connection);
     return error;
 }

@@ -157,6 +157,7 @@ static int take_over(struct connection *connection, struct connection *fresh) {
     close(fresh->socket);
     connection_leave(fresh);
     connection->role = fresh->role;
+    connection->features = fresh->features;
     connection->generation++;
     connection->broken = 0;
     connection->farewell_error = 0;

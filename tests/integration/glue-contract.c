@@ -11,6 +11,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 static struct fdset_vmm *vmm;
@@ -201,6 +202,35 @@ static void test_hold_keeps_a_set(void **state) {
     assert_int_equal(fdset_open(vmm, "/dev/fdset/5", O_RDWR), -ENOENT);
 }
 
+/* ------------------------------------------------------------------------- looking */
+
+/* One open uses the set up; a look does not, nor is it refused while another has it. */
+static void test_look_opens_nothing(void **state) {
+    struct fdset_look_result result;
+    struct fdset_vmm *other;
+    struct stat status;
+    struct fdset_member member = {.fd = file_open("disk", O_RDWR), .sharing = FDSET_EXCLUSIVE};
+    struct fdset_add add = {.set = 5, .members = &member, .member_count = 1};
+    begin();
+    works(add_named(manager, "disk0", file_open("disk", O_RDONLY), NULL, FDSET_ONCE));
+    works(fdset_add(manager, &add, 1));
+    works(fdset_vmm_attach_path(&other, helper_socket_path(ROLE(VMM)), "other"));
+    int held = works(fdset_open(other, "/dev/fdset/5", O_RDWR | O_CLOEXEC));
+    works(fdset_look(vmm, "/dev/fdset/5", &result));
+    assert_int_equal(result.modes, 1u << O_RDWR);
+    assert_int_equal(fstat(member.fd, &status), 0);
+    assert_memory_equal(&result.status, &status, sizeof(status));
+    works(fdset_close(other, held));
+    fdset_vmm_free(other);
+
+    for (int i = 0; i < 10; i++)
+        works(fdset_look(vmm, "/dev/fdset/disk0", &result));
+    assert_int_equal(result.modes, 1u << O_RDONLY);
+    works(fdset_close(vmm, works(fdset_open(vmm, "/dev/fdset/disk0", O_RDONLY | O_CLOEXEC))));
+    assert_int_equal(fdset_look(vmm, "/dev/fdset/none", &result), -ENOENT);
+    assert_int_equal(fdset_look(vmm, "/dev/fdset/01", &result), -EINVAL);
+}
+
 /* -------------------------------------------------------------------- event loop */
 
 #define OPENS   400
@@ -329,6 +359,7 @@ int main(void) {
         glue_test(test_manager_passes_what_is_wanted),
         glue_test(test_owner_comes_back),
         glue_test(test_hold_keeps_a_set),
+        glue_test(test_look_opens_nothing),
         glue_test(test_loop_beside_threads),
         glue_test(test_threads_submit_to_one_loop),
         glue_test(test_killed_with_opens_under_way),

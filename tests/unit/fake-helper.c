@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 struct fake fake;
+uint64_t fake_features;
 
 static uint8_t bytes[PACKET_MAX_BYTES];
 static struct packet_arena arena;
@@ -92,6 +93,7 @@ void fake_hello(uint32_t serial, uint32_t version, Fdset__V1__Role role) {
     reply.body_case = REPLY_IS(HELLO);
     reply.hello = &hello;
     hello.version = version;
+    hello.features = fake_features;
     hello.role = role;
     hello.helper = (char *)"fake";
     fake_reply(&reply, NULL, 0);
@@ -137,6 +139,16 @@ static void *run_add(void *data) {
 void call_add(struct call *call, struct fdset_add *adds, size_t count) {
     *call = (struct call){.adds = adds, .count = count};
     start(call, run_add);
+}
+
+static void *run_look(void *data) {
+    struct call *call = data;
+    return finish(call, fdset_look(fake.vmm, call->path, &call->looked));
+}
+
+void call_look(struct call *call, const char *path) {
+    *call = (struct call){.path = path};
+    start(call, run_look);
 }
 
 static void *run_remove(void *data) {

@@ -32,6 +32,9 @@ struct fake {
 /* Everything but the handshake goes through this one. */
 extern struct fake fake;
 
+/* What the helper's Hello says that it knows beyond version 1. */
+extern uint64_t fake_features;
+
 /* Attaches a VMM or a manager, and answers its Hello. */
 void fake_begin_vmm(void);
 void fake_begin_manager(void);
@@ -74,6 +77,7 @@ struct call {
     uint32_t member;
     int socket;
     struct fdset_listing *listing;
+    struct fdset_look_result looked;
     int result;
     char text[512]; /* fdset_error_text() of that thread */
 };
@@ -81,6 +85,7 @@ struct call {
 void call_open(struct call *call, const char *path, int flags);
 void call_open_many(struct call *call, struct fdset_open_request *requests, size_t count);
 void call_add(struct call *call, struct fdset_add *adds, size_t count);
+void call_look(struct call *call, const char *path);
 void call_remove(struct call *call, int set, uint32_t member);
 void call_query(struct call *call, int set);
 void call_attach_vmm(struct call *call);

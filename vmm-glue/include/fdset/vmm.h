@@ -32,6 +32,7 @@
 
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/stat.h>
 #include <sys/types.h>
 
 #include <fdset/reconnect.h>
@@ -139,6 +140,24 @@ int fdset_open(struct fdset_vmm *vmm, const char *path, int flags);
  * pass one. Managers that subscribed hear of it (FDSET_EVENT_WANTED). Other
  * threads' opens go on meanwhile. */
 int fdset_open_wait(struct fdset_vmm *vmm, const char *path, int flags, unsigned wait_ms);
+
+/* What is known of a set without opening it. */
+struct fdset_look_result {
+    /* Which opens have a member: bit O_RDONLY (1u << O_RDONLY, and so on), bit O_WRONLY,
+     * bit O_RDWR. Whether the member is free is not asked. */
+    unsigned modes;
+
+    /* stat(2) of the newest member. Of a file on a server, sizes and times are what the
+     * helper's machine knows of them. */
+    struct stat status;
+};
+
+/* Stands in for stat(2) and access(2), which must not open what they ask about: a set for
+ * one open would be used up by it, and a member that another VMM has be refused. Nobody
+ * hears of a look and nothing changes by it. Returns 0, or -errno: -EINVAL (path),
+ * -ENOENT (no such set), -EACCES (no member), -EOPNOTSUPP where the helper is of a
+ * version that cannot do this, -ECONNRESET, ... */
+int fdset_look(struct fdset_vmm *vmm, const char *path, struct fdset_look_result *result);
 
 /* Keeps a set as if it were open, for a VMM that has closed a disk and will open
  * it again: fdset.proto, message Hold. Return 0 or -errno. */
