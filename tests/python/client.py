@@ -136,6 +136,23 @@ class Client(HelperTest):
         with vmm.open("/dev/fdset/1", O_RDWR):
             self.assertEqual(self.query().totals.leases, 1)
 
+    def test_look(self):
+        manager, vmm = self.a_manager(), self.a_vmm()
+        fd = self.file(flags=O_RDWR)
+        os.ftruncate(fd, 4321)
+        manager.add(1, fd)
+        looked = vmm.look("/dev/fdset/1")
+        status = os.fstat(fd)
+        self.assertEqual(looked.modes, 1 << O_RDWR)
+        self.assertEqual((looked.device, looked.inode), (status.st_dev, status.st_ino))
+        self.assertEqual((looked.mode, looked.size), (status.st_mode, 4321))
+        self.assertEqual(looked.modified_ns, status.st_mtime_ns)
+        self.assertEqual(self.query().totals.opens, 0)
+        vmm.hello.features = 0  # as a helper says that does not know it
+        with self.assertRaises(OSError) as caught:
+            vmm.look("/dev/fdset/1")
+        self.assertEqual(caught.exception.errno, errno.EOPNOTSUPP)
+
     def test_hold(self):
         manager, vmm = self.a_manager(), self.a_vmm()
         manager.add(1, self.file())

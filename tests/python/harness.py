@@ -71,8 +71,9 @@ class Peer:
     def readable(self):
         return bool(select.select([self.socket], [], [], 0)[0])
 
-    def hello(self, **fields):
-        return self.call(hello=proto.Hello(version=1, name="python", **fields))[0]
+    def hello(self, features=1 << proto.FEATURE_LOOK, **fields):
+        hello = proto.Hello(version=1, features=features, name="python", **fields)
+        return self.call(hello=hello)[0]
 
     def barrier(self):
         """Everything sent before has been dealt with: Close has no reply."""

@@ -17,7 +17,7 @@ class Hello(HelperTest):
         peer = self.connect_silent("observe")
         hello = peer.hello(features=0xFFFFFFFFFFFFFFFF).hello
         self.assertEqual(hello.version, 1)
-        self.assertEqual(hello.features, 0)
+        self.assertEqual(hello.features, 1 << proto.FEATURE_LOOK)
         self.assertEqual(hello.role, proto.ROLE_OBSERVER)
         self.assertTrue(hello.helper)
 
@@ -41,6 +41,7 @@ class Hello(HelperTest):
             "open_many": (proto.OpenMany(opens=[proto.Open(path=set_path)]), "vmm"),
             "hold": (proto.Hold(path=set_path), "vmm"),
             "unhold": (proto.Unhold(path=set_path), "vmm"),
+            "look": (proto.Look(path=set_path), "vmm"),
             "add_fds": (proto.AddFds(), "manage"),
             "remove_fd": (proto.RemoveFd(set=1), "manage"),
             "query": (proto.Query(), "manage observe"),

@@ -10,6 +10,7 @@ import sys
 from . import fdset_pb2 as proto
 
 VERSION = 1
+FEATURES = 1 << proto.FEATURE_LOOK
 PACKET_BYTES = 16384
 PACKET_DESCRIPTORS = 253
 
@@ -56,9 +57,8 @@ class Connection:
             self._events_lost = 0
             name = os.path.basename(sys.argv[0]) if name is None else name
             #: The helper's HelloReply: its version, limits, this connection's role.
-            self.hello = self.call(hello=proto.Hello(version=VERSION, name=name, owner=owner))[
-                0
-            ].hello
+            hello = proto.Hello(version=VERSION, features=FEATURES, name=name, owner=owner)
+            self.hello = self.call(hello=hello)[0].hello
         except BaseException:
             self.socket.close()
             raise

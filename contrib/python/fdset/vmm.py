@@ -1,5 +1,6 @@
 """The VMM's side: open, close, hold."""
 
+import errno
 import os
 import warnings
 
@@ -76,6 +77,14 @@ class Vmm(Connection):
             else Refused(result.error)
             for result in reply.opened_many.results
         ]
+
+    def look(self, path):
+        """What os.stat() and os.access() would say of the set, without opening it: a
+        Looked, with modes, a bit 1 << O_RDONLY, O_WRONLY, O_RDWR for each access mode
+        that a member has, and what stat(2) tells. No lease comes of it."""
+        if not self.hello.features & 1 << proto.FEATURE_LOOK:
+            raise OSError(errno.EOPNOTSUPP, "this fdset-helper cannot be asked about a set")
+        return self.call(look=proto.Look(path=path))[0].looked
 
     def hold(self, path):
         """Keep the set as if it were open, until unhold()."""
