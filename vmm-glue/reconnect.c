@@ -14,7 +14,7 @@
 #include "connection.h"
 #include "failure.h"
 
-/* How long one attempt may wait for the helper. */
+/* How long each step of an attempt may wait for the helper. */
 #define ATTEMPT_MS 1000
 
 int connection_remember(struct connection *connection, const char *path, const char *name,

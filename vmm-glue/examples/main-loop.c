@@ -44,7 +44,8 @@ static bool iterate(struct source **sources, size_t count) {
         if (!sources[i])
             continue;
         sources[i]->pollfd.revents = fds[i].revents;
-        if ((ready[i] || sources[i]->check(sources[i])) && !sources[i]->dispatch(sources[i]))
+        if ((ready[i] || sources[i]->check(sources[i])) &&
+            !sources[i]->dispatch(sources[i]))
             sources[i] = NULL;
         left |= sources[i] != NULL;
     }
@@ -78,14 +79,17 @@ static bool fdset_dispatch(struct source *source) {
 static void opened(struct fdset_vmm *vmm, int fd, void *context) {
     struct fdset_source *self = context;
     self->opens_under_way--;
-    printf("%s\n", fd < 0 ? fdset_error_text() : "/dev/fdset/1 is open");
+    printf("%s\n",
+           fd < 0 ? fdset_error_text() : "/dev/fdset/1 is open");
     if (fd >= 0)
         fdset_close(vmm, fd);
 }
 
 int main(int argc, char **argv) {
     struct fdset_source source = {
-        .base = {.prepare = fdset_prepare, .check = fdset_check, .dispatch = fdset_dispatch}};
+        .base = {.prepare = fdset_prepare,
+                 .check = fdset_check,
+                 .dispatch = fdset_dispatch}};
     struct source *sources[] = {&source.base};
     if (argc != 2)
         errx(2, "usage: %s FILE", argv[0]);
@@ -93,14 +97,17 @@ int main(int argc, char **argv) {
     if (file < 0)
         err(1, "%s", argv[1]);
     struct fdset_initial disk = {.fd = file, .set = 1};
-    struct fdset_spawn_options options = {.initial = &disk, .initial_count = 1};
+    struct fdset_spawn_options options = {.initial = &disk,
+                                          .initial_count = 1};
     if (fdset_vmm_spawn(&source.vmm, &options) < 0)
         errx(1, "%s", fdset_error_text());
     close(file);
 
-    source.base.pollfd = (struct pollfd){.fd = fdset_vmm_poll_fd(source.vmm), .events = POLLIN};
+    source.base.pollfd = (struct pollfd){
+        .fd = fdset_vmm_poll_fd(source.vmm), .events = POLLIN};
     for (; source.opens_under_way < 3; source.opens_under_way++)
-        if (fdset_open_submit(source.vmm, "/dev/fdset/1", O_RDONLY | O_CLOEXEC, 0, opened,
+        if (fdset_open_submit(source.vmm, "/dev/fdset/1",
+                              O_RDONLY | O_CLOEXEC, 0, opened,
                               &source) < 0)
             errx(1, "%s", fdset_error_text());
     while (iterate(sources, 1)) {

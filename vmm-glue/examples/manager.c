@@ -6,18 +6,24 @@
 
 #include <fdset/manager.h>
 
+static void print_member(int set,
+                         const struct fdset_member_info *member) {
+    bool writable = (member->flags & O_ACCMODE) == O_RDWR;
+    printf("/dev/fdset/%d: member %u, %s, %s\n", set, member->member,
+           writable ? "read-write" : "read-only",
+           member->opaque ? member->opaque : "no label");
+    for (size_t i = 0; i < member->lease_count; i++) {
+        const struct fdset_lease_info *lease = &member->leases[i];
+        printf("    lease %u of %s (process %d)\n", lease->lease,
+               lease->name, (int)lease->pid);
+    }
+}
+
 static void print(const struct fdset_listing *listing) {
     for (size_t i = 0; i < listing->count; i++) {
         const struct fdset_info *set = &listing->sets[i];
-        for (size_t j = 0; j < set->member_count; j++) {
-            const struct fdset_member_info *member = &set->members[j];
-            printf("/dev/fdset/%d: member %u, %s, %s\n", set->set, member->member,
-                   (member->flags & O_ACCMODE) == O_RDWR ? "read-write" : "read-only",
-                   member->opaque ? member->opaque : "no label");
-            for (size_t k = 0; k < member->lease_count; k++)
-                printf("    lease %u of %s (process %d)\n", member->leases[k].lease,
-                       member->leases[k].name, (int)member->leases[k].pid);
-        }
+        for (size_t j = 0; j < set->member_count; j++)
+            print_member(set->set, &set->members[j]);
     }
 }
 
@@ -29,15 +35,17 @@ int main(int argc, char **argv) {
     if (fdset_manager_connect(&manager, argv[1], NULL) < 0)
         errx(1, "%s", fdset_error_text());
 
-    /* Two members: one for each access mode that the VMM may ask for. */
+    /* Two members: one for each mode that the VMM may ask for. */
     struct fdset_member members[] = {
-        {.fd = open(argv[2], O_RDONLY | O_CLOEXEC), .opaque = argv[2]},
-        {.fd = open(argv[2], O_RDWR | O_CLOEXEC), .opaque = argv[2]},
+        {.fd = open(argv[2], O_RDONLY | O_CLOEXEC), .opaque = "ro"},
+        {.fd = open(argv[2], O_RDWR | O_CLOEXEC), .opaque = "rw"},
     };
-    struct fdset_add add = {.set = FDSET_NEW_SET,
-                            .lifetime = FDSET_KEEP, /* also when we have gone */
-                            .members = members,
-                            .member_count = 2};
+    struct fdset_add add = {
+        .set = FDSET_NEW_SET,
+        .lifetime = FDSET_KEEP, /* also when we have gone */
+        .members = members,
+        .member_count = 2,
+    };
     if (members[0].fd < 0 || members[1].fd < 0)
         err(1, "%s", argv[2]);
     if (fdset_add(manager, &add, 1) < 0)

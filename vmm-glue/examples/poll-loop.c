@@ -24,7 +24,8 @@ static void opened(struct fdset_vmm *vmm, int fd, void *context) {
 
 static void submit(struct fdset_vmm *vmm, char *path) {
     /* -EAGAIN would mean: dispatch first. Two opens are never too many. */
-    if (fdset_open_submit(vmm, path, O_RDONLY | O_CLOEXEC, 100, opened, path) < 0)
+    if (fdset_open_submit(vmm, path, O_RDONLY | O_CLOEXEC, 100,
+                          opened, path) < 0)
         errx(1, "%s", fdset_error_text());
     opens_under_way++;
 }
@@ -36,7 +37,8 @@ int main(int argc, char **argv) {
     if (file < 0)
         err(1, "%s", argv[1]);
     struct fdset_initial disk = {.fd = file, .set = 1};
-    struct fdset_spawn_options options = {.initial = &disk, .initial_count = 1};
+    struct fdset_spawn_options options = {.initial = &disk,
+                                          .initial_count = 1};
     struct fdset_vmm *vmm;
     if (fdset_vmm_spawn(&vmm, &options) < 0)
         errx(1, "%s", fdset_error_text());
@@ -56,7 +58,8 @@ int main(int argc, char **argv) {
             errx(1, "%s", fdset_error_text());
         if (fds[1].revents) {
             char input[256];
-            ssize_t length = read(STDIN_FILENO, input, sizeof(input));
+            ssize_t length =
+                read(STDIN_FILENO, input, sizeof(input));
             if (length <= 0)
                 fds[1].fd = -1; /* its end: leave it out */
         }

@@ -1,4 +1,4 @@
-/* Prints a file that it opens without its path, through a helper of its own. */
+/* Prints a file that it opens without its path. */
 #include <err.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -10,18 +10,21 @@ int main(int argc, char **argv) {
     if (argc != 2)
         errx(2, "usage: %s FILE", argv[0]);
 
-    /* A manager's part, played by us: open the file, make it set 1. */
+    /* The manager's part: open the file, make it set 1. */
     int file = open(argv[1], O_RDONLY | O_CLOEXEC);
     if (file < 0)
         err(1, "%s", argv[1]);
-    struct fdset_initial disk = {.fd = file, .set = 1, .opaque = "the disk"};
-    struct fdset_spawn_options options = {.initial = &disk, .initial_count = 1};
+    struct fdset_initial disk = {.fd = file, .set = 1};
+    struct fdset_spawn_options options = {
+        .initial = &disk,
+        .initial_count = 1,
+    };
     struct fdset_vmm *vmm;
     if (fdset_vmm_spawn(&vmm, &options) < 0)
         errx(1, "%s", fdset_error_text());
     close(file);
 
-    /* The VMM's part: fdset_open() for open(2), fdset_close() for close(2). */
+    /* The VMM's part: as with open(2) and close(2). */
     int fd = fdset_open(vmm, "/dev/fdset/1", O_RDONLY | O_CLOEXEC);
     if (fd < 0)
         errx(1, "%s", fdset_error_text());

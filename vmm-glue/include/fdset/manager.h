@@ -1,5 +1,5 @@
-/* libfdset for management: give descriptors to fdset-helper, take them back,
- * see who uses them.
+/* libfdset for management: give descriptors to fdset-helper, remove them, see who
+ * uses them.
  *
  *     struct fdset_manager *manager;
  *     if (fdset_manager_connect(&manager, "/run/vm1/manage.sock", "my-tool") < 0)
@@ -30,10 +30,10 @@ extern "C" {
 /* A connection in the manager's or the observer's role. */
 struct fdset_manager;
 
-/* Connects to a helper's manage socket (or its observe socket, with which only
- * fdset_query() works). `name` is for the helper's messages; NULL for the
- * program's own. -ENOENT, -ECONNREFUSED where nobody listens, -EACCES where
- * this user may not, -EPERM where the helper does not accept this user. */
+/* Connects to a helper's manage socket; or to its observe socket, with which one can
+ * only look: fdset_query(), fdset_subscribe(). `name` is for the helper's messages;
+ * NULL for the program's own. -ENOENT, -ECONNREFUSED where nobody listens, -EACCES
+ * where this user may not, -EPERM where the helper does not accept this user. */
 int fdset_manager_connect(struct fdset_manager **manager, const char *path, const char *name);
 
 /* The same over a connected SOCK_SEQPACKET socket. Consumes `socket`, also on failure. */

@@ -13,8 +13,9 @@ enum fdset_link {
  * attempt is made by the next call that needs the helper, or by a thread that
  * dispatches or waits for events. Attempts come first_ms, then twice that and so
  * on apart, at most most_ms. Calls wait for them. After give_up_ms they stop, and
- * calls fail with -ECONNRESET at once, until most_ms later a call begins again. One
- * attempt takes at most three seconds, if a helper is there that does not answer.
+ * calls fail with -ECONNRESET at once, until most_ms later a call begins again. An
+ * attempt waits for a helper that does not answer for a second at each of its steps:
+ * to connect, for its Hello, and, where a manager had subscribed, to subscribe again.
  *
  * A field that is 0 means its default. */
 struct fdset_reconnect {

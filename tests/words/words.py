@@ -1,0 +1,93 @@
+"""What the tests of words share: where things are, what programs and pages say."""
+
+import functools
+import os
+import re
+import subprocess
+import sys
+
+source = os.environ["FDSET_SOURCE"]
+build = os.environ["FDSET_BUILD"]
+
+PROGRAMS = {
+    "fdset-helper": "helper/fdset-helper",
+    "fdsetctl": "contrib/fdsetctl/fdsetctl",
+    "fdset-qemu": "contrib/qemu/fdset-qemu",
+    "fdset-qmp": "contrib/qemu/fdset-qmp",
+}
+
+
+def read(path):
+    with open(os.path.join(source, path), encoding="utf-8") as file:
+        return file.read()
+
+
+def files(*endings, but=()):
+    """Paths of the tree's files, below the source directory."""
+    found = []
+    for directory, folders, names in os.walk(source):
+        below = os.path.relpath(directory, source)
+        folders[:] = [
+            name for name in folders
+            if not name.startswith(".") and not os.path.exists(
+                os.path.join(directory, name, "build.ninja"))
+            and os.path.normpath(os.path.join(below, name)) not in but
+        ]
+        found += [os.path.normpath(os.path.join(below, name)) for name in names
+                  if name.endswith(endings)]
+    return sorted(found)
+
+
+def page_source(page):
+    """The text of a man page as the build has it: "fdsetctl.1"."""
+    with open(os.path.join(build, page + ".scd"), encoding="utf-8") as file:
+        return file.read()
+
+
+def pages():
+    return sorted(name[:-len(".scd")] for name in os.listdir(build) if name.endswith(".scd"))
+
+
+def blocks(text):
+    """What is to be typed, or shown, as it stands."""
+    return re.findall(r"^```\w*\n(.*?)^```", text, flags=re.DOTALL | re.MULTILINE)
+
+
+def plain(text):
+    """scdoc's text without its marks, and without what is printed as it stands."""
+    text = re.sub(r"^```.*?^```", "", text, flags=re.DOTALL | re.MULTILINE)
+    return re.sub(r"\\(.)", r"\1", text.replace("*", "").replace("_ ", " "))
+
+
+@functools.lru_cache(None)
+def rendered(page, columns=80):
+    """What man shows of a page, and what it warns of."""
+    environment = {**os.environ, "LC_ALL": "C.UTF-8", "MANWIDTH": str(columns),
+                   "MAN_KEEP_FORMATTING": "", "GROFF_NO_SGR": "1"}
+    path = page if os.path.isabs(page) else os.path.join(build, page)
+    man = subprocess.run(["man", "--warnings=w", "-l", path], env=environment,
+                         capture_output=True, check=True)
+    text = subprocess.run(["col", "-bx"], env=environment, input=man.stdout,
+                          capture_output=True, check=True)
+    return text.stdout.decode(), man.stderr.decode()
+
+
+@functools.lru_cache(None)
+def said(program, *arguments):
+    """What a program prints."""
+    run = subprocess.run([os.path.join(build, PROGRAMS[program]), *arguments],
+                         capture_output=True, check=True, stdin=subprocess.DEVNULL)
+    return run.stdout.decode()
+
+
+def tell(cases):
+    """Runs functions that return what is wrong, as a list of texts; prints TAP."""
+    print(f"1..{len(cases)}")
+    failed = False
+    for number, (name, function) in enumerate(cases, 1):
+        wrong = function()
+        print(f"{'not ' if wrong else ''}ok {number} - {name}", flush=True)
+        for text in wrong:
+            print(f"{name}: {text}", file=sys.stderr)
+        failed |= bool(wrong)
+    sys.exit(failed)
