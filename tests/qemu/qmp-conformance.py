@@ -192,6 +192,8 @@ def _(c):
     c.refused("Parameter 'foo' is unexpected", "query-fdsets", foo=2)
     c.refused("Invalid parameter type for 'opaque', expected: string", "add-fd", opaque=1)
     c.refused("Invalid parameter type for 'opaque', expected: string", "add-fd", opaque=None)
+    name = "\u20ac" * 1000
+    c.refused(f"Parameter '{name}' is unexpected", "query-fdsets", **{name: 1})
     for arguments in ("[]", "null", "1", '"x"'):
         equal(c.q.ask('{"execute": "add-fd", "arguments": %s}' % arguments)["error"]["desc"],
               "QMP input member 'arguments' must be an object", arguments)
@@ -214,9 +216,11 @@ def _(c):
 @row("1.2", "opaque, too long and with NUL")
 def _(c):
     fd = image("disk")
-    for opaque in ("x" * 256, "a\0b"):
+    for opaque, text in (("x" * 256, "Parameter 'opaque' has 256 bytes, and may have 255"),
+                         ("\u20ac" * 100, "Parameter 'opaque' has 300 bytes, and may have 255"),
+                         ("a\0b", "Parameter 'opaque' must not contain NUL")):
         reply = c.q.command("add-fd", [fd], fdset_id=1, opaque=opaque)
-        equal("return" in reply, c.differs("opaque", True, False), f"{len(opaque)}")
+        equal(reply.get("error", {}).get("desc"), c.differs("opaque", None, text), "error")
 
 
 @row("1.2", "different files in one set, files that are none, read-only and write-only")
@@ -232,10 +236,19 @@ def _(c):
 
 @row("1.2", "descriptors that are no files")
 def _(c):
+    """The reason is told, whether there is such a set, or will be, or any number is right."""
     one, other = socket.socketpair()
-    for fd in (image("disk", os.O_PATH), one.fileno()):
-        reply = c.q.command("add-fd", [fd], fdset_id=1)
-        equal("return" in reply, c.differs("file-type", True, False), "added")
+    event = os.eventfd(0)
+    c.add(fdset_id=7)
+    for fd, reason in ((image("disk", os.O_PATH), "opened with O_PATH"),
+                       (one.fileno(), "is a socket"),
+                       (os.open(".", os.O_RDONLY), "is of a directory"),
+                       (event, "is of no file (an epoll, event or similar descriptor)")):
+        for which in ({}, {"fdset_id": 72}, {"fdset_id": 7}):
+            reply = c.q.command("add-fd", [fd], **which)
+            equal("return" in reply, c.differs("file-type", True, False), "added")
+            if c.world.proxied and reason not in reply["error"]["desc"]:
+                raise Failure(f"{reason!r} is not in {reply['error']['desc']!r}")
 
 
 @row("1.2", "a descriptor that came with another command")

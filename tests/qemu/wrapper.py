@@ -439,6 +439,15 @@ def test_12_errors_of_the_wrapper():
             assert text in ours and arguments[0] in ours, ours
 
 
+def test_12_label_too_long():
+    """Which QEMU would take."""
+    image("disk")
+    with open("disk", "rb") as disk:
+        text = failing("-add-fd", f"fd={disk.fileno()},set=1,opaque={256 * 'x'}",
+                       fds=[disk.fileno()])
+    assert "opaque has 256 bytes, and may have 255" in text, text
+
+
 def test_12_no_helper():
     text = failing("-qmp", "unix:qmp,server=on,wait=off", "--fdset-helper", "/nonexistent")
     assert "/nonexistent" in text and "does not start" in text, text

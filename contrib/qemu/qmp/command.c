@@ -159,16 +159,23 @@ static struct job *job_prepare(struct link *link, struct command *command,
 
 static void answer(struct link *link, struct command *command, const struct fdset_command *which,
                    const struct envelope *envelope, json_t *json) {
-    char error[256];
-    char *id = id_text(envelope);
-    struct job *job = job_prepare(link, command, which, envelope, json, error, sizeof error);
+    size_t size = command->message.length + 256; /* as it may name anything that stands there */
+    char *error = malloc(size), *id = id_text(envelope);
 
+    if (!error) {
+        link->failed = true;
+        free(id);
+        return;
+    }
+    struct job *job = job_prepare(link, command, which, envelope, json, error, size);
     if (!job) {
         give_back(link, command);
         reply_error(link, id, error);
         free(id);
+        free(error);
         return;
     }
+    free(error);
     job->link = link->number;
     job->id = id;
     link->busy = true;

@@ -10,12 +10,16 @@
 #include "envelope.h"
 #include "fdset-json.h"
 
+/* <fdset/manager.h>: struct fdset_member. */
+#define OPAQUE_MAX_BYTES 255
+
 /* -------------------------------------------------- in the helper's thread */
 
 static void fail(struct job *job) {
     snprintf(job->error, sizeof job->error, "%s", fdset_error_text());
 }
 
+/* Its failure is not what is told of a job, whose own reason comes before it. */
 static bool is_visible(struct fdset_manager *manager, int set) {
     struct fdset_listing *listing;
 
@@ -50,14 +54,16 @@ static void run_add(struct fdset_manager *manager, struct job *job) {
     };
 
     int error = fdset_add(manager, &add, 1);
+    if (error)
+        fail(job);
     if (error == -EINVAL && job->has_set && is_visible(manager, add.set)) {
         /* Somebody else's, who may have chosen another lifetime. */
         add.lifetime = FDSET_LIFETIME_DEFAULT;
         error = fdset_add(manager, &add, 1);
+        if (error)
+            fail(job);
     }
-    if (error)
-        fail(job);
-    else
+    if (!error)
         job->result = json_pack("{s:I, s:i}", "fd", (json_int_t)member.id, "fdset-id", add.set);
 }
 
@@ -177,11 +183,22 @@ static bool read_end(struct reader *reader, const char *const *known) {
     return true;
 }
 
+/* QEMU keeps a label of any length, the helper has taken its memory beforehand. */
+static bool check_label(struct reader *reader, const char *opaque) {
+    size_t length = opaque ? strlen(opaque) : 0;
+
+    if (length > OPAQUE_MAX_BYTES)
+        snprintf(reader->error, reader->size, "Parameter 'opaque' has %zu bytes, and may have %d",
+                 length, OPAQUE_MAX_BYTES);
+    return length <= OPAQUE_MAX_BYTES;
+}
+
 static bool read_add(struct reader *reader, struct job *job) {
     static const char *const known[] = {"fdset-id", "opaque", NULL};
 
     return read_integer(reader, "fdset-id", &job->set, &job->has_set) &&
-           read_string(reader, "opaque", &job->opaque) && read_end(reader, known);
+           read_string(reader, "opaque", &job->opaque) && check_label(reader, job->opaque) &&
+           read_end(reader, known);
 }
 
 static bool read_remove(struct reader *reader, struct job *job) {

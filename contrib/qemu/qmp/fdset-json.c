@@ -16,8 +16,7 @@ bool set_is_visible(const struct fdset_info *set) {
     return set->holds > 0;
 }
 
-/* What somebody else gave as a label need not be UTF-8. */
-static json_t *text_json(const char *text) {
+json_t *text_json(const char *text) {
     json_t *value = json_string(text);
     size_t length = strlen(text);
 

@@ -7,6 +7,10 @@
 /* Would QEMU list it? Not, where its members are only on their way out. */
 bool set_is_visible(const struct fdset_info *set);
 
+/* A string; what is not UTF-8, as somebody else's label or a path may be, has '?' for
+ * each byte that is not ASCII. NULL where memory ran out. */
+json_t *text_json(const char *text);
+
 /* The answer to query-fdsets: sets by descending id, members oldest first. NULL
  * where memory ran out. */
 json_t *sets_json(const struct fdset_listing *listing);

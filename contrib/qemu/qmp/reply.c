@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "fdset-commands.h"
+#include "fdset-json.h"
 #include "link-private.h"
 #include "schema.h"
 
@@ -304,9 +305,8 @@ void reply_return(struct link *link, const char *id, json_t *result) {
 }
 
 void reply_error(struct link *link, const char *id, const char *description) {
-    json_t *text = json_string(description);
-    json_t *error = json_pack("{s:s, s:o}", "class", "GenericError", "desc",
-                              text ? text : json_string("the error's text is not UTF-8"));
+    json_t *error =
+        json_pack("{s:s, s:o}", "class", "GenericError", "desc", text_json(description));
 
     reply_member(link, id, "error", error, false);
 }

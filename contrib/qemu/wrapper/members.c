@@ -8,6 +8,9 @@
 #include <string.h>
 #include <unistd.h>
 
+/* <fdset/manager.h>: struct fdset_member. */
+#define OPAQUE_MAX_BYTES 255
+
 /* As QEMU reads numbers: decimal, octal, hexadecimal. -1 for none. */
 static long long number_read(const struct pairs *pairs, const char *key, const char *option) {
     const char *text = pairs_get(pairs, key);
@@ -48,7 +51,11 @@ static struct member_option member_parse(const char *option) {
         die("-add-fd %s: fd is not valid or already in use", option);
     if (set < 0 || set > INT_MAX)
         die("-add-fd %s: set option is required and must be from 0 to %d", option, INT_MAX);
-    return (struct member_option){(int)fd, (int)set, pairs_get(&pairs, "opaque")};
+    const char *opaque = pairs_get(&pairs, "opaque");
+    if (opaque && strlen(opaque) > OPAQUE_MAX_BYTES)
+        die("-add-fd %s: opaque has %zu bytes, and may have %d", option, strlen(opaque),
+            OPAQUE_MAX_BYTES);
+    return (struct member_option){(int)fd, (int)set, opaque};
 }
 
 void members_read(struct members *members, struct command_line *line) {
