@@ -177,7 +177,8 @@ def test_write_granted_and_taken_back():
     number = machine.set_of("base")
     grant = os.open(machine.path("base"), os.O_RDWR)
     session.virsh(f"qemu-monitor-command {machine.name} --pass-fds {grant} "
-                  f"'{{\"execute\":\"add-fd\",\"arguments\":{{\"fdset-id\":{number}}}}}'",
+                  f"'{{\"execute\":\"add-fd\",\"arguments\":{{\"fdset-id\":{number},"
+                  "\"opaque\":\"base:rw\"}}'",
                   fds=[grant])
     os.close(grant)
     wrapped.equal(before, machine.descriptors("base"), "descriptors of the base in QEMU")

@@ -16,6 +16,7 @@ DIFFERENCES = {
     "auto-id": "a set's number is never given twice, so that an old path cannot reach another file",
     "id-range": "QEMU takes numbers that it cannot open; one range holds for both here",
     "opaque": "labels have at most 255 bytes and no NUL",
+    "unlabelled": "a member without a label is listed with one: libvirt 11.3 reads it unasked, and crashes",
     "file-type": "a descriptor that cannot be opened as a file is refused when it is passed",
     "sender-flags": "the status flags of the manager's own descriptor are its own",
     "at-once": "as in QEMU 9.1: what is removed is gone at once, also while the machine does not run",
@@ -85,7 +86,9 @@ class Case:
             members = []
             for fd in entry["fds"]:
                 name = self.member(fd["fd"])
-                members.append((name, fd["opaque"]) if "opaque" in fd else name)
+                label = fd.get("opaque")
+                none = self.differs("unlabelled", None, "unlabelled")
+                members.append(name if label == none else (name, label))
             found.append((entry["fdset-id"], members))
         return found
 

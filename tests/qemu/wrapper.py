@@ -300,6 +300,24 @@ def test_07_commands():
     os.close(writable)
 
 
+def test_07_unlabelled():
+    """Every member is listed with a label, whoever gave it without one: libvirt 11.3 reads
+    it unasked. An empty one is a label."""
+    image("disk")
+    fds = [os.open("disk", os.O_RDWR) for _ in range(3)]
+    manage = os.path.abspath("manage")
+    with Machine("-add-fd", f"fd={fds[0]},set=0", "-add-fd", f"fd={fds[1]},set=0,opaque=",
+                 "--fdset-manage", manage, fds=fds) as machine:
+        machine.monitor.execute("add-fd", {"fdset-id": 0}, [fds[2]])
+        subprocess.run([tree.fdsetctl, "--socket", manage, "add", "--set", "0", "--read-write",
+                        "disk"], check=True, stdout=subprocess.DEVNULL)
+        (found,) = machine.monitor.execute("query-fdsets")
+        equal(["unlabelled", "", "unlabelled", "unlabelled"],
+              [member["opaque"] for member in found["fds"]], "labels")
+    for fd in fds:
+        os.close(fd)
+
+
 def test_07_other_descriptors_go_through():
     image("disk")
     with open("disk", "rb") as disk, Machine() as machine:

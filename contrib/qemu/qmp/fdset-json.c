@@ -32,12 +32,14 @@ json_t *text_json(const char *text) {
     return value;
 }
 
-static json_t *member_json(const struct fdset_member_info *member) {
-    json_t *object = json_pack("{s:I}", "fd", (json_int_t)member->member);
+/* In QEMU's schema a label may be absent. But libvirt 11.3 reads the label of every
+ * member when it looks for its own, and crashes where there is none. An empty label may
+ * have been given, so it is a word. */
+#define UNLABELLED "unlabelled"
 
-    if (object && member->opaque)
-        json_object_set_new(object, "opaque", text_json(member->opaque));
-    return object;
+static json_t *member_json(const struct fdset_member_info *member) {
+    return json_pack("{s:I, s:o}", "fd", (json_int_t)member->member, "opaque",
+                     text_json(member->opaque ? member->opaque : UNLABELLED));
 }
 
 static json_t *set_json(const struct fdset_info *set) {
