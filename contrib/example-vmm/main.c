@@ -31,6 +31,7 @@ static const char help[] =
     "or one that is there:\n"
     "  --vmm PATH        its socket for VMMs\n"
     "  --vmm-fd N        an inherited, connected one\n"
+    "  --help            print this\n"
     "\n"
     "The monitor, on standard input: status, reopen read-only, reopen read-write, quit.\n";
 
