@@ -29,6 +29,10 @@ void shim_complain(const char *format, ...) {
     dprintf(STDERR_FILENO, "libfdset-preload: %s\n", text);
 }
 
+bool shim_is_verbose(void) {
+    return getenv("FDSET_PRELOAD_VERBOSE");
+}
+
 /* The number in $FDSET_VMM_FD if that is a socket of the right kind, else -1:
  * in a program that an attached QEMU has started, the number may mean anything. */
 static int inherited_socket(void) {

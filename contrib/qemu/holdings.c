@@ -100,19 +100,12 @@ void holdings_note_copy(struct fdset_vmm *vmm, int fd, int copy) {
         holdings_note_lock(vmm, copy);
 }
 
-static bool can(int fd, int access) {
-    int mode = REAL(fcntl)(fd, F_GETFL) & O_ACCMODE;
-
-    return (!(access & R_OK) || mode != O_WRONLY) && (!(access & W_OK) || mode != O_RDONLY);
-}
-
-int holdings_find(struct fdset_vmm *vmm, const struct set_path *set, int access) {
+int holdings_find(struct fdset_vmm *vmm, const struct set_path *set) {
     int fd = -1;
 
     pthread_mutex_lock(&lock);
     for (size_t i = 0; i < MAX_HOLDINGS && fd < 0; i++)
-        if (!strcmp(holdings[i].set.text, set->text) && is_current(vmm, &holdings[i]) &&
-            can(holdings[i].fd, access))
+        if (!strcmp(holdings[i].set.text, set->text) && is_current(vmm, &holdings[i]))
             fd = holdings[i].fd;
     pthread_mutex_unlock(&lock);
     return fd;

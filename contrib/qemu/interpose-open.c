@@ -24,22 +24,26 @@ static unsigned patience(void) {
     return wait_ms < LONGEST_WAIT_MS ? wait_ms : LONGEST_WAIT_MS;
 }
 
-int set_open(const struct set_path *set, int flags, bool waits) {
-    if (flags & O_DIRECTORY) {
-        errno = ENOTDIR;
+int set_open(const struct set_path *set, int flags) {
+    if (set->error) {
+        errno = set->error;
         return -1;
     }
+    if (flags & O_DIRECTORY)
+        return set_refuse(set, ENOTDIR);
+    if (flags & O_PATH) /* of a place in the file system, which a set has not */
+        return set_refuse(set, ENOTSUP);
     struct fdset_vmm *vmm = shim_enter_attached();
     if (!vmm)
         return -1;
-    bool is_first = holdings_find(vmm, set, F_OK) < 0;
-    int fd = fdset_open_wait(vmm, set->text, flags, waits ? patience() : 0);
+    bool is_first = holdings_find(vmm, set) < 0;
+    int fd = fdset_open_wait(vmm, set->text, flags, patience());
     if (fd >= 0) {
         holdings_note(vmm, set, fd);
         /* Whoever had the member before may have left it at the end of the file. */
         if (is_first)
             lseek(fd, 0, SEEK_SET);
-    } else if (getenv("FDSET_PRELOAD_VERBOSE"))
+    } else if (shim_is_verbose())
         shim_complain("%s", fdset_error_text());
     shim_leave();
     if (fd >= 0)
@@ -58,7 +62,7 @@ EXPORTED int open(const char *path, int flags, ...) {
     va_list arguments;
 
     if (path_is_set(path, &set))
-        return set_open(&set, flags, true);
+        return set_open(&set, flags);
     va_start(arguments, flags);
     mode_t mode = mode_read(flags, arguments);
     va_end(arguments);
@@ -71,7 +75,7 @@ EXPORTED int openat(int directory, const char *path, int flags, ...) {
     va_list arguments;
 
     if (path_is_set(path, &set))
-        return set_open(&set, flags, true);
+        return set_open(&set, flags);
     va_start(arguments, flags);
     mode_t mode = mode_read(flags, arguments);
     va_end(arguments);
@@ -131,7 +135,7 @@ EXPORTED FILE *fopen(const char *path, const char *mode) {
         errno = EINVAL;
         return NULL;
     }
-    int fd = set_open(&set, flags, true);
+    int fd = set_open(&set, flags);
     if (fd < 0)
         return NULL;
     FILE *stream = fdopen(fd, mode);
@@ -140,3 +144,16 @@ EXPORTED FILE *fopen(const char *path, const char *mode) {
     return stream;
 }
 EXPORTED_ALIAS(fopen64, fopen);
+
+/* A stream cannot be given a descriptor of another's making. As where the open fails, the
+ * stream is closed. */
+EXPORTED FILE *freopen(const char *path, const char *mode, FILE *stream) {
+    struct set_path set;
+
+    if (!path_is_set(path, &set))
+        return REAL(freopen)(path, mode, stream);
+    fclose(stream);
+    set_refuse(&set, ENOTSUP);
+    return NULL;
+}
+EXPORTED_ALIAS(freopen64, freopen);

@@ -1,53 +1,27 @@
-/* Questions about a path. A set has no name in the file system, so they are
- * put to a member: to one that is open, else to one that is opened for as long
- * as the question takes. */
+/* Questions about a path. A set has no name in the file system: the helper answers, and
+ * nothing is opened for it. */
 #include "real.h"
 
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ipc.h>
+#include <sys/sysmacros.h>
 
-/* Opens whatever member there is that can do `access`. */
-static int any_open(const struct set_path *set, int access) {
-    static const struct {
-        int flags, access;
-    } modes[] = {{O_RDONLY, R_OK}, {O_RDWR, R_OK | W_OK}, {O_WRONLY, W_OK}};
-    int fd = -1;
-
-    for (size_t i = 0; i < sizeof modes / sizeof *modes; i++) {
-        if (access & ~modes[i].access)
-            continue;
-        fd = set_open(set, modes[i].flags | O_CLOEXEC, false);
-        if (fd >= 0 || errno != EACCES)
-            break;
-    }
-    return fd;
+static int fails(int error) {
+    errno = error;
+    return -1;
 }
 
-/* Returns an open descriptor; `is_held` tells that it is the program's own and
- * must not be closed. -1 with errno set. */
-static int set_borrow(const struct set_path *set, int access, bool *is_held) {
-    struct fdset_vmm *vmm = shim_enter();
-    int fd = -1;
-
-    if (vmm) {
-        fd = holdings_find(vmm, set, access);
-        shim_leave();
-    }
-    *is_held = fd >= 0;
-    return fd >= 0 ? fd : any_open(set, access);
-}
+/* ------------------------------------------------------------------- stat */
 
 static int set_stat(const struct set_path *set, struct stat *status) {
-    bool is_held;
-    int fd = set_borrow(set, F_OK, &is_held);
+    struct fdset_look_result look;
 
-    if (fd < 0)
+    if (set_look(set, &look) < 0)
         return -1;
-    int result = fstat(fd, status);
-    if (!is_held)
-        close(fd);
-    return result;
+    *status = look.status;
+    return 0;
 }
 
 EXPORTED int stat(const char *path, struct stat *status) {
@@ -78,22 +52,6 @@ EXPORTED int fstatat64(int directory, const char *path, struct stat64 *status, i
     return fstatat(directory, path, (struct stat *)status, flags);
 }
 
-EXPORTED int statx(int directory, const char *path, int flags, unsigned mask,
-                   struct statx *status) {
-    struct set_path set;
-    bool is_held;
-
-    if (!path_is_set(path, &set))
-        return REAL(statx)(directory, path, flags, mask, status);
-    int fd = set_borrow(&set, F_OK, &is_held);
-    if (fd < 0)
-        return -1;
-    int result = REAL(statx)(fd, "", flags | AT_EMPTY_PATH, mask, status);
-    if (!is_held)
-        close(fd);
-    return result;
-}
-
 /* What stat() and its kin are in a program that was built with a C library
  * before 2.33. `version` is the only one there is on a 64-bit machine. */
 #define OLD_STAT(old, new)                                                 \
@@ -114,17 +72,72 @@ EXPORTED int __fxstatat(int version, int directory, const char *path, struct sta
 }
 EXPORTED_ALIAS(__fxstatat64, __fxstatat);
 
-static int set_access(const struct set_path *set, int mode) {
-    bool is_held;
+static struct statx_timestamp timestamp(struct timespec time) {
+    return (struct statx_timestamp){.tv_sec = time.tv_sec, .tv_nsec = (uint32_t)time.tv_nsec};
+}
 
-    if (mode & X_OK) {
-        errno = EACCES;
+EXPORTED int statx(int directory, const char *path, int flags, unsigned mask,
+                   struct statx *status) {
+    struct set_path set;
+    struct stat known;
+
+    if (!path_is_set(path, &set))
+        return REAL(statx)(directory, path, flags, mask, status);
+    if (set_stat(&set, &known) < 0)
         return -1;
+    *status = (struct statx){
+        .stx_mask = STATX_BASIC_STATS,
+        .stx_blksize = (uint32_t)known.st_blksize,
+        .stx_nlink = (uint32_t)known.st_nlink,
+        .stx_uid = known.st_uid,
+        .stx_gid = known.st_gid,
+        .stx_mode = (uint16_t)known.st_mode,
+        .stx_ino = known.st_ino,
+        .stx_size = (uint64_t)known.st_size,
+        .stx_blocks = (uint64_t)known.st_blocks,
+        .stx_atime = timestamp(known.st_atim),
+        .stx_mtime = timestamp(known.st_mtim),
+        .stx_ctime = timestamp(known.st_ctim),
+        .stx_rdev_major = major(known.st_rdev),
+        .stx_rdev_minor = minor(known.st_rdev),
+        .stx_dev_major = major(known.st_dev),
+        .stx_dev_minor = minor(known.st_dev),
+    };
+    return 0;
+}
+
+/* The C library's own asks the kernel. */
+EXPORTED key_t ftok(const char *path, int project) {
+    struct stat status;
+
+    if (stat(path, &status) < 0)
+        return -1;
+    return (key_t)((status.st_ino & 0xffff) | (status.st_dev & 0xff) << 16 |
+                   ((unsigned)project & 0xff) << 24);
+}
+
+/* ----------------------------------------------------------------- access */
+
+static bool modes_allow(unsigned modes, int access) {
+    const unsigned both = 1u << O_RDWR;
+
+    switch (access & (R_OK | W_OK)) {
+    case R_OK:
+        return modes & (both | 1u << O_RDONLY);
+    case W_OK:
+        return modes & (both | 1u << O_WRONLY);
+    case R_OK | W_OK:
+        return modes & both;
     }
-    int fd = set_borrow(set, mode, &is_held);
-    if (fd >= 0 && !is_held)
-        close(fd);
-    return fd < 0 ? -1 : 0;
+    return true;
+}
+
+static int set_access(const struct set_path *set, int access) {
+    struct fdset_look_result look;
+
+    if (set_look(set, &look) < 0)
+        return -1;
+    return access & X_OK || !modes_allow(look.modes, access) ? fails(EACCES) : 0;
 }
 
 EXPORTED int access(const char *path, int mode) {
@@ -140,17 +153,29 @@ EXPORTED int faccessat(int directory, const char *path, int mode, int flags) {
                                    : REAL(faccessat)(directory, path, mode, flags);
 }
 
+EXPORTED int euidaccess(const char *path, int mode) {
+    struct set_path set;
+
+    return path_is_set(path, &set) ? set_access(&set, mode) : REAL(euidaccess)(path, mode);
+}
+EXPORTED_ALIAS(eaccess, euidaccess);
+
+/* ------------------------------------------------------------------ names */
+
 /* With two slashes, since QEMU takes "/dev/fdset/" for sets of its own. */
 EXPORTED char *realpath(const char *path, char *resolved) {
     struct set_path set;
-    struct stat status;
 
     if (!path_is_set(path, &set))
         return REAL(realpath)(path, resolved);
-    if (set_stat(&set, &status) < 0)
+    if (set_exists(&set) < 0)
         return NULL;
     memmove(set.text + 1, set.text, strlen(set.text) + 1);
     return resolved ? strcpy(resolved, set.text) : strdup(set.text);
+}
+
+EXPORTED char *canonicalize_file_name(const char *path) {
+    return realpath(path, NULL);
 }
 
 /* What realpath() becomes with _FORTIFY_SOURCE. */
@@ -159,45 +184,99 @@ EXPORTED char *__realpath_chk(const char *path, char *resolved, size_t size) {
     return realpath(path, resolved);
 }
 
-/* As for all that is no symbolic link. */
-static ssize_t no_link(void) {
-    errno = EINVAL;
-    return -1;
-}
-
+/* It is no symbolic link. */
 EXPORTED ssize_t readlink(const char *path, char *target, size_t size) {
     struct set_path set;
 
-    return path_is_set(path, &set) ? no_link() : REAL(readlink)(path, target, size);
+    return path_is_set(path, &set) ? set_refuse(&set, EINVAL) : REAL(readlink)(path, target, size);
 }
 
 EXPORTED ssize_t readlinkat(int directory, const char *path, char *target, size_t size) {
     struct set_path set;
 
-    return path_is_set(path, &set) ? no_link() : REAL(readlinkat)(directory, path, target, size);
+    return path_is_set(path, &set) ? set_refuse(&set, EINVAL)
+                                   : REAL(readlinkat)(directory, path, target, size);
 }
 
-/* A set is the manager's to remove: QEMU unlinks an image that it failed to
- * create, and need not hear that it could not. */
-EXPORTED int unlink(const char *path) {
-    struct set_path set;
-
-    return path_is_set(path, &set) ? 0 : REAL(unlink)(path);
+/* What they become with _FORTIFY_SOURCE, which has checked `size` against the room. */
+EXPORTED ssize_t __readlink_chk(const char *path, char *target, size_t size, size_t room);
+EXPORTED ssize_t __readlink_chk(const char *path, char *target, size_t size, size_t room) {
+    if (size > room)
+        abort();
+    return readlink(path, target, size);
+}
+EXPORTED ssize_t __readlinkat_chk(int directory, const char *path, char *target, size_t size,
+                                  size_t room);
+EXPORTED ssize_t __readlinkat_chk(int directory, const char *path, char *target, size_t size,
+                                  size_t room) {
+    if (size > room)
+        abort();
+    return readlinkat(directory, path, target, size);
 }
 
-EXPORTED int unlinkat(int directory, const char *path, int flags) {
+/* ------------------------------------------- what is known of open files only */
+
+/* The file system is known of a set that is open. */
+EXPORTED int statfs(const char *path, struct statfs *status) {
     struct set_path set;
 
     if (!path_is_set(path, &set))
-        return REAL(unlinkat)(directory, path, flags);
-    if (!(flags & AT_REMOVEDIR))
-        return 0;
-    errno = ENOTDIR;
-    return -1;
+        return REAL(statfs)(path, status);
+    int fd = set_held(&set);
+    return fd >= 0 ? fstatfs(fd, status) : set_refuse(&set, ENOSYS);
 }
+EXPORTED_ALIAS_OF(int, statfs64, (const char *, struct statfs64 *), statfs);
 
-EXPORTED int remove(const char *path) {
+EXPORTED int statvfs(const char *path, struct statvfs *status) {
     struct set_path set;
 
-    return path_is_set(path, &set) ? 0 : REAL(remove)(path);
+    if (!path_is_set(path, &set))
+        return REAL(statvfs)(path, status);
+    int fd = set_held(&set);
+    return fd >= 0 ? fstatvfs(fd, status) : set_refuse(&set, ENOSYS);
+}
+EXPORTED_ALIAS_OF(int, statvfs64, (const char *, struct statvfs64 *), statvfs);
+
+EXPORTED long pathconf(const char *path, int name) {
+    struct set_path set;
+
+    if (!path_is_set(path, &set))
+        return REAL(pathconf)(path, name);
+    int fd = set_held(&set);
+    return fd >= 0 ? fpathconf(fd, name) : set_refuse(&set, ENOSYS);
+}
+
+/* Never, so that what a program finds does not depend on what it has open. */
+EXPORTED ssize_t getxattr(const char *path, const char *name, void *value, size_t size) {
+    struct set_path set;
+
+    return path_is_set(path, &set) ? set_refuse(&set, ENOTSUP)
+                                   : REAL(getxattr)(path, name, value, size);
+}
+
+EXPORTED ssize_t lgetxattr(const char *path, const char *name, void *value, size_t size) {
+    struct set_path set;
+
+    return path_is_set(path, &set) ? set_refuse(&set, ENOTSUP)
+                                   : REAL(lgetxattr)(path, name, value, size);
+}
+
+EXPORTED ssize_t listxattr(const char *path, char *list, size_t size) {
+    struct set_path set;
+
+    return path_is_set(path, &set) ? set_refuse(&set, ENOTSUP) : REAL(listxattr)(path, list, size);
+}
+
+EXPORTED ssize_t llistxattr(const char *path, char *list, size_t size) {
+    struct set_path set;
+
+    return path_is_set(path, &set) ? set_refuse(&set, ENOTSUP) : REAL(llistxattr)(path, list, size);
+}
+
+EXPORTED int name_to_handle_at(int directory, const char *path, struct file_handle *handle,
+                               int *mount, int flags) {
+    struct set_path set;
+
+    return path_is_set(path, &set) ? set_refuse(&set, ENOTSUP)
+                                   : REAL(name_to_handle_at)(directory, path, handle, mount, flags);
 }

@@ -1,8 +1,14 @@
 #include "preload.h"
 
+#include <errno.h>
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
+
+#define SETS "/dev/fdset/"
+
+_Static_assert(sizeof SETS + LONGEST_NAME < sizeof(((struct set_path *)0)->text),
+               "the longest name fits, and one slash more");
 
 /* Skips slashes and "." components, as the kernel does. */
 static const char *separator_skip(const char *path) {
@@ -27,33 +33,37 @@ static const char *below(const char *path, const char *directory) {
     }
 }
 
+/* The directory itself is the file system's; all below it is ours, so that what cannot be
+ * a set's name leads to no file of that name either. */
 static bool is_set(const char *path, const char *directory, struct set_path *set) {
-    static const char prefix[] = "/dev/fdset/";
+    const char *name = below(path, directory);
 
-    path = below(path, directory);
-    if (!path || path[0] == '\0' || path[0] == '.' || strchr(path, '/'))
+    if (!name || !*name || !strcmp(name, "."))
         return false;
-    if (strlen(prefix) + strlen(path) >= sizeof set->text)
-        return false;
-    strcpy(stpcpy(set->text, prefix), path);
+    size_t length = strlen(name);
+    set->error = strchr(name, '/') ? ENOENT : length > LONGEST_NAME ? ENAMETOOLONG : 0;
+    set->text[0] = '\0';
+    if (!set->error)
+        strcpy(stpcpy(set->text, SETS), name);
     return true;
 }
 
 /* Copies `path` without its "..", each of which takes back the component before
- * it: by the text alone, as nothing of the sets is in the file system. False where
- * it names a directory by its end. */
+ * it: by the text alone, as nothing of the sets is in the file system. What names a
+ * directory by its end still does. False where it is too long for the kernel as well. */
 static bool parents_resolve(const char *path, char resolved[PATH_MAX]) {
-    const char *last = strrchr(path, '/') + 1;
     char *end = resolved;
 
-    if (strlen(path) >= PATH_MAX || !*last || !strcmp(last, ".") || !strcmp(last, ".."))
+    if (strlen(path) >= PATH_MAX)
         return false;
     while (*path) {
         size_t length = 1 + strcspn(path + 1, "/"); /* a slash and what follows */
         if (length == 3 && !strncmp(path, "/..", 3)) {
             while (end > resolved && *--end != '/')
                 ;
-        } else if (length > 2 || (length == 2 && path[1] != '.')) {
+            if (!path[length])
+                *end++ = '/';
+        } else if (!path[length] || length > 2 || (length == 2 && path[1] != '.')) {
             end = mempcpy(end, path, length);
         }
         path += length;

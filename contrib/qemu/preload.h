@@ -5,10 +5,11 @@
  *     interpose-open.c     open, fopen and their kin
  *     interpose-close.c    close, dup2, close_range: all that ends or copies a
  *                          descriptor
- *     interpose-path.c     stat, access, unlink: all that takes a path
+ *     interpose-path.c     stat, access, realpath: all that asks about a path
+ *     interpose-change.c   chmod, rename, unlink: all that changes what it leads to
  *
- * path.c tells whether a path is meant for us, attach.c has the connection,
- * holdings.c remembers what is open, real.c has libc's own functions. What is
+ * path.c tells whether a path is meant for us, attach.c has the connection, ask.c
+ * what is known of a set that is not open, holdings.c remembers what is open, real.c has libc's own functions. What is
  * neither an fdset path nor a lease goes through as it came.
  *
  * To be included before everything else: it keeps the C library's headers from
@@ -27,19 +28,28 @@ _Static_assert(sizeof(long) == 8, "open64() must be open()");
 
 #define EXPORTED __attribute__((visibility("default")))
 
-/* `name` is one more name for `function`. */
+/* `name` is one more name for `function`; the second, for one whose structure has another
+ * name and the same fields. */
 #define EXPORTED_ALIAS(name, function) \
     extern __typeof__(function) name EXPORTED __attribute__((alias(#function)))
+#define EXPORTED_ALIAS_OF(result, name, parameters, function) \
+    extern result name parameters EXPORTED __attribute__((alias(#function)))
 
 /* ---------------------------------------------------------------- path.c */
 
-/* "/dev/fdset/N" as libfdset wants it. What does not fit is no set. */
+/* fdset.proto, NewMembers.name. */
+#define LONGEST_NAME 255
+
+/* "/dev/fdset/N" as libfdset wants it; or, where it cannot be a set's, the error that every
+ * use of it gets. */
 struct set_path {
-    char text[64];
+    int error;
+    char text[sizeof "//dev/fdset/" + LONGEST_NAME];
 };
 
-/* Does `path` name something directly in /dev/fdset or in $FDSET_PREFIX, in any
- * spelling, such as "//dev/fdset/1" or "/dev/./fdset/1"? NULL is allowed. */
+/* Does `path` name something below /dev/fdset or $FDSET_PREFIX, in any spelling, such as
+ * "//dev/fdset/1" or "/dev/./fdset/1"? Then it is ours, whether there is such a set or not.
+ * NULL is allowed. */
 bool path_is_set(const char *path, struct set_path *set);
 
 /* -------------------------------------------------------------- attach.c */
@@ -68,6 +78,9 @@ int shim_socket(void);
 /* Is `fd` that socket? Again without a system call where it is not. */
 bool shim_is_socket(int fd);
 
+/* $FDSET_PRELOAD_VERBOSE: what fails is to be explained. */
+bool shim_is_verbose(void);
+
 /* A sentence on standard error. */
 void shim_complain(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
@@ -78,9 +91,7 @@ int shim_spawn(struct fdset_vmm **vmm);
 
 /* ------------------------------------------------------------ holdings.c */
 
-/* Leases by set, so that a stat() of what is open need not open it once more.
- * It must not: the helper would give the open file description the new open's
- * flags, and take O_DIRECT away from under a running disk. */
+/* Leases by set: which of them have locks, and what is open already. */
 
 /* May `fd` be a lease, or a duplicate of one? If not, it is not. */
 bool holdings_may_be(int fd);
@@ -100,8 +111,8 @@ void holdings_note_lock(struct fdset_vmm *vmm, int fd);
 /* Has it, by `fd` or a duplicate of it? Then `set` is which set it is. */
 bool holdings_is_locked(struct fdset_vmm *vmm, int fd, struct set_path *set);
 
-/* An open lease of `set` that can do `access` (R_OK, W_OK, both or F_OK), or -1. */
-int holdings_find(struct fdset_vmm *vmm, const struct set_path *set, int access);
+/* An open lease of `set`, or -1. */
+int holdings_find(struct fdset_vmm *vmm, const struct set_path *set);
 
 /* Every descriptor that was ever noted is below this. */
 int holdings_limit(void);
@@ -109,8 +120,21 @@ int holdings_limit(void);
 /* After fork(2), in the child. */
 void holdings_forget_all(void);
 
+/* ----------------------------------------------------------------- ask.c */
+
+/* What the helper knows of the set. 0, or -1 with errno. */
+int set_look(const struct set_path *set, struct fdset_look_result *look);
+
+/* 0 if there is such a set with a member, else -1 with errno. */
+int set_exists(const struct set_path *set);
+
+/* -1 with errno: `error` if there is such a set, else why there is not. */
+int set_refuse(const struct set_path *set, int error);
+
+/* A descriptor of the program's own that is a lease of the set, or -1. */
+int set_held(const struct set_path *set);
+
 /* ------------------------------------------------------ interpose-open.c */
 
-/* open(2) of a set. If it `waits`, for as long as $FDSET_WAIT_MS says that a manager
- * may take to pass what is not there; stat(2) and the like do not. */
-int set_open(const struct set_path *set, int flags, bool waits);
+/* open(2) of a set. */
+int set_open(const struct set_path *set, int flags);
