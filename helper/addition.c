@@ -113,12 +113,13 @@ static int check_room(const struct model *model, uint32_t new_sets, uint32_t new
                       struct refusal *refusal) {
     if (new_sets > model->limits.sets - model->set_slab.used)
         return refuse(refusal, REFUSAL_LIMIT, ENOSPC,
-                      "no room for %u more sets: %u of %u are there (--limit sets=N)", new_sets,
-                      model->set_slab.used, model->limits.sets);
+                      "no room for %u more set%s, %u of %u are there: " LIMIT_RAISE("sets"),
+                      new_sets, new_sets == 1 ? "" : "s", model->set_slab.used, model->limits.sets);
     if (new_members > model->limits.members - model->member_count)
         return refuse(refusal, REFUSAL_LIMIT, ENOSPC,
-                      "no room for %u more members: %u of %u are there (--limit members=N)",
-                      new_members, model->member_count, model->limits.members);
+                      "no room for %u more member%s, %u of %u are there: " LIMIT_RAISE("members"),
+                      new_members, new_members == 1 ? "" : "s", model->member_count,
+                      model->limits.members);
     return 0;
 }
 

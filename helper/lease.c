@@ -16,14 +16,14 @@ struct lease *lease_open(struct model *model, struct holder *holder, struct memb
     assert(member->state == MEMBER_LISTED && !member_settling(member));
     if (holder->lease_count >= model->limits.leases_per_vmm) {
         refuse(refusal, REFUSAL_LIMIT, ENFILE,
-               "this VMM holds %u leases, as many as it may (--limit leases-per-vmm=N)",
+               "this VMM holds %u leases, as many as it may: " LIMIT_RAISE("leases-per-vmm"),
                holder->lease_count);
         return NULL;
     }
     struct lease *lease = slab_take(&model->lease_slab);
     if (!lease) {
-        refuse(refusal, REFUSAL_LIMIT, ENFILE, "all %u leases are given out (--limit leases=N)",
-               model->limits.leases);
+        refuse(refusal, REFUSAL_LIMIT, ENFILE,
+               "all %u leases are given out: " LIMIT_RAISE("leases"), model->limits.leases);
         return NULL;
     }
     index_add_fresh(&model->lease_index, lease, &model->next_lease);
@@ -109,8 +109,8 @@ int hold_begin(struct model *model, struct holder *holder, struct fdset *set,
         return 0;
     struct hold *hold = slab_take(&model->hold_slab);
     if (!hold)
-        return refuse(refusal, REFUSAL_LIMIT, ENFILE, "all %u holds are taken (--limit holds=N)",
-                      model->limits.holds);
+        return refuse(refusal, REFUSAL_LIMIT, ENFILE,
+                      "all %u holds are taken: " LIMIT_RAISE("holds"), model->limits.holds);
     hold->set = set;
     hold->holder = holder;
     list_append(&set->holds, &hold->in_set);

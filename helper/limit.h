@@ -26,6 +26,10 @@ struct limits {
                      .holds = 1024,          \
                      .events = 256})
 
+/* Who reads a refusal may have started the helper by a program that does it for them. */
+#define LIMIT_RAISE(name) \
+    "start fdset-helper with --limit " name "=N (also by FDSET_HELPER_OPTIONS)"
+
 /* No limit may be larger: ids and table sizes stay well inside 32 bits. */
 #define LIMITS_LARGEST 1000000
 

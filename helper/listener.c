@@ -129,7 +129,8 @@ static void admit(struct listener *listener, int socket) {
 
     if (service->session_slab.used >= connections_for(service, listener->role)) {
         refuse(&refusal, REFUSAL_LIMIT, EMFILE,
-               "%u connections are taken, as many as this socket may have (--limit connections=N)",
+               "%u connections are taken, as many as this socket may have: " LIMIT_RAISE(
+                   "connections"),
                service->session_slab.used);
         turn_away(service, socket, &refusal);
         return;
@@ -137,7 +138,8 @@ static void admit(struct listener *listener, int socket) {
     getsockopt(socket, SOL_SOCKET, SO_PEERCRED, &peer, &size);
     if (listener->role == ROLE_MANAGER && !manager_allowed(listener, peer.uid)) {
         refuse(&refusal, REFUSAL_ROLE, EPERM,
-               "user %d may not manage this helper: start it with --manager-uid", (int)peer.uid);
+               "user %d may not manage this helper: start it as root with --manager-uid %d",
+               (int)peer.uid, (int)peer.uid);
         turn_away(service, socket, &refusal);
         return;
     }

@@ -58,7 +58,8 @@ static void die_usage(const char *format, ...) {
     va_start(arguments, format);
     vfprintf(stderr, format, arguments);
     va_end(arguments);
-    fputs("\nTry 'fdset-helper --help'.\n", stderr);
+    /* As it was called: it is in nobody's PATH. */
+    fprintf(stderr, "\nTry '%s --help'.\n", program_invocation_name);
     exit(2);
 }
 
@@ -297,7 +298,8 @@ static void apply(struct options *options, int choice, char *value) {
         finish("fdset-helper " HELPER_VERSION "\n");
         break;
     default:
-        fputs("Try 'fdset-helper --help'.\n", stderr); /* getopt has said what is wrong */
+        /* getopt has said what is wrong */
+        fprintf(stderr, "Try '%s --help'.\n", program_invocation_name);
         exit(2);
     }
 }

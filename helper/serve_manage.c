@@ -187,7 +187,8 @@ int service_add_initial(struct service *service, int fd, uint32_t set, const cha
                         struct refusal *refusal) {
     struct member *member = member_offer(&service->model, fd);
     if (!member)
-        return refuse(refusal, REFUSAL_LIMIT, ENOSPC, "no room for more members");
+        return refuse(refusal, REFUSAL_LIMIT, ENOSPC,
+                      "no room for more members: " LIMIT_RAISE("members"));
     struct addition addition = {.has_set = true,
                                 .set = set,
                                 .lifetime = LIFETIME_KEEP,

@@ -117,15 +117,35 @@ static int launch_initial(struct launch *launch, const struct fdset_initial *ini
                        initial->opaque ? ",opaque=" : "", label);
 }
 
+static const char blanks[] = " \t\n";
+
+/* What the user of this process adds to its helper's command line. */
+static const char *environment_options(void) {
+    const char *text = secure_getenv("FDSET_HELPER_OPTIONS");
+    return text ? text : "";
+}
+
+static int launch_words(struct launch *launch, const char *text) {
+    int error = 0;
+    for (text += strspn(text, blanks); *text && !error; text += strspn(text, blanks)) {
+        size_t length = strcspn(text, blanks);
+        error = launch_word(launch, "%.*s", (int)length, text);
+        text += length;
+    }
+    return error;
+}
+
 static int launch_prepare(struct launch *launch, const struct fdset_spawn_options *options,
                           int vmm_socket) {
+    const char *more = environment_options();
     size_t arguments = 0;
     if (options->initial_count > MOST_INITIAL)
         return fail(EINVAL, "a helper starts with at most %d descriptors", MOST_INITIAL);
     while (options->arguments && options->arguments[arguments])
         arguments++;
     int error =
-        launch_init(launch, 7 + 2 * options->initial_count + arguments, 2 + options->initial_count);
+        launch_init(launch, 7 + 2 * options->initial_count + arguments + (strlen(more) + 1) / 2,
+                    2 + options->initial_count);
     if (!error)
         error = launch_word(launch, "fdset-helper");
     if (!error)
@@ -140,7 +160,7 @@ static int launch_prepare(struct launch *launch, const struct fdset_spawn_option
         error = launch_initial(launch, &options->initial[i]);
     for (size_t i = 0; !error && i < arguments; i++)
         error = launch_word(launch, "%s", options->arguments[i]);
-    return error;
+    return error ? error : launch_words(launch, more);
 }
 
 /* What must not reach the helper: a library preloaded into the VMM, and the
@@ -230,9 +250,9 @@ static const char *program_find(const struct fdset_spawn_options *options) {
     return from_environment ? from_environment : FDSET_HELPER_PATH;
 }
 
-static bool is_told_to_linger(const struct fdset_spawn_options *options) {
-    for (const char *const *word = options->arguments; word && *word; word++)
-        if (strcmp(*word, "--linger") == 0)
+static bool is_told_to_linger(const struct launch *launch) {
+    for (size_t i = 0; i < launch->word_count; i++)
+        if (strcmp(launch->words[i], "--linger") == 0)
             return true;
     return false;
 }
@@ -240,11 +260,13 @@ static bool is_told_to_linger(const struct fdset_spawn_options *options) {
 int helper_start(struct helper *helper, const struct fdset_spawn_options *options, int *socket) {
     struct launch launch = {0};
     int ends[2];
-    *helper = (struct helper){-1, -1, is_told_to_linger(options)};
+    *helper = (struct helper){-1, -1, false};
     if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) < 0)
         return fail(errno, "cannot make a pair of sockets: %m");
 
     int error = launch_prepare(&launch, options, ends[1]);
+    if (!error)
+        helper->lingers = is_told_to_linger(&launch);
     if (!error)
         error = launch_run(&launch, program_find(options), &helper->pid);
     launch_free(&launch);

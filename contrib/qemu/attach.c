@@ -86,7 +86,7 @@ static struct fdset_vmm *attach(void) {
     else
         error = shim_spawn(&vmm);
     if (error < 0) {
-        if (error != -ENOTCONN)
+        if (error != -ENOTCONN) /* of which has been told */
             shim_complain("%s", fdset_error_text());
         guarded = -1;
         errno = -error;

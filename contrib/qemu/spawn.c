@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define MAX_INITIAL 64
+#define MAX_INITIAL 253
 
 /* A decimal number 0..INT_MAX after `key`, and nothing else but a comma after it. */
 static bool field_parse(char **text, const char *key, int *number) {
@@ -43,7 +43,11 @@ static int initial_read(char *copy, struct fdset_initial initial[MAX_INITIAL]) {
     int count = 0;
 
     for (char *word = strtok_r(copy, " \n", &rest); word; word = strtok_r(NULL, " \n", &rest)) {
-        if (count == MAX_INITIAL || !initial_parse(word, &initial[count++])) {
+        if (count == MAX_INITIAL) {
+            shim_complain("FDSET_ADD_FD: at most %d descriptors", MAX_INITIAL);
+            return -1;
+        }
+        if (!initial_parse(word, &initial[count++])) {
             shim_complain("FDSET_ADD_FD: '%s' is not fd=N,set=M[,opaque=TEXT]", word);
             return -1;
         }
@@ -64,7 +68,7 @@ int shim_spawn(struct fdset_vmm **vmm) {
         .initial = initial,
         .initial_count = count,
     };
-    int error = count < 0 ? -EINVAL : fdset_vmm_spawn(vmm, &options);
+    int error = count < 0 ? -ENOTCONN : fdset_vmm_spawn(vmm, &options);
     free(copy);
     /* They are the helper's now; this program is to have nothing but leases. */
     for (int i = 0; i < count && error >= 0; i++)

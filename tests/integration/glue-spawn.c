@@ -367,13 +367,16 @@ static void test_command_line_and_environment(void **state) {
                                           .arguments = arguments};
     setenv("NOTIFY_SOCKET", "@secret", 1);
     setenv("KEPT", "yes", 1);
+    setenv("FDSET_HELPER_OPTIONS", "  --limit\tleases=9  --verbose", 1);
     assert_int_equal(fdset_vmm_spawn(&vmm, &options), -ECONNRESET);
     unsetenv("NOTIFY_SOCKET");
     unsetenv("KEPT");
+    unsetenv("FDSET_HELPER_OPTIONS");
     close(leaked);
     read_file("out", content, sizeof(content));
     const char *expected = "--vmm-fd 3 --manage /run/m --manage-fd 4 "
-                           "--add-fd fd=5,set=5,opaque=a,,b --quiet --limit sets=7\n"
+                           "--add-fd fd=5,set=5,opaque=a,,b --quiet --limit sets=7 "
+                           "--limit leases=9 --verbose\n"
                            "0\n1\n2\n3\n4\n5\n6\nend\n"; /* 6 is what ls reads */
     content[strlen(expected)] = '\0';
     assert_string_equal(content, expected);

@@ -213,8 +213,14 @@ test_spawns_a_helper_before_qemus_sandbox_forbids_it() {
 }
 
 test_it_says_why_it_cannot_attach() {
+    truncate -s 64k disk.img
     FDSET_VMM_SOCKET=$PWD/nobody refused 'cannot connect' \
         preloaded qemu-io -r -f raw -c 'read 0 4k' //dev/fdset/1
+    FDSET_HELPER_OPTIONS='--limit members=1' FDSET_ADD_FD='fd=3,set=1 fd=4,set=1' \
+        refused '1 of 1 are there: start fdset-helper with --limit members=N (also by FDSET_HELPER_OPTIONS)' \
+        preloaded qemu-io -r -f raw -c 'read 0 4k' //dev/fdset/1 3<disk.img 4<disk.img
+    FDSET_ADD_FD="$(printf 'fd=3,set=%d ' {1..254})" refused 'FDSET_ADD_FD: at most 253 descriptors' \
+        preloaded qemu-io -r -f raw -c 'read 0 4k' //dev/fdset/1 3<disk.img
     FDSET_ADD_FD='fd=3' refused 'is not fd=N,set=M' \
         preloaded qemu-io -r -f raw -c 'read 0 4k' //dev/fdset/1
     FDSET_HELPER=/nonexistent refused 'cannot start /nonexistent' \

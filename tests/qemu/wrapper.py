@@ -759,6 +759,30 @@ def test_own_options():
         assert line[0] in done.stderr and "--fdset-help" in done.stderr, done.stderr
 
 
+def test_limits():
+    """More sets than a helper has room for unless it is told, by what the refusal names."""
+    image("disk")
+    with Machine() as machine, open("disk", "rb") as disk:
+        for _ in range(1024):
+            machine.monitor.execute("add-fd", fds=[disk.fileno()])
+        machine.monitor.refuses(
+            "no room for 1 more set, 1024 of 1024 are there: start fdset-helper with --limit sets=N "
+            "(also by FDSET_HELPER_OPTIONS)", "add-fd", fds=[disk.fileno()])
+    more = {**os.environ, "FDSET_HELPER_OPTIONS": " --limit  sets=7\t--limit leases=9 "}
+    for options, environment, sets in (
+            (["--fdset-limit", "sets=1100"], None, 1100), ([], more, 7),
+            (["--fdset-limit=sets=3", "--fdset-limit", "members=3"], more, 3)):
+        with Machine(*options, environment=environment) as machine, open("disk", "rb") as disk:
+            for _ in range(sets):
+                machine.monitor.execute("add-fd", fds=[disk.fileno()])
+            machine.monitor.refuses(f"{sets} of {sets} are there", "add-fd", fds=[disk.fileno()])
+    text = failing("-qmp", "unix:qmp,server=on,wait=off", "--fdset-limit", "disks=3")
+    assert "there is no limit called 'disks'" in text, text
+    (tried,) = [line for line in text.splitlines() if line.startswith("Try '")]
+    program = tried.split("'")[1].split()[0]
+    assert os.access(program, os.X_OK), f"{program} cannot be run as it is written"
+
+
 def test_log():
     with Machine("--fdset-log", "log"):
         pass

@@ -18,8 +18,12 @@ static const char help[] =
     "                         built or installed with this\n"
     "  --fdset-manage PATH    let the helper listen for managers (fdsetctl) there\n"
     "  --fdset-observe PATH   and for those who may only look\n"
+    "  --fdset-limit NAME=N   how much the helper holds: --limit of fdset-helper(8);\n"
+    "                         may be given several times\n"
     "  --fdset-log FILE       append what helper and proxy say, and what was run\n"
     "  --fdset-help, --fdset-version\n"
+    "\n"
+    "Further options of the helper's go into FDSET_HELPER_OPTIONS in the environment.\n"
     "\n"
     "Exit status: the emulator's; 1 if it could not be started, 2 for a wrong\n"
     "--fdset- option.\n";
@@ -68,13 +72,14 @@ static void finish(const char *text) {
 
 /* `word` is "--fdset-NAME" or "--fdset-NAME=VALUE". Returns whether it took `next`. */
 static bool own_option_read(struct own_options *own, const char *word, const char *next) {
+    const char **limit = &own->limits[own->limit_count]; /* the one that may come again */
     const struct {
-        const char *name;
-        const char **value;
+        const char *name, **value;
     } options[] = {{"fdset-emulator", &own->emulator},
                    {"fdset-helper", &own->helper},
                    {"fdset-manage", &own->manage},
                    {"fdset-observe", &own->observe},
+                   {"fdset-limit", limit},
                    {"fdset-log", &own->log}};
     const char *name = option_name(word), *equals = strchr(name, '=');
     size_t length = equals ? (size_t)(equals - name) : strlen(name);
@@ -90,6 +95,8 @@ static bool own_option_read(struct own_options *own, const char *word, const cha
         if (!value || !*value)
             die_usage("%s needs a value", word);
         *options[i].value = value;
+        if (options[i].value == limit && ++own->limit_count > MAX_LIMITS)
+            die_usage("--fdset-limit: at most %d of them", MAX_LIMITS);
         return !equals;
     }
     die_usage("unknown option %s", word);

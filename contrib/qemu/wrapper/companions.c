@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <fdset/manager.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -40,6 +41,11 @@ int helper_start(const struct own_options *own, int log, int *manage,
     if (own->observe) {
         launch_word(&launch, "--observe");
         launch_word(&launch, "%s", own->observe);
+    }
+    launch_words(&launch, getenv("FDSET_HELPER_OPTIONS"));
+    for (size_t i = 0; i < own->limit_count; i++) {
+        launch_word(&launch, "--limit");
+        launch_word(&launch, "%s", own->limits[i]);
     }
     int errors = launch_run(&launch, log);
     close(vmm[1]);

@@ -25,6 +25,16 @@ void launch_word(struct launch *launch, const char *format, ...) {
     va_end(arguments);
 }
 
+void launch_words(struct launch *launch, const char *text) {
+    static const char blanks[] = " \t\n";
+
+    for (text = text ? text + strspn(text, blanks) : ""; *text; text += strspn(text, blanks)) {
+        size_t length = strcspn(text, blanks);
+        launch_word(launch, "%.*s", (int)length, text);
+        text += length;
+    }
+}
+
 int launch_fd(struct launch *launch, int fd) {
     if (launch->fd_count == MAX_LAUNCH)
         die("too many descriptors for %s", launch->words[0]);

@@ -52,9 +52,13 @@ struct word {
     const char *option; /* whose argument it is, without dashes, where that matters; or NULL */
 };
 
+#define MAX_LIMITS 16
+
 /* What was said to ourselves, by words that begin with --fdset-. */
 struct own_options {
     const char *emulator, *helper, *log, *manage, *observe;
+    const char *limits[MAX_LIMITS + 1];
+    size_t limit_count;
 };
 
 struct command_line {
@@ -214,6 +218,9 @@ struct launch {
 
 void launch_word(struct launch *launch, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
+
+/* Words with blanks between them; NULL: none. */
+void launch_words(struct launch *launch, const char *text);
 
 /* Gives it `fd`, borrowed and no standard stream; returns the number it will have there. */
 int launch_fd(struct launch *launch, int fd);

@@ -76,7 +76,8 @@ struct fdset_spawn_options {
     const struct fdset_initial *initial;
     size_t initial_count;
 
-    /* Further options for the helper's command line, ended by NULL. Where
+    /* Further options for the helper's command line, ended by NULL. Those of
+     * $FDSET_HELPER_OPTIONS, words with blanks between them, come after. Where
      * "--linger" is among them, fdset_vmm_free() does not wait for its end. */
     const char *const *arguments;
 };
