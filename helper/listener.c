@@ -138,7 +138,8 @@ static void admit(struct listener *listener, int socket) {
     getsockopt(socket, SOL_SOCKET, SO_PEERCRED, &peer, &size);
     if (listener->role == ROLE_MANAGER && !manager_allowed(listener, peer.uid)) {
         refuse(&refusal, REFUSAL_ROLE, EPERM,
-               "user %d may not manage this helper: start it as root with --manager-uid %d",
+               "user %d may not manage this helper: start fdset-helper as root with "
+               "--manager-uid %d",
                (int)peer.uid, (int)peer.uid);
         turn_away(service, socket, &refusal);
         return;
