@@ -2,12 +2,8 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <stdio.h>
-#include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include "service.h"
@@ -15,8 +11,6 @@
 #ifndef SO_PASSRIGHTS
 #define SO_PASSRIGHTS 83
 #endif
-
-#define BACKLOG 128
 
 /* One connection in eight is kept for managers. */
 #define MANAGERS_SHARE 8
@@ -32,62 +26,6 @@ void socket_prepare(int socket, enum role role) {
     /* Older kernels do not know it: there a VMM's descriptors are dropped as
      * they arrive. */
     setsockopt(socket, SOL_SOCKET, SO_PASSRIGHTS, &none, sizeof(none));
-}
-
-static int fill_address(struct sockaddr_un *address, const char *path, struct refusal *refusal) {
-    *address = (struct sockaddr_un){.sun_family = AF_UNIX};
-    if (strlen(path) >= sizeof(address->sun_path))
-        return refuse(refusal, REFUSAL_ARGUMENT, ENAMETOOLONG,
-                      "a socket's path has at most %zu bytes: %s", sizeof(address->sun_path) - 1,
-                      path);
-    strcpy(address->sun_path, path);
-    return 0;
-}
-
-/* A socket that nobody listens on is left over from a helper that was killed. */
-static bool is_dead_socket(const struct sockaddr_un *address) {
-    struct stat status;
-    if (lstat(address->sun_path, &status) < 0 || !S_ISSOCK(status.st_mode))
-        return false;
-    int probe = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    bool dead = probe >= 0 &&
-                connect(probe, (const struct sockaddr *)address, sizeof(*address)) < 0 &&
-                errno == ECONNREFUSED;
-    if (probe >= 0)
-        close(probe);
-    return dead;
-}
-
-static int bind_private(int socket, const struct sockaddr_un *address) {
-    mode_t before = umask(0177);
-    int result = bind(socket, (const struct sockaddr *)address, sizeof(*address));
-    if (result < 0 && errno == EADDRINUSE && is_dead_socket(address)) {
-        unlink(address->sun_path);
-        result = bind(socket, (const struct sockaddr *)address, sizeof(*address));
-    }
-    int error = result < 0 ? errno : 0;
-    umask(before);
-    return -error;
-}
-
-int listener_make(const char *path, struct refusal *refusal) {
-    struct sockaddr_un address;
-
-    int result = fill_address(&address, path, refusal);
-    if (result < 0)
-        return result;
-    int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    if (fd < 0)
-        return refuse(refusal, REFUSAL_LIMIT, errno, "socket: %s", strerror(errno));
-    result = bind_private(fd, &address);
-    if (result == 0 && listen(fd, BACKLOG) < 0)
-        result = -errno;
-    if (result == 0)
-        return fd;
-    close(fd);
-    return refuse(
-        refusal, REFUSAL_ARGUMENT, -result, "cannot listen at %s: %s%s", path, strerror(-result),
-        result == -EADDRINUSE ? " (another helper is running there, or it is no socket)" : "");
 }
 
 static bool manager_allowed(const struct listener *listener, uid_t uid) {

@@ -31,10 +31,6 @@ struct listener {
     uint64_t paused_ms; /* since when it is not polled, out of descriptors; 0: it is */
 };
 
-/* Makes a listening socket at `path` with mode 0600; a dead one that is in the
- * way is replaced. Returns the descriptor or -errno with a sentence. */
-int listener_make(const char *path, struct refusal *refusal);
-
 /* Watches a listening socket, which it consumes. Returns 0 or -errno. */
 int listener_begin(struct listener *listener, struct service *service, int socket, enum role role,
                    bool own, const struct manager_policy *policy);

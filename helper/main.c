@@ -17,6 +17,7 @@
 #include "notify.h"
 #include "options.h"
 #include "service.h"
+#include "socket_file.h"
 
 /* Beside members and connections: standard streams, epoll, the settle threads'
  * sockets, readiness, listeners, one packet of descriptors being looked at and
@@ -137,17 +138,19 @@ static void begin_inherited(int original, enum role role) {
     has_birth_manager |= role == ROLE_MANAGER;
 }
 
-static void begin_endpoint(const struct endpoint *endpoint) {
+static void make_socket_files(void) {
+    struct socket_file files[OPTIONS_MAX_ENDPOINTS];
     struct refusal refusal;
+    size_t count = 0;
 
-    if (!endpoint->path) {
-        begin_inherited(endpoint->fd, endpoint->role);
-        return;
-    }
-    int fd = listener_make(endpoint->path, &refusal);
-    if (fd < 0)
+    for (size_t i = 0; i < options.endpoint_count; i++)
+        if (options.endpoints[i].path)
+            files[count++] = (struct socket_file){.path = options.endpoints[i].path};
+    if (socket_files_make(files, count, &refusal) < 0)
         die_refused("cannot start", &refusal);
-    begin_listener(fd, endpoint->role, true);
+    for (size_t i = options.endpoint_count; i-- > 0;)
+        if (options.endpoints[i].path)
+            options.endpoints[i].fd = files[--count].fd;
 }
 
 static void begin_sockets(void) {
@@ -163,8 +166,14 @@ static void begin_sockets(void) {
                             "--help");
         _exit(2);
     }
-    for (size_t i = 0; i < options.endpoint_count; i++)
-        begin_endpoint(&options.endpoints[i]);
+    make_socket_files();
+    for (size_t i = 0; i < options.endpoint_count; i++) {
+        const struct endpoint *endpoint = &options.endpoints[i];
+        if (endpoint->path)
+            begin_listener(endpoint->fd, endpoint->role, true);
+        else
+            begin_inherited(endpoint->fd, endpoint->role);
+    }
 }
 
 /* A spawned helper is in its VMM's session. Who leads that can have us sit at a

@@ -16,7 +16,7 @@
 struct endpoint {
     enum role role;
     const char *path; /* NULL: inherited */
-    int fd;           /* inherited; owned by whoever begins with it */
+    int fd;           /* inherited or made; owned by whoever begins with it */
 };
 
 /* --add-fd, in QEMU's syntax. */

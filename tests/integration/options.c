@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -186,8 +187,43 @@ static void test_live_socket_is_left_alone(void **state) {
     struct helper *helper = helper_start(NULL);
     char path[128];
     snprintf(path, sizeof(path), "%s", helper_socket_path(ROLE(MANAGER)));
+    char wanted[64];
+    snprintf(wanted, sizeof(wanted), "process %d (fdset-helper) listens there", helper->pid);
     assert_int_equal(run(ARGUMENTS("--manage", path), NULL), 1);
+    assert_non_null(strstr(output, wanted));
     helper_connect(helper, ROLE(MANAGER), "still there");
+}
+
+/* What a helper has made before it was refused the next would be dead for ever. */
+static void test_what_was_made_is_taken_back(void **state) {
+    struct stat status;
+    int file = file_open("in-the-way", O_RDWR);
+    assert_true(file >= 0);
+    char path[128];
+    snprintf(path, sizeof(path), "%s", file_path("made-first"));
+    assert_int_equal(run(ARGUMENTS("--manage", path, "--vmm", file_path("in-the-way")), NULL), 1);
+    assert_non_null(strstr(output, "in-the-way: there is something that is no socket"));
+    assert_int_equal(stat(path, &status), -1);
+    assert_int_equal(run(ARGUMENTS("--manage", path, "--vmm", path), NULL), 1);
+    assert_non_null(strstr(output, "it was given twice"));
+    assert_int_equal(stat(path, &status), -1);
+}
+
+/* An empty path would be an abstract socket that nobody finds. */
+static void test_path_that_leads_nowhere(void **state) {
+    assert_int_equal(run(ARGUMENTS("--manage", ""), NULL), 1);
+    assert_non_null(strstr(output, "path is empty"));
+    assert_int_equal(run(ARGUMENTS("--manage", file_path("none/manage")), NULL), 1);
+    assert_non_null(strstr(output, "/none: No such file or directory"));
+}
+
+/* Who holds the lock of a directory for ever does not hold up a helper for ever. Quite
+ * others lock directories too, and only for a while. */
+static void test_locked_directory(void **state) {
+    int directory = harness_keep(open(file_path(""), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+    assert_int_equal(flock(directory, LOCK_EX), 0);
+    assert_int_equal(run(ARGUMENTS("--manage", file_path("m")), NULL), 1);
+    assert_non_null(strstr(output, "is locked by another process"));
 }
 
 /* Somebody else's, alive: it cannot be connected to from a SEQPACKET socket. */
@@ -304,6 +340,9 @@ int main(void) {
         helper_test(test_sockets_are_private),
         helper_test(test_stale_socket_is_replaced),
         helper_test(test_live_socket_is_left_alone),
+        helper_test(test_what_was_made_is_taken_back),
+        helper_test(test_path_that_leads_nowhere),
+        helper_test(test_locked_directory),
         helper_test(test_socket_of_another_kind_is_left_alone),
         helper_test(test_file_in_the_way_is_left_alone),
         helper_test(test_path_that_is_too_long),
