@@ -131,6 +131,26 @@ def installed():
     return wrong
 
 
+def references():
+    """A page or a file that is referred to exists."""
+    ours = {f"{name}.{page.rsplit('.', 1)[1]}" for page in words.pages()
+            for name in names(page) | {page.rsplit(".", 1)[0]}}
+    wrong = []
+    for name in [*words.pages(), *words.files(".md", ".h", ".proto", ".in", but=("tests",))]:
+        text = words.page_source(name) if name in words.pages() else words.read(name)
+        wrong += [f"{name} refers to {title}({section})" for title, section in
+                  re.findall(r"\b((?:lib)?fdset[\w-]*)[*_`]*\(([1-8])\)", text)
+                  if f"{title}.{section}" not in ours]
+    for path in words.files(".md"):
+        folder = os.path.dirname(path)
+        files = re.findall(r"`((?:contrib|helper|proto|tests|vmm-glue)/[\w./-]*)[`:]", words.read(path))
+        files += [os.path.join(folder, link)
+                  for link in re.findall(r"\]\((?!\w+:)([\w./-]+)\)", words.read(path))]
+        wrong += [f"{path} refers to {file}" for file in files
+                  if not os.path.exists(os.path.join(words.source, file))]
+    return wrong
+
+
 def build_paths():
     return sorted(os.environ["FDSET_PATHS"].split(":"), key=len, reverse=True)
 
@@ -149,6 +169,7 @@ def paths(page):
 def main():
     cases = [("every page is installed under each of its names, and taken away", installed),
              ("the functions that are exported have a page", functions),
+             ("what is referred to exists", references),
              ("a SYNOPSIS has the prototypes of the headers", prototypes)]
     for page in words.pages():
         cases.append((f"{page} fits a terminal of 80 columns", lambda page=page: width(page)))

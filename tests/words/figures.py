@@ -1,0 +1,120 @@
+#!/usr/bin/env python3
+"""The numbers that README, SECURITY.md, man pages, headers, fdset.proto and --help tell are
+those of the code.
+
+Each row has where the number is from and how it is spoken of. Every place that speaks so
+must have it, and one must: who says it otherwise gets a row of their own, or an end."""
+
+import os
+import re
+
+import options
+import words
+
+NUMBERS = {"one": 1, "two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "seven": 7, "eight": 8,
+           "nine": 9, "ten": 10, "eleven": 11, "twelve": 12, "a quarter": 4, "an hour": 3600000}
+WORD = "|".join(NUMBERS)
+N = rf"({WORD}|\d[\d ]*)"
+
+
+def defined(path, name):
+    match = re.search(rf"^#define {name}\s+(\d+)", words.read(path), re.MULTILINE)
+    return int(match[1])
+
+
+def found(path, pattern):
+    return int(re.search(pattern, words.read(path))[1])
+
+
+def faults():
+    return len(re.findall(r"^\| \d+ \|", words.read("tests/FAULTS.md"), re.MULTILINE))
+
+
+def system_calls():
+    return int(re.search(r"^(\d+) calls by", words.read("SECURITY.md"), re.MULTILINE)[1])
+
+
+ROWS = [
+    ("descriptors in a packet", lambda: defined("proto/packet.h", "PACKET_MAX_DESCRIPTORS"),
+     [rf"(?:at most|up to|more than) {N} (?:times|members|descriptors|of them)", rf"carry, 0 to {N}"]),
+    ("bytes of a packet", lambda: defined("proto/packet.h", "PACKET_MAX_BYTES"),
+     [rf"at most {N} bytes and carries"]),
+    ("KiB of the arena", lambda: defined("proto/packet.h", "PACKET_ARENA_BYTES") // 1024,
+     [rf"arena \({N} KiB\)"]),
+    ("bytes of a name", lambda: defined("helper/event.h", "NAME_MAX_BYTES"),
+     [rf"1 to {N} (?:letters|of the characters|of A-Z|printable|bytes of printable)",
+      rf"(?:at most|up to) {N} bytes of printable", rf"tables, up to {N} bytes"]),
+    ("bytes of a label", lambda: defined("helper/fdset.h", "OPAQUE_MAX_BYTES"),
+     [rf"(?:up to|0 to|at most) {N} bytes of UTF-8", rf"_opaque_ has at most {N} bytes",
+      rf"_opaque_, of up to {N} bytes", rf"label,? (?:of up to|at most) {N} bytes(?! of printable)"]),
+    ("opens in a packet", lambda: defined("helper/serve_open.c", "MANY_OPENS"),
+     [rf"exchange for {N} of them", rf"up to {N} in a packet", rf"in one packet, 1 to {N}"]),
+    ("opens in a packet of the library", lambda: defined("vmm-glue/batch.h", "OPENS_PER_PACKET"),
+     [rf"exchange for {N} of them", rf"up to {N} in a packet"]),
+    ("ms that an open waits", lambda: defined("helper/serve_open.c", "WAIT_MAX_MS"),
+     [r"at\s+most (\d{5,})\. Subscribers", r"at most (an hour)"]),
+    ("events that the library keeps", lambda: defined("vmm-glue/events.c", "EVENTS_KEPT"),
+     [rf"Events are kept, {N} at most", rf"and the library {N}:"]),
+    ("settle threads", lambda: defined("helper/settle.h", "SETTLE_THREADS"),
+     [rf"{N} threads, one for each", rf"until {N} file systems hang", rf"{N} different ones have to stop"]),
+    ("seconds until a file system is called stuck",
+     lambda: defined("helper/upkeep.c", "STUCK_MS") // 1000, [rf"has not answered for {N} s\b"]),
+    ("connections kept for managers, one in", lambda: defined("helper/listener.c", "MANAGERS_SHARE"),
+     [rf"one in {N} is kept for"]),
+    ("share of the waits", lambda: defined("helper/waiting.c", "WAITING_SHARE"),
+     [r"one VMM may have (a quarter)"]),
+    ("first pause of reconnecting", lambda: found("vmm-glue/reconnect.c", r"first_ms = (\d+)"),
+     [rf"unsigned first_ms;\s+/\* (?:0: )?{N} \*/"]),
+    ("longest pause of reconnecting", lambda: found("vmm-glue/reconnect.c", r"most_ms = (\d+)"),
+     [rf"unsigned most_ms;\s+/\* (?:0: )?{N} \*/"]),
+    ("end of reconnecting", lambda: found("vmm-glue/reconnect.c", r"give_up_ms = (\d+)"),
+     [rf"unsigned give_up_ms;\s+/\* (?:0: )?{N} \*/"]),
+    ("seconds of a step of reconnecting",
+     lambda: defined("vmm-glue/reconnect.c", "ATTEMPT_MS") // 1000,
+     [r"does not answer for (a) second at each"]),
+    ("seconds until a monitor is connected to again",
+     lambda: defined("contrib/qemu/qmp/link.c", "GREETING_MS") // 1000,
+     [rf"has said nothing for {N} seconds"]),
+    ("KiB that a log may grow", lambda: defined("helper/confine/descriptors.c", "LOG_BYTES") // 1024,
+     [rf"by up to {N} KiB"]),
+    ("system calls", system_calls, [rf"{N} system calls", rf"all system calls but {N},"]),
+    ("faults of QEMU's sets", faults, [rf"has all {N}, each", rf"list of {N} faults"]),
+]
+
+
+def spoken():
+    """All that is told to people, each with its name, its lines joined."""
+    texts = {path: words.read(path) for path in words.files(".md", ".proto")}
+    texts.update({path: words.read(path) for path in words.files(".h")
+                  if path.startswith("vmm-glue/include/")})
+    texts.update({page: words.page_source(page) for page in words.pages()})
+    for program in ["fdset-helper", "fdset-qmp", "fdsetctl"]:
+        texts[program + " --help"] = words.said(program, "--help")
+    for verb in options.verbs():
+        texts[f"fdsetctl {verb} --help"] = words.said("fdsetctl", verb, "--help")
+    return {name: re.sub(r"\s*\n\s*(?:\* |// |\t)?\s*", " ", text) for name, text in texts.items()}
+
+
+def number(text):
+    text = text.strip().lower()
+    return 1 if text == "a" else NUMBERS[text] if text in NUMBERS else int(text.replace(" ", ""))
+
+
+def check(value, patterns):
+    wrong, heard = [], 0
+    for name, text in spoken().items():
+        for pattern in patterns:
+            for match in re.finditer(pattern, text, re.IGNORECASE):
+                heard += 1
+                if number(match[1]) != value():
+                    wrong.append(f"{name} says {match[0]!r}: it is {value()}")
+    return wrong if heard else ["nothing speaks of it"]
+
+
+def main():
+    words.tell([(what, lambda value=value, patterns=patterns: check(value, patterns))
+                for what, value, patterns in ROWS])
+
+
+if __name__ == "__main__":
+    main()
