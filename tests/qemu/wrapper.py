@@ -20,6 +20,7 @@ that is tested:
 Then come the kinds of monitors, the program's own options, and what it makes of
 a command line."""
 
+import ctypes
 import os
 import signal
 import socket
@@ -27,6 +28,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import traceback
 
 import wrapped
 from wrapped import Monitor, Refused, Tree, descriptors, equal, until

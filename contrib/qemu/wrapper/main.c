@@ -11,10 +11,12 @@
 #include <unistd.h>
 
 static void say(const char *format, va_list arguments) {
-    char text[4096];
+    char *text;
 
-    vsnprintf(text, sizeof(text), format, arguments);
+    if (vasprintf(&text, format, arguments) < 0)
+        return;
     dprintf(STDERR_FILENO, "fdset-qemu: %s\n", text);
+    free(text);
 }
 
 void die(const char *format, ...) {

@@ -40,45 +40,55 @@ bool socket_is_known(const struct pairs *pairs, const char **why) {
 
 /* --------------------------------------------------------------- the private */
 
+/* In a directory of its own. A path may be longer than a socket's address; by way of the
+ * directory's descriptor it is always short. The emulator removes at its end what that
+ * address is to it then: so the name is one that is nowhere else. */
 static int private_bind(const char *directory, int *handle) {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
-    char own[64];
-
-    snprintf(own, sizeof(own), "%s/fdset-XXXXXX", directory);
+    char *own = text_make("%s/fdset-XXXXXX", directory);
     int fd = fd_raise(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0), "cannot make a socket");
-    if (strlen(own) > sizeof(own) - 2 || !mkdtemp(own)) {
-        close(fd);
-        return -1;
-    }
-    snprintf(address.sun_path, sizeof(address.sun_path), "%s/monitor", own);
+
     *handle = -1;
-    if (bind(fd, (struct sockaddr *)&address, sizeof(address)) == 0 && listen(fd, 8) == 0)
-        *handle = open(address.sun_path, O_PATH | O_CLOEXEC);
+    bool made = mkdtemp(own);
+    const char *name = strrchr(own, '/') + 1;
+    int place = made ? open(own, O_PATH | O_DIRECTORY | O_CLOEXEC) : -1;
+    snprintf(address.sun_path, sizeof(address.sun_path), "/proc/self/fd/%d/%s", place, name);
+    if (place >= 0 && bind(fd, (struct sockaddr *)&address, sizeof(address)) == 0 &&
+        listen(fd, 8) == 0)
+        *handle = openat(place, name, O_PATH | O_CLOEXEC);
     int error = errno;
-    unlink(address.sun_path);
-    rmdir(own);
-    errno = error;
+    if (place >= 0) {
+        unlinkat(place, name, 0);
+        close(place);
+    }
+    if (made)
+        rmdir(own);
+    free(own);
     if (*handle >= 0)
         return fd;
     close(fd);
+    errno = error;
     return -1;
 }
 
 int socket_make_private(int *handle) {
     const char *directories[] = {getenv("TMPDIR"), getenv("XDG_RUNTIME_DIR"), "/tmp", "/var/tmp",
                                  "/dev/shm"};
+    const char *tried = "";
 
     for (size_t i = 0; i < sizeof(directories) / sizeof(directories[0]); i++) {
         if (!directories[i] || directories[i][0] != '/')
             continue;
         int fd = private_bind(directories[i], handle);
-        if (fd < 0)
+        if (fd < 0) {
+            tried = text_make("%s\n  %s: %s", tried, directories[i], strerror(errno));
             continue;
+        }
         *handle = fd_raise(*handle, "cannot make a monitor's socket");
         fd_inherit(fd);
         return fd;
     }
-    die("cannot make a monitor's socket in $TMPDIR or /tmp: %s", strerror(errno));
+    die("no directory takes a monitor's socket: set TMPDIR to one that does. Tried were%s", tried);
 }
 
 int socket_make_connected(int *other) {
