@@ -145,9 +145,9 @@ def test_an_instance_from_start_to_stop():
 
 
 def test_feature_check():
-    """A monitor on the command line, at a path where there is a file already; killed."""
-    write("monitor", "")
-    os.unlink("monitor")
+    """A monitor on the command line, at a path where there is a file already, which QEMU
+    replaces whatever it is; killed."""
+    write("monitor", "made by os.CreateTemp")
     process = subprocess.Popen(
         ["qemu-system-x86_64", "-S", "-nographic", "-nodefaults", "-no-user-config", "-chardev",
          f"socket,id=monitor,path={os.path.abspath('monitor')},server=on,wait=off", "-qmp",

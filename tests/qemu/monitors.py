@@ -326,9 +326,6 @@ class Proxied(Native):
         self.proxy_start()
 
     def helper_start(self, options=()):
-        for name in ("manage", "vmm"):
-            if os.path.exists(name):
-                os.unlink(name)
         self.helper = self.programs.start(
             [os.environ["FDSET_HELPER"], "--manage", "manage", "--vmm", "vmm", *options],
             stderr=subprocess.PIPE)

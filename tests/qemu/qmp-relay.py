@@ -697,6 +697,19 @@ def somebody_elses_socket_stays(bench):
 
 
 @case
+def what_stands_at_the_path_is_replaced(bench):
+    """As QEMU does: a socket of before, that was killed, or a file that keeps the name."""
+    for attempt in range(2):
+        bench.programs.kill(bench.proxy, signal.SIGKILL)
+        if attempt == 1:
+            os.unlink("proxy0")
+            with open("proxy0", "w", encoding="ascii") as file:
+                file.write("not a socket")
+        bench.proxy_start()
+        bench.negotiated()
+
+
+@case
 def only_its_user_may_connect(bench):
     equal(oct(os.stat("proxy0").st_mode & 0o777), "0o600", "mode")
 
@@ -734,10 +747,14 @@ def wrong_command_lines(bench):
     says(bench, 2, "two helpers", "--manage-fd", "0", "--manage", "manage", *pair)
     for prefix in ("x", "/x", "x/", "/\"/", "/" * 65, ""):
         says(bench, 2, "--path-prefix", "--manage", "manage", "--path-prefix", prefix, *pair)
+    says(bench, 2, "at most 64 bytes, and not 65", "--manage", "manage", "--path-prefix", "/" * 65, *pair)
     says(bench, 2, "--help", "--nonsense")
     says(bench, 1, "fdset-qmp: ", "--manage", "nowhere", *pair)
     says(bench, 1, "cannot listen at nowhere/a: No such file", "--manage", "manage", "unix:nowhere/a", "unix:b")
     says(bench, 1, "cannot listen at " + "a" * 200, "--manage", "manage", "unix:" + "a" * 200, "unix:b")
+    says(bench, 1, "cannot replace .: Is a directory", "--manage", "manage", "unix:.", "unix:b")
+    says(bench, 1, "cannot connect to " + "a" * 200 + ": File name too long", "--manage", "manage", "unix:a",
+         "unix:" + "a" * 200)
     says(bench, 1, "no stream socket", "--manage", "manage", "fd:0", "unix:b")
     says(bench, 1, "no socket of the emulator's", "--manage", "manage", "unix:a", "fd:0")
     says(bench, 0, "Usage: fdset-qmp", "--help")

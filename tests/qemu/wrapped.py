@@ -1,6 +1,6 @@
 """For the tests of fdset-qemu and of libvirt with it: a build tree of their own,
 processes, and a monitor. A test is a function test_* of the script, run in an
-empty directory of its own; run_tests() says TAP."""
+empty directory of its own; run_tests() says TAP, and exits."""
 
 import ctypes
 import json
@@ -10,6 +10,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import traceback
 
 PATIENCE = 60  # seconds after which what does not come is a failure
@@ -232,7 +233,8 @@ def bury(but=()):
 
 def run_tests(namespace, base, lasting=list):
     """Each in a directory of its own in `base`, which is removed at the end. What a
-    test has started has ended after it, but for processes that `lasting` names."""
+    test has started has ended after it, but for processes that `lasting` names. Exits,
+    with 1 where one has failed: no script can forget that."""
     tests = [(name, test) for name, test in namespace.items() if name.startswith("test_")]
     failed = False
     for number, (name, test) in enumerate(tests, 1):
@@ -253,5 +255,5 @@ def run_tests(namespace, base, lasting=list):
         bury(lasting())
     os.chdir("/")
     shutil.rmtree(base, ignore_errors=True)
-    print(f"1..{len(tests)}")
-    return failed
+    print(f"1..{len(tests)}", flush=True)
+    sys.exit(failed)

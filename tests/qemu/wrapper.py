@@ -588,6 +588,73 @@ def test_monitor_that_waits():
     tree.ended()
 
 
+CLONE_NEWNS = 0x20000
+
+
+def where_nothing_can_be_written(but, test):
+    """Runs `test` where the directories for temporary files, of everybody and of ours, are
+    read-only, but for the empty one at `but`."""
+    child = os.fork()
+    if child:
+        status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        if status == 77:
+            raise wrapped.Skip("no mount namespace of our own")
+        equal(0, status, "status of the test inside")
+        return
+    status = 1
+    try:
+        if ctypes.CDLL(None).unshare(CLONE_NEWNS) < 0 or subprocess.run(
+                ["mount", "--make-rprivate", "/"], stderr=subprocess.DEVNULL).returncode:
+            os._exit(77)
+        for place in {"/tmp", "/var/tmp", "/dev/shm", os.path.dirname(base)}:
+            subprocess.run(["mount", "--bind", place, place], check=True)
+            subprocess.run(["mount", "-o", "remount,bind,ro", place], check=True)
+        subprocess.run(["mount", "-t", "tmpfs", "none", but], check=True)
+        os.chdir(but)
+        os.environ.pop("XDG_RUNTIME_DIR", None)
+        test()
+        status = 0
+    except BaseException:
+        traceback.print_exc(file=sys.stdout)
+    finally:
+        sys.stdout.flush()
+        os._exit(status)
+
+
+def test_monitor_where_only_a_long_path_can_be_written():
+    """TMPDIR is the only place for the private socket, and no socket's address holds it."""
+    for length in (75, 100, 900):
+        name = "x" * 50 + "/" + "/".join("y" * 200 for _ in range(length // 200))
+        name = os.path.join(os.getcwd(), str(length), name, "z" * 40)
+        os.makedirs(name)
+
+        def inside():
+            os.environ["TMPDIR"] = name
+            process = subprocess.Popen([tree.wrapper, *MACHINE, "-qmp",
+                                        "unix:qmp,server=on,wait=off"], stderr=subprocess.PIPE)
+            try:
+                until(lambda: os.path.exists("qmp") or process.poll() is not None, "a monitor")
+                assert process.poll() is None, process.stderr.read()
+                equal(["qmp"], os.listdir("."), "what is left there")
+                Monitor("qmp").quit()
+                equal(0, process.wait(), "status")
+            finally:
+                process.kill()
+                tree.ended()
+        where_nothing_can_be_written(name, inside)
+
+
+def test_monitor_where_nothing_can_be_written():
+    """What was tried, why it did not do, and what to do."""
+    def inside():
+        os.environ["TMPDIR"] = "/nowhere"
+        text = failing("-qmp", "unix:qmp,server=on,wait=off")
+        for part in ("/nowhere: No such file", "/tmp: Read-only", "/dev/shm: Read-only", "set TMPDIR", "/var/tmp: Read-only"):
+            assert part in text, f"{part} is not in {text}"
+    os.mkdir("place")
+    where_nothing_can_be_written(os.path.abspath("place"), inside)
+
+
 def test_monitor_on_stdio():
     """What was asked before the end of the input is answered, as by QEMU."""
     image("disk")
@@ -804,4 +871,4 @@ def test_manager_beside_the_monitor():
         equal([("3", "read-write")], machine.list(), "leases")
 
 
-sys.exit(wrapped.run_tests(dict(globals()), base))
+wrapped.run_tests(dict(globals()), base)

@@ -144,12 +144,10 @@ static void listener_ready(struct watch *watch, uint32_t events) {
 
 /* ---------------------------------------------------------------- listening */
 
-/* A socket that stands there is one of before, as QEMU sees it, and replaced. */
-static void unlink_stale(const char *path) {
-    struct stat status;
-
-    if (lstat(path, &status) == 0 && S_ISSOCK(status.st_mode))
-        unlink(path);
+/* What stands there is replaced, as QEMU does, be it a socket of before or a file that
+ * management has made to have the name for itself. */
+static int unlink_stale(const char *path) {
+    return unlink(path) < 0 && errno != ENOENT ? -1 : 0;
 }
 
 static int listen_at_path(struct monitor *monitor) {
@@ -160,9 +158,10 @@ static int listen_at_path(struct monitor *monitor) {
         errno = ENAMETOOLONG;
         return complain(&monitor->listen, "cannot listen at");
     }
+    if (unlink_stale(monitor->listen.path) < 0)
+        return complain(&monitor->listen, "cannot replace");
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     mode_t mask = umask(0177);
-    unlink_stale(monitor->listen.path);
     int result = fd < 0 ? -1 : bind(fd, (struct sockaddr *)&name, sizeof name);
     umask(mask);
     if (result < 0 || listen(fd, 8) < 0)
@@ -187,9 +186,14 @@ static int check_inherited(const struct monitor *monitor) {
 }
 
 static int check_emulator(const struct monitor *monitor) {
+    struct sockaddr_un name;
     struct stat status;
     int fd = monitor->emulator.fd;
 
+    if (monitor->emulator.path && !sockaddr_fill(&name, monitor->emulator.path)) {
+        errno = ENAMETOOLONG;
+        return complain(&monitor->emulator, "cannot connect to");
+    }
     if (monitor->emulator.path)
         return 0;
     if (fstat(fd, &status) < 0 || !S_ISSOCK(status.st_mode)) {

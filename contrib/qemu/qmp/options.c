@@ -9,6 +9,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#define PREFIX_MAX_BYTES 64
+
 static const char help[] =
     "Usage: fdset-qmp [OPTION]... LISTEN EMULATOR [LISTEN EMULATOR]...\n"
     "Stands between management and QEMU's monitors: descriptors passed with add-fd\n"
@@ -72,8 +74,10 @@ static struct address address(const char *text) {
 static const char *prefix(const char *text) {
     size_t length = strlen(text);
 
-    if (length == 0 || length > 64 || text[0] != '/' || text[length - 1] != '/')
-        die_usage("--path-prefix: neither begins nor ends with a slash: '%s'", text);
+    if (length == 0 || text[0] != '/' || text[length - 1] != '/')
+        die_usage("--path-prefix: a slash is at both its ends, and not so in '%s'", text);
+    if (length > PREFIX_MAX_BYTES)
+        die_usage("--path-prefix: at most %d bytes, and not %zu", PREFIX_MAX_BYTES, length);
     for (const char *c = text; *c; c++)
         if (*c < 0x20 || *c > 0x7e || strchr("\"'\\", *c))
             die_usage("--path-prefix: a character that would need an escape: '%s'", text);
