@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "failure.h"
+#include "own.h"
 #include "shortcut.h"
 
 int cancellation_off(void) {
@@ -33,6 +34,22 @@ int connection_say_foreign(void) {
                         "it, not to this child of it");
 }
 
+int connection_move(struct connection *connection) {
+    int error = 0;
+    pthread_mutex_lock(&connection->lock);
+    int number = own_duplicate(connection->socket, 0);
+    if (number < 0) {
+        error = -errno;
+    } else {
+        connection_poll_socket(connection, false);
+        connection->socket = number;
+        if (!connection->broken || !connection->link.kept)
+            connection_poll_socket(connection, true);
+    }
+    pthread_mutex_unlock(&connection->lock);
+    return error;
+}
+
 /* ---------------------------------------------------------------- receiving */
 
 /* Reads one packet into the buffers. Returns 0 or -errno; nothing said. */
@@ -40,12 +57,14 @@ static int packet_read(struct connection *connection, int recvmsg_flags) {
     struct packet_info info;
     int error;
     connection->reply = NULL;
+    int from;
     do {
         /* The kernel reports a reset once, and first; what the helper had sent
          * before it hung up, such as why, comes after. */
-        error = packet_receive(connection->socket, connection->bytes, &connection->descriptors,
-                               recvmsg_flags, &info);
-    } while (error == -ECONNRESET);
+        from = connection->socket;
+        error =
+            packet_receive(from, connection->bytes, &connection->descriptors, recvmsg_flags, &info);
+    } while (error == -ECONNRESET || (error && from != connection->socket));
     if (error)
         return error;
     if (info.hangup)

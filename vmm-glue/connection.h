@@ -60,10 +60,10 @@ struct link {
 };
 
 struct connection {
-    int socket;            /* the number stays, whatever it is connected to */
-    pid_t owner;           /* the process that connected */
-    char *at_home;         /* owned: 1, in a child of fork(2) 0; NULL where no page does that */
-    Fdset__V1__Role role;  /* what the helper says this connection may do, */
+    _Atomic int socket;   /* the number stays, whatever it is connected to; but connection_move() */
+    pid_t owner;          /* the process that connected */
+    char *at_home;        /* owned: 1, in a child of fork(2) 0; NULL where no page does that */
+    Fdset__V1__Role role; /* what the helper says this connection may do, */
     Fdset__V1__Role asked; /* and what it was to be */
     uint64_t features;     /* what goes beyond version 1 and both sides know: bits of Feature */
 
@@ -133,6 +133,10 @@ int connection_open(struct connection *connection, int socket, Fdset__V1__Role r
 /* Hangs up: for the parent's socket too, whoever has a copy of it. In a child,
  * only closes the child's copy. */
 void connection_close(struct connection *connection);
+
+/* Goes on under another number than the socket has now, which the caller then has, still
+ * open. Returns 0 or -errno; nothing said. */
+int connection_move(struct connection *connection);
 
 /* Frees what tells children apart; the socket stays open. */
 void connection_leave(struct connection *connection);

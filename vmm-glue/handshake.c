@@ -11,6 +11,7 @@
 
 #include "connection.h"
 #include "failure.h"
+#include "own.h"
 
 #define PROTOCOL_VERSION 1
 #define FEATURES         (UINT64_C(1) << FDSET__V1__FEATURE__FEATURE_LOOK)
@@ -24,7 +25,7 @@ int connection_dial(const char *path, int patience_ms) {
                     sizeof(address.sun_path) - 1, path);
     strcpy(address.sun_path, path);
 
-    int sock = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+    int sock = own_descriptor(socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0));
     if (sock < 0)
         return fail(errno, "cannot make a socket: %m");
     /* A full backlog would have it wait. 0 is for ever. */

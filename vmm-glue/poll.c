@@ -8,6 +8,7 @@
 
 #include "connection.h"
 #include "failure.h"
+#include "own.h"
 
 void connection_set_alarm(struct connection *connection) {
     struct itimerspec when = {0};
@@ -49,8 +50,8 @@ void connection_poll_socket(struct connection *connection, bool wanted) {
 /* Called with the lock held. */
 static int poll_fd_make(struct connection *connection) {
     struct epoll_event event = {.events = EPOLLIN};
-    int poll_fd = epoll_create1(EPOLL_CLOEXEC);
-    int alarm_fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
+    int poll_fd = own_descriptor(epoll_create1(EPOLL_CLOEXEC));
+    int alarm_fd = own_descriptor(timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK));
     if (poll_fd < 0 || alarm_fd < 0 || epoll_ctl(poll_fd, EPOLL_CTL_ADD, alarm_fd, &event) < 0) {
         int error = fail(errno, "cannot make a descriptor to poll: %m");
         if (poll_fd >= 0)

@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "failure.h"
+#include "own.h"
 
 /* In the helper, what it inherits stands from here on without a gap. */
 #define FIRST_DESCRIPTOR 3
@@ -72,7 +73,7 @@ static int launch_word(struct launch *launch, const char *format, ...) {
 /* Gives a duplicate of `fd` to the helper. Returns its number there, or -errno. */
 static int launch_descriptor(struct launch *launch, int fd) {
     assert(launch->descriptor_count < launch->descriptor_room);
-    int copy = fcntl(fd, F_DUPFD_CLOEXEC, FIRST_DESCRIPTOR + (int)launch->descriptor_room);
+    int copy = own_duplicate(fd, FIRST_DESCRIPTOR + (int)launch->descriptor_room);
     if (copy < 0)
         return fail(errno, "cannot pass descriptor %d on to the helper: %m", fd);
     launch->descriptors[launch->descriptor_count] = copy;
@@ -263,7 +264,8 @@ int helper_start(struct helper *helper, const struct fdset_spawn_options *option
     *helper = (struct helper){-1, -1, false};
     if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) < 0)
         return fail(errno, "cannot make a pair of sockets: %m");
-
+    ends[0] = own_descriptor(ends[0]);
+    ends[1] = own_descriptor(ends[1]);
     int error = launch_prepare(&launch, options, ends[1]);
     if (!error)
         helper->lingers = is_told_to_linger(&launch);
@@ -276,7 +278,7 @@ int helper_start(struct helper *helper, const struct fdset_spawn_options *option
         return error;
     }
     /* Fails where the VMM has reaped the child already: nothing to wait for. */
-    helper->pidfd = pidfd_open(helper->pid, 0);
+    helper->pidfd = own_descriptor(pidfd_open(helper->pid, 0));
     *socket = ends[0];
     return 0;
 }

@@ -12,6 +12,7 @@
 #include "connection.h"
 #include "failure.h"
 #include "leases.h"
+#include "own.h"
 #include "process.h"
 #include "vmm.h"
 
@@ -103,6 +104,10 @@ pid_t fdset_vmm_helper_pid(const struct fdset_vmm *vmm) {
 
 int fdset_vmm_socket(const struct fdset_vmm *vmm) {
     return vmm->connection.socket;
+}
+
+int own_socket_move(struct fdset_vmm *vmm) {
+    return connection_move(&vmm->connection);
 }
 
 /* ------------------------------------------------------------------ leases */

@@ -4,19 +4,21 @@
  * the library loaded, too, before they execute QEMU. */
 #include "real.h"
 
+#include "own.h"
+
 #include <errno.h>
 #include <pthread.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <sys/socket.h>
 
 static struct fdset_vmm *_Atomic connection;
-static pid_t owner; /* who has it; valid while there is one */
+static pid_t owner; /* this process; a child of vfork(2) is another, but has our memory */
 static pthread_mutex_t attaching = PTHREAD_MUTEX_INITIALIZER;
 static _Atomic int guarded = -1; /* what shim_socket() says */
+static bool is_inherited;        /* that is $FDSET_VMM_FD's socket, not attached to yet */
 static __thread bool inside __attribute__((tls_model("initial-exec")));
 
 void shim_complain(const char *format, ...) {
@@ -51,25 +53,27 @@ static int inherited_socket(void) {
     return type == SOCK_SEQPACKET && family == AF_UNIX ? fd : -1;
 }
 
-/* Moves the socket to where no program expects a descriptor of its own, and
- * keeps it from programs that this one executes. */
-static int attach_inherited(struct fdset_vmm **vmm) {
-    struct rlimit limit = {.rlim_cur = 1024};
-    int fd = inherited_socket();
+/* Once, by whoever is first: another library's constructor may open a set before ours runs. */
+static void inherited_find(void) {
+    static bool is_found;
 
-    if (fd < 0) {
+    if (is_found)
+        return;
+    is_found = own_descriptors_hide = true;
+    owner = getpid();
+    guarded = inherited_socket();
+    is_inherited = guarded >= 0;
+}
+
+/* Not before it is attached to: whatever is executed before has a right to it, too. */
+static int attach_inherited(struct fdset_vmm **vmm) {
+    if (!is_inherited) {
         shim_complain("FDSET_VMM_FD=%s is no socket to fdset-helper", getenv("FDSET_VMM_FD"));
         return -ENOTCONN;
     }
-    getrlimit(RLIMIT_NOFILE, &limit);
-    if (limit.rlim_cur > 65536)
-        limit.rlim_cur = 65536;
-    int high = REAL(fcntl)(fd, F_DUPFD_CLOEXEC, (int)(limit.rlim_cur * 7 / 8));
-    if (high < 0)
-        return -errno;
-    REAL(close)(fd);
-    guarded = high;
-    return fdset_vmm_attach_fd(vmm, high, NULL);
+    is_inherited = false;
+    guarded = own_descriptor(guarded);
+    return fdset_vmm_attach_fd(vmm, guarded, NULL);
 }
 
 static struct fdset_vmm *attach(void) {
@@ -79,7 +83,7 @@ static struct fdset_vmm *attach(void) {
 
     /* The socket of who started this program is not its own, where it names a
      * path as well: so the children of one that inherited it have a way, too. */
-    if (getenv("FDSET_VMM_FD") && (!path || inherited_socket() >= 0))
+    if (getenv("FDSET_VMM_FD") && (!path || is_inherited))
         error = attach_inherited(&vmm);
     else if (path)
         error = fdset_vmm_attach_path(&vmm, path, NULL);
@@ -94,7 +98,6 @@ static struct fdset_vmm *attach(void) {
     }
     /* NOLINTNEXTLINE(clang-analyzer-core.CallAndMessage): set where there is no error */
     guarded = fdset_vmm_socket(vmm);
-    owner = getpid();
     return vmm;
 }
 
@@ -116,6 +119,7 @@ struct fdset_vmm *shim_enter_for(int fd) {
 }
 
 struct fdset_vmm *shim_enter_attached(void) {
+    inherited_find();
     if (inside || (connection && !is_owner())) {
         errno = inside ? EDEADLK : ESTALE;
         return NULL;
@@ -135,11 +139,41 @@ void shim_leave(void) {
 }
 
 int shim_socket(void) {
-    return inside || (connection && !is_owner()) ? -1 : guarded;
+    return inside || guarded < 0 || !is_owner() ? -1 : guarded;
 }
 
 bool shim_is_socket(int fd) {
     return fd >= 0 && fd == guarded && fd == shim_socket();
+}
+
+/* With the lock held. */
+static int give_way(void) {
+    if (connection) {
+        int error = own_socket_move(connection);
+        guarded = fdset_vmm_socket(connection);
+        return error;
+    }
+    int copy = own_duplicate(guarded, 0);
+    if (copy < 0)
+        return -errno;
+    guarded = copy;
+    return 0;
+}
+
+int shim_give_way(int fd) {
+    int result = 0;
+
+    if (!shim_is_socket(fd))
+        return 0;
+    inside = true;
+    pthread_mutex_lock(&attaching);
+    if (fd == guarded) /* and no other thread was faster */
+        result = give_way() < 0 ? -1 : 1;
+    pthread_mutex_unlock(&attaching);
+    inside = false;
+    if (result < 0)
+        errno = EBUSY;
+    return result;
 }
 
 /* The child of a fork has copies of its parent's leases and of the socket. It
@@ -153,9 +187,10 @@ static void child_starts(void) {
     if (connection)
         guarded = -1;
     connection = NULL;
+    owner = getpid();
 }
 
 __attribute__((constructor)) static void watch(void) {
-    guarded = inherited_socket();
+    inherited_find();
     pthread_atfork(NULL, NULL, child_starts);
 }

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <limits.h>
 #include <stdarg.h>
+#include <sys/single_threaded.h>
 
 /* What tells that the helper has cleared the locks of a lease that has ended.
  */
@@ -108,36 +109,42 @@ EXPORTED int dup(int fd) {
     return copied(fd, REAL(dup)(fd));
 }
 
-/* Before `target` is overwritten by a copy of `fd`. */
-static int overwrite_check(int fd, int target) {
-    if (shim_is_socket(target)) {
-        errno = EBUSY;
-        return -1;
-    }
-    if (fd == target || !holdings_may_be(target))
+/* Before `target` is overwritten by a copy of `fd`. Returns -1 with errno; or whether there
+ * is now something of ours to be closed if that fails. */
+static int overwrite_begin(int fd, int target) {
+    if (fd == target || (!shim_is_socket(target) && !holdings_may_be(target)))
         return 0;
     if (REAL(fcntl)(fd, F_GETFD) < 0)
         return -1;
-    struct fdset_vmm *vmm = shim_enter();
+    int moved = shim_give_way(target);
+    struct fdset_vmm *vmm = moved == 0 ? shim_enter_for(target) : NULL;
     if (vmm) {
         lease_forget(vmm, target);
         shim_leave();
     }
-    return 0;
+    return moved;
+}
+
+static int overwrite_end(int fd, int target, int moved, int result) {
+    int error = errno;
+
+    if (moved && result < 0)
+        REAL(close)(target);
+    errno = error;
+    return copied(fd, result);
 }
 
 EXPORTED int dup2(int fd, int target) {
-    if (overwrite_check(fd, target) < 0)
-        return -1;
-    return copied(fd, REAL(dup2)(fd, target));
+    int moved = overwrite_begin(fd, target);
+
+    return moved < 0 ? -1 : overwrite_end(fd, target, moved, REAL(dup2)(fd, target));
 }
 
 EXPORTED int dup3(int fd, int target, int flags) {
     if (fd == target || flags & ~O_CLOEXEC)
         return REAL(dup3)(fd, target, flags); /* which refuses */
-    if (overwrite_check(fd, target) < 0)
-        return -1;
-    return copied(fd, REAL(dup3)(fd, target, flags));
+    int moved = overwrite_begin(fd, target);
+    return moved < 0 ? -1 : overwrite_end(fd, target, moved, REAL(dup3)(fd, target, flags));
 }
 
 static void locked(int fd, const struct flock *lock) {
@@ -175,14 +182,16 @@ static void leases_forget(unsigned first, unsigned last) {
     shim_leave();
 }
 
-/* Closes what is on both sides of the socket. With flags it closes nothing, or
- * in a table of descriptors that the other threads do not have. */
+/* Closes what is on both sides of the socket. With CLOSE_RANGE_CLOEXEC it closes nothing.
+ * With CLOSE_RANGE_UNSHARE it does so in a table that other threads do not have: leases go on
+ * there, if there are other threads. */
 EXPORTED int close_range(unsigned first, unsigned last, int flags) {
     int socket = shim_socket();
 
-    if (flags || first > last)
+    if (flags & ~CLOSE_RANGE_UNSHARE || first > last)
         return REAL(close_range)(first, last, flags);
-    leases_forget(first, last);
+    if (!flags || __libc_single_threaded)
+        leases_forget(first, last);
     if (socket < 0 || (unsigned)socket < first || (unsigned)socket > last)
         return REAL(close_range)(first, last, flags);
     if ((unsigned)socket > first && REAL(close_range)(first, socket - 1, flags) < 0)

@@ -78,6 +78,11 @@ int shim_socket(void);
 /* Is `fd` that socket? Again without a system call where it is not. */
 bool shim_is_socket(int fd);
 
+/* Before something else is put where `fd` is: if that is the socket, it goes on under
+ * another number. Returns 1 if so (then the old one, still open, is the caller's), 0 if it is
+ * not the socket, -1 with errno where no other number is free. */
+int shim_give_way(int fd);
+
 /* $FDSET_PRELOAD_VERBOSE: what fails is to be explained. */
 bool shim_is_verbose(void);
 
