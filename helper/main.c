@@ -17,6 +17,7 @@
 #include "notify.h"
 #include "options.h"
 #include "service.h"
+#include "signals.h"
 #include "socket_file.h"
 
 /* Beside members and connections: standard streams, epoll, the settle threads'
@@ -29,6 +30,7 @@
 
 static struct options options;
 static struct service service;
+static struct signals signals;
 static struct listener listeners[OPTIONS_MAX_ENDPOINTS];
 static size_t listener_count;
 
@@ -180,10 +182,10 @@ static void begin_sockets(void) {
  * terminal of its own and type ^C or ^Z, also as a user who may not signal us. We end
  * with the VMM anyway. */
 static void ignore_terminal(void) {
-    static const int signals[] = {SIGHUP, SIGINT, SIGQUIT, SIGTSTP};
+    static const int numbers[] = {SIGHUP, SIGINT, SIGQUIT, SIGTSTP};
 
-    for (size_t i = 0; i < sizeof(signals) / sizeof(signals[0]); i++)
-        signal(signals[i], SIG_IGN);
+    for (size_t i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++)
+        signal(numbers[i], SIG_IGN);
 }
 
 /* -------------------------------------------------------------------- sets */
@@ -247,6 +249,7 @@ static size_t wanted_descriptors(int *keep, int notify) {
         keep[count++] = service.settle.threads[i].watch.fd;
     for (size_t i = 0; i < listener_count; i++)
         keep[count++] = listeners[i].watch.fd;
+    keep[count++] = signals.watch.fd;
     list_for_each (link, &service.sessions)
         keep[count++] = list_object(link, struct session, link)->watch.fd;
     list_for_each (set_link, &service.model.sets)
@@ -356,7 +359,7 @@ static void turn(int most_ms) {
 }
 
 static void serve(void) {
-    while (!is_done())
+    while (!signals.came && !is_done())
         turn(resume_listeners() ? -1 : LISTENER_PAUSE_MS);
 }
 
@@ -386,6 +389,7 @@ int main(int argc, char **argv) {
     open_standard_streams();
     log_init();
     signal(SIGPIPE, SIG_IGN);
+    signals_block();
     signal(SIGTTOU, SIG_IGN); /* or a terminal could stop us as we say why we end */
     options_parse(&options, argc, argv);
     fit_descriptor_limit();
@@ -395,6 +399,9 @@ int main(int argc, char **argv) {
     begin_sockets();
     if (has_birth_vmm)
         ignore_terminal();
+    result = signals_watch(&signals, &service.loop);
+    if (result < 0)
+        die("signals", result);
     add_initial();
     int notify = notify_prepare();
     confine(notify, &report);

@@ -46,8 +46,8 @@ static const char help[] =
     "  --verbose          a ready line also when spawned by an emulator\n"
     "  --help, --version\n"
     "\n"
-    "Exit status: 0 when there is nobody left to serve, 1 if it could not start,\n"
-    "2 for a wrong command line.\n";
+    "Exit status: 0 when there is nobody left to serve or a signal ended it, 1 if\n"
+    "it could not start, 2 for a wrong command line.\n";
 
 static void die_usage(const char *format, ...) __attribute__((format(printf, 1, 2), noreturn));
 

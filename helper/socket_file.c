@@ -20,6 +20,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "signals.h"
+
 #define BACKLOG 128
 
 /* A helper holds the lock for less than a millisecond. */
@@ -106,6 +108,8 @@ static int directory_lock(const struct directory *directory, struct refusal *ref
         if (errno != EWOULDBLOCK && errno != EINTR)
             return refuse(refusal, REFUSAL_ARGUMENT, errno, "cannot lock directory %s: %s",
                           directory->path, strerror(errno));
+        if (signals_wait())
+            return refuse(refusal, REFUSAL_ARGUMENT, EINTR, "a signal ended the start");
         nanosleep(&pause, NULL);
     }
     return 0;

@@ -31,6 +31,7 @@ const struct start_call start_calls[] = {
     {CALL(pipe2), {EMFILE, ENFILE}},
     {CALL(socket), {EMFILE, ENFILE, ENOBUFS, ENOMEM}},
     {CALL(socketpair), {EMFILE, ENFILE, ENOBUFS, ENOMEM}},
+    {CALL(signalfd4), {EMFILE, ENFILE, ENOMEM}},
     {CALL(flock), {ENOLCK, EINTR}},
     {CALL(bind), {EADDRINUSE, EACCES, ENOMEM, EROFS}},
     {CALL(listen), {EADDRINUSE}},

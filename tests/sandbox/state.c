@@ -138,7 +138,7 @@ static void check_limits(void) {
 
 /* ----------------------------------------------------------- what it can reach */
 
-enum kind { STANDARD, EPOLL, SOCKET, DISK, OTHER, KINDS };
+enum kind { STANDARD, EPOLL, SIGNALS, SOCKET, DISK, OTHER, KINDS };
 
 static enum kind kind_of(int number, const char *target, const struct stat *file) {
     struct stat disk;
@@ -152,6 +152,7 @@ static enum kind kind_of(int number, const char *target, const struct stat *file
         return STANDARD;
     }
     return !strcmp(target, "anon_inode:[eventpoll]")                    ? EPOLL
+           : !strcmp(target, "anon_inode:[signalfd]")                   ? SIGNALS
            : S_ISSOCK(file->st_mode)                                    ? SOCKET
            : file->st_ino == disk.st_ino && file->st_dev == disk.st_dev ? DISK
                                                                         : OTHER;
@@ -175,6 +176,7 @@ static void check_descriptors(void) {
     closedir(directory);
     assert_int_equal(counts[STANDARD], 3);
     assert_int_equal(counts[EPOLL], 1);
+    assert_int_equal(counts[SIGNALS], 1);
     assert_int_equal(counts[DISK], 1);
     /* Both ends for each settle thread; three to listen at, three connections. */
     assert_int_equal(counts[SOCKET], 2 * SETTLE_THREADS + 3 + 3);
