@@ -4,8 +4,10 @@
 
 #include <errno.h>
 #include <limits.h>
+#include <stdio.h>
 #include <string.h>
-#include <sys/sysmacros.h>
+
+#include "description.h"
 
 static const char *lifetime_name(enum lifetime lifetime) {
     static const char *const names[] = {"any", "connection", "keep", "once", "idle"};
@@ -23,18 +25,39 @@ static const struct member *representative(const struct fdset *set) {
     return NULL;
 }
 
+/* A device is what its number says, whatever its nodes are. */
+static bool same_file(const struct member *one, const struct member *other) {
+    if (member_is_device(one))
+        return one->type == other->type && one->device_number == other->device_number;
+    return one->device == other->device && one->inode == other->inode;
+}
+
+/* "inode 7 of device 8:1", "block device 254:0". */
+static const char *file_name(const struct member *member, char *text, size_t size) {
+    uint64_t device =
+        device_unpack(member_is_device(member) ? member->device_number : member->device);
+
+    if (member_is_device(member))
+        snprintf(text, size, "%s device %u:%u", S_ISBLK(member->type) ? "block" : "character",
+                 major(device), minor(device));
+    else
+        snprintf(text, size, "inode %llu of device %u:%u", (unsigned long long)member->inode,
+                 major(device), minor(device));
+    return text;
+}
+
 static int check_same_file(const struct addition *addition, const struct member *first,
                            struct refusal *refusal) {
+    char offered[64], had[64];
+
     for (uint32_t i = 0; i < addition->member_count; i++) {
         const struct member *member = addition->members[i];
-        if (member->device == first->device && member->inode == first->inode)
-            continue;
-        return refuse(refusal, REFUSAL_OTHER_FILE, EXDEV,
-                      "a set is of one file, unless it is made as mixed: offered is inode %llu of "
-                      "device %u:%u, the set has inode %llu of device %u:%u",
-                      (unsigned long long)member->inode, major(member->device),
-                      minor(member->device), (unsigned long long)first->inode, major(first->device),
-                      minor(first->device));
+        if (!same_file(member, first))
+            return refuse(
+                refusal, REFUSAL_OTHER_FILE, EXDEV,
+                "a set is of one file, unless it is made as mixed: offered is %s, the set "
+                "has %s",
+                file_name(member, offered, sizeof(offered)), file_name(first, had, sizeof(had)));
     }
     return 0;
 }

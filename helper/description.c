@@ -2,7 +2,6 @@
 
 #include <errno.h>
 #include <sys/stat.h>
-#include <sys/sysmacros.h>
 #include <sys/vfs.h>
 #include <unistd.h>
 
@@ -32,11 +31,17 @@ int description_look(int fd, struct description *description) {
         .flags = flags,
         .type = status.stx_mode & S_IFMT,
         .unlinked = status.stx_nlink == 0,
-        .device = makedev(status.stx_dev_major, status.stx_dev_minor),
+        .device = device_pack(status.stx_dev_major, status.stx_dev_minor),
+        .device_number = device_pack(status.stx_rdev_major, status.stx_rdev_minor),
         .inode = status.stx_ino,
         .may_block = status.stx_dev_major == 0,
     };
     return 0;
+}
+
+int description_flags(int fd) {
+    int flags = fcntl(fd, F_GETFL);
+    return flags < 0 ? -errno : flags & STATUS_SETTABLE;
 }
 
 int description_set_status(int fd, int flags) {

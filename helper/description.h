@@ -6,14 +6,16 @@
 #include <fcntl.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/sysmacros.h>
 #include <sys/types.h>
 
 /* What a descriptor is of. */
 struct description {
-    int flags;     /* F_GETFL */
-    mode_t type;   /* S_IFMT bits */
-    bool unlinked; /* closing it may have to free all it holds */
-    uint64_t device, inode;
+    int flags;                      /* F_GETFL */
+    mode_t type;                    /* S_IFMT bits */
+    bool unlinked;                  /* closing it may have to free all it holds */
+    uint32_t device, device_number; /* st_dev and st_rdev, packed */
+    uint64_t inode;
     /* Until description_asks_server() has told: no block device behind it, so
      * it may be a network or FUSE file system. */
     bool may_block;
@@ -23,8 +25,21 @@ struct description {
 struct statx;
 int description_status(int fd, struct statx *status);
 
+/* A device number as Linux itself has it: 12 bits of major, 20 of minor. */
+static inline uint32_t device_pack(uint32_t major, uint32_t minor) {
+    return major << 20 | (minor & 0xfffff);
+}
+
+/* The same as the C library has it: makedev(3). */
+static inline uint64_t device_unpack(uint32_t device) {
+    return makedev(device >> 20, device & 0xfffff);
+}
+
 /* Looks at `fd`, which it borrows. Returns 0 or -errno. */
 int description_look(int fd, struct description *description);
+
+/* The settable status flags that the description has now, or -errno. */
+int description_flags(int fd);
 
 /* Sets the settable status flags (STATUS_SETTABLE) to those in `flags`. The
  * file system may refuse: -EINVAL (no O_DIRECT here), -EPERM (O_NOATIME on

@@ -16,6 +16,7 @@
 #include <fcntl.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/stat.h>
 #include <sys/types.h>
 
 #include "deadline.h"
@@ -43,7 +44,7 @@ enum lifetime {
     LIFETIME_ONCE = 3,
     LIFETIME_IDLE = 4,
 };
-enum sharing { SHARING_WRITER = 0, SHARING_EXCLUSIVE = 1, SHARING_SHARED = 2 };
+enum sharing { SHARING_ONE_VMM = 0, SHARING_EXCLUSIVE = 1, SHARING_SHARED = 2 };
 enum member_state {
     MEMBER_OFFERED = 0, /* received, in no set yet */
     MEMBER_LISTED = 1,
@@ -84,12 +85,13 @@ struct fdset {
 
 struct member {
     struct list in_set;
-    struct list leases; /* oldest first */
-    struct list queue;  /* in model.unsettled or with the settle threads */
-    struct fdset *set;  /* NULL while offered, and for a refused one */
-    char *opaque;       /* NULL where none was given */
-    uint64_t device;    /* st_dev and st_ino: which file */
-    uint64_t inode;
+    struct list leases;     /* oldest first */
+    struct list queue;      /* in model.unsettled or with the settle threads */
+    struct fdset *set;      /* NULL while offered, and for a refused one */
+    char *opaque;           /* NULL where none was given */
+    uint64_t inode;         /* with `device`, which file: st_ino */
+    uint32_t device;        /* st_dev, as device_pack() has it */
+    uint32_t device_number; /* of a device, which one: st_rdev */
     uint64_t added_ms;
     uint32_t id;
     uint32_t lease_count;
@@ -100,13 +102,17 @@ struct member {
     uint32_t sharing : 2;
     uint32_t work : 3;    /* enum work, to be done or under way */
     uint32_t working : 3; /* that of it which a settle thread is at */
+    uint32_t type : 16;   /* S_IFMT bits */
     bool may_block : 1;   /* close and unlock may wait for a server */
-    bool device_node : 1; /* which a device's driver may take its time to close */
     bool serves_read_only : 1;
     bool keep_content : 1;
     bool keep_locks : 1;
-    bool several_holders : 1; /* have had leases since it last had none */
 };
+
+/* Whether it is a device: these are told apart by their numbers, whatever their nodes. */
+static inline bool member_is_device(const struct member *member) {
+    return S_ISBLK(member->type) || S_ISCHR(member->type);
+}
 
 static_assert(sizeof(struct member) == 112, "there may be many: nothing is wasted");
 
@@ -233,9 +239,9 @@ void model_expire(struct model *model);
 
 /* What match_member() found. */
 struct match {
-    struct member *member;
-    bool set_flags; /* the description's flags differ and may be set */
-    bool settling;  /* it fits, but is being settled: to be asked for again */
+    struct member *member; /* also where it refuses: the one that came nearest, or NULL */
+    bool set_flags;        /* the description's flags differ and may be set: no lease has it */
+    bool settling;         /* it fits, but is being settled: to be asked for again */
 };
 
 /* The status flags of STATUS_SETTABLE that an open with `flags` gives the member's

@@ -31,8 +31,6 @@ struct lease *lease_open(struct model *model, struct holder *holder, struct memb
     lease->holder = holder;
     lease->flags = flags;
     lease->opened_ms = model->now_ms;
-    if (member->lease_count > 0)
-        member->several_holders |= member_first_lease(member)->holder != holder;
     list_append(&member->leases, &lease->in_member);
     list_append(&holder->leases, &lease->in_holder);
     member->lease_count++;
@@ -68,10 +66,7 @@ static bool lease_drop(struct model *model, struct lease *lease) {
     lease->holder->lease_count--;
     slab_give(&model->lease_slab, lease);
     member->set->lease_count--;
-    if (--member->lease_count > 0)
-        return false;
-    member->several_holders = false;
-    return true;
+    return --member->lease_count == 0;
 }
 
 /* Nobody has had the descriptor, so there is nothing to clear or to put back. */

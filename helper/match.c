@@ -8,6 +8,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 
 /* What keeps a member from serving, the nearer to success the higher. */
 enum fitness {
@@ -15,7 +16,7 @@ enum fitness {
     FIT_OTHER_MODE,
     FIT_OTHER_SYNC,
     FIT_BUSY,       /* its sharing rule */
-    FIT_BUSY_FLAGS, /* flags that must change, but another VMM has them so */
+    FIT_BUSY_FLAGS, /* a flag would have to change under a lease */
     FIT_IN_SETTLING,
     FIT_SERVES,
 };
@@ -25,36 +26,31 @@ static bool mode_serves(const struct member *member, int flags) {
     return has == wanted || (member->serves_read_only && has == O_RDWR && wanted == O_RDONLY);
 }
 
-/* Another VMM's lease of the member, or NULL. */
-static const struct lease *foreign_lease(const struct member *member, const struct holder *holder) {
-    if (member->lease_count == 0 ||
-        (!member->several_holders && member_first_lease(member)->holder == holder))
-        return NULL;
-    list_for_each (link, &member->leases) {
-        const struct lease *lease = list_object(link, struct lease, in_member);
-        if (lease->holder != holder)
-            return lease;
-    }
-    return NULL;
-}
-
-/* The lease that stands in the way by the member's sharing rule, or NULL. */
+/* The lease that stands in the way by the member's sharing rule, or NULL. Who shares a
+ * description shares its locks too: an unlock by the one takes the other's. Hence all leases
+ * of a member are one VMM's, unless the manager wants it otherwise. */
 static const struct lease *sharing_conflict(const struct member *member,
                                             const struct holder *holder) {
     if (member->lease_count == 0 || member->sharing == SHARING_SHARED)
         return NULL;
-    if (member->sharing == SHARING_EXCLUSIVE)
-        return member_first_lease(member);
-    bool writable = (member->flags & O_ACCMODE) != O_RDONLY;
-    return writable ? foreign_lease(member, holder) : NULL;
+    const struct lease *first = member_first_lease(member);
+    return member->sharing == SHARING_EXCLUSIVE || first->holder != holder ? first : NULL;
 }
 
 int match_status(const struct member *member, int flags) {
     return (flags & STATUS_SETTABLE) | (member->flags & member->status & O_NOATIME);
 }
 
-static bool status_differs(const struct member *member, int flags) {
-    return member->status != match_status(member, flags);
+/* The flags that cannot change without a lease's reads and writes noticing. */
+static int felt_flags(const struct member *member) {
+    bool waits = member->type == S_IFIFO || member->type == S_IFCHR || member->type == S_IFSOCK;
+    bool writes = (member->flags & O_ACCMODE) != O_RDONLY;
+    return O_DIRECT | (writes ? O_APPEND : 0) | (waits ? O_NONBLOCK : 0);
+}
+
+/* Those of them that an open with `flags` would have to change under a lease. */
+static int flags_conflict(const struct member *member, int flags) {
+    return member->lease_count > 0 ? (member->status ^ flags) & felt_flags(member) : 0;
 }
 
 static enum fitness weigh(const struct member *member, const struct holder *holder, int flags,
@@ -68,8 +64,10 @@ static enum fitness weigh(const struct member *member, const struct holder *hold
         return FIT_OTHER_SYNC;
     if ((*obstacle = sharing_conflict(member, holder)))
         return FIT_BUSY;
-    if (status_differs(member, flags) && (*obstacle = foreign_lease(member, holder)))
+    if (flags_conflict(member, flags)) {
+        *obstacle = member_first_lease(member);
         return FIT_BUSY_FLAGS;
+    }
     return member_settling(member) ? FIT_IN_SETTLING : FIT_SERVES;
 }
 
@@ -113,6 +111,17 @@ static const char *modes_there(const struct fdset *set, char *text, size_t size)
     return text;
 }
 
+/* The first of the flags that stand in the way, and whether the member lacks it. */
+static const char *flag_in_the_way(const struct member *member, int flags) {
+    int changes = flags_conflict(member, flags), lacks = changes & flags;
+
+    if (changes & O_DIRECT)
+        return lacks & O_DIRECT ? "without O_DIRECT" : "with O_DIRECT";
+    if (changes & O_APPEND)
+        return lacks & O_APPEND ? "without O_APPEND" : "with O_APPEND";
+    return lacks & O_NONBLOCK ? "without O_NONBLOCK" : "with O_NONBLOCK";
+}
+
 static int explain(const struct fdset *set, enum fitness nearest, const struct lease *obstacle,
                    int flags, struct refusal *refusal) {
     char modes[64];
@@ -132,13 +141,16 @@ static int explain(const struct fdset *set, enum fitness nearest, const struct l
                       flags & O_DSYNC ? "" : "out");
     case FIT_BUSY_FLAGS:
         return refuse(refusal, REFUSAL_BUSY, EBUSY,
-                      "set %u: %s (pid %d) holds the %s member with other status flags: add a "
-                      "second descriptor for this VMM",
-                      set->id, obstacle->holder->name, obstacle->holder->pid, mode_name(flags));
+                      "set %u: the %s member is open in %s (pid %d) %s, which no other open may "
+                      "change: add another member",
+                      set->id, mode_name(flags), obstacle->holder->name, obstacle->holder->pid,
+                      flag_in_the_way(obstacle->member, flags));
     default:
-        return refuse(
-            refusal, REFUSAL_BUSY, EBUSY, "set %u: the %s member is held by %s (pid %d), lease %u",
-            set->id, mode_name(flags), obstacle->holder->name, obstacle->holder->pid, obstacle->id);
+        return refuse(refusal, REFUSAL_BUSY, EBUSY,
+                      "set %u: the %s member is held by %s (pid %d), lease %u: add a member for "
+                      "this VMM",
+                      set->id, mode_name(flags), obstacle->holder->name, obstacle->holder->pid,
+                      obstacle->id);
     }
 }
 
@@ -148,6 +160,7 @@ int match_member(const struct fdset *set, const struct holder *holder, int flags
     enum fitness nearest = FIT_REMOVED;
     const struct lease *obstacle = NULL;
 
+    *match = (struct match){0};
     if (set->spent)
         return refuse(refusal, REFUSAL_EMPTY_SET, EACCES, "set %u was for one open, which has been",
                       set->id);
@@ -161,13 +174,9 @@ int match_member(const struct fdset *set, const struct holder *holder, int flags
             best = member;
         }
     }
-    if (nearest < FIT_IN_SETTLING)
-        return explain(set, nearest, obstacle, flags, refusal);
-    /* A VMM can change the flags of what it holds without our hearing of it, so
-     * with leases about they are set even where they seem to agree. */
-    bool ours_alone = best->lease_count > 0 && !foreign_lease(best, holder);
     *match = (struct match){.member = best,
-                            .set_flags = status_differs(best, flags) || ours_alone,
+                            .set_flags = nearest == FIT_SERVES && best->lease_count == 0 &&
+                                         best->status != match_status(best, flags),
                             .settling = nearest == FIT_IN_SETTLING};
-    return 0;
+    return nearest < FIT_IN_SETTLING ? explain(set, nearest, obstacle, flags, refusal) : 0;
 }

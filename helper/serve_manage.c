@@ -20,6 +20,13 @@ static const char *type_name(mode_t type) {
     return "no file (an epoll, event or similar descriptor)";
 }
 
+void service_note(struct member *member, const struct description *description) {
+    member->type = description->type & S_IFMT;
+    member->device = description->device;
+    member->device_number = description->device_number;
+    member->inode = description->inode;
+}
+
 int service_inspect(struct member *member, bool allow_socket, struct refusal *refusal) {
     struct description description;
 
@@ -42,11 +49,9 @@ int service_inspect(struct member *member, bool allow_socket, struct refusal *re
                       type_name(description.type));
     member->flags = description.flags;
     member->status = description.flags & STATUS_SETTABLE;
-    member->device = description.device;
-    member->inode = description.inode;
+    service_note(member, &description);
     /* Until the settle threads have found out. */
     member->may_block = true;
-    member->device_node = S_ISBLK(description.type) || S_ISCHR(description.type);
     return 0;
 }
 

@@ -58,13 +58,12 @@ struct fdset *find_path(const struct model *model, const char *path, struct refu
     return set;
 }
 
-/* Where the description's flags are not the wanted ones, sets them: it shares
- * them with no other VMM. */
+/* Sets the description's flags to the wanted ones: nobody else has it open. */
 static int set_status(struct member *member, int flags, struct refusal *refusal) {
     int wanted = match_status(member, flags);
     int result = description_set_status(member->fd, wanted);
 
-    if (result == -EPERM && wanted & ~flags) { /* this VMM has cleared it on its lease */
+    if (result == -EPERM && wanted & ~flags) { /* cleared by who kept a copy */
         wanted = flags & STATUS_SETTABLE;
         result = description_set_status(member->fd, wanted);
     }
@@ -77,6 +76,32 @@ static int set_status(struct member *member, int flags, struct refusal *refusal)
     return 0;
 }
 
+/* A VMM can change the flags of what it has open without our hearing of it. Returns
+ * whether it has. */
+static bool refresh_status(struct member *member) {
+    if (!member || member->lease_count == 0)
+        return false;
+    int status = description_flags(member->fd), before = member->status;
+    if (status >= 0)
+        member->status = status;
+    return member->status != before;
+}
+
+/* More than one change between two looks is not worth asking for without end. */
+#define MATCHES 4
+
+static int find_member(struct service *service, const struct fdset *set,
+                       const struct holder *holder, int flags, struct match *match,
+                       struct refusal *refusal) {
+    int result = match_member(set, holder, flags, match, refusal);
+
+    for (int i = 0; i < MATCHES && refresh_status(match->member); i++) {
+        service->retry_waiting |= !list_empty(&service->waiting); /* for just these, perhaps */
+        result = match_member(set, holder, flags, match, refusal);
+    }
+    return result;
+}
+
 int open_path(struct service *service, struct session *session, const char *path, int flags,
               struct lease **lease, struct refusal *refusal) {
     struct fdset *set = find_path(&service->model, path, refusal);
@@ -84,7 +109,7 @@ int open_path(struct service *service, struct session *session, const char *path
 
     if (!set)
         return -refusal->error;
-    int result = match_member(set, &session->holder, flags, &match, refusal);
+    int result = find_member(service, set, &session->holder, flags, &match, refusal);
     if (result < 0)
         return result;
     struct member *member = match.member;
@@ -99,8 +124,6 @@ int open_path(struct service *service, struct session *session, const char *path
         return result;
     }
     lease_confirm(&service->model, *lease);
-    /* Others may wait for just these flags. */
-    service->retry_waiting |= match.set_flags && !list_empty(&service->waiting);
     return 0;
 }
 

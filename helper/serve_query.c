@@ -78,7 +78,10 @@ static bool put_member(const struct member *member) {
     }
     info->state = (Fdset__V1__MemberState)member_state(member);
     info->flags = (uint32_t)member->flags;
-    info->device = member->device;
+    info->device = device_unpack(member->device);
+    info->type = member->type;
+    if (member_is_device(member))
+        info->device_number = device_unpack(member->device_number);
     info->inode = member->inode;
     info->sharing = (Fdset__V1__Sharing)member->sharing;
     info->serves_read_only = member->serves_read_only;

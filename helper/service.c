@@ -241,9 +241,7 @@ static void discard_offers(struct service *service) {
             continue;
         struct description description = {0};
         member->may_block = description_look(member->fd, &description) < 0 || description.may_block;
-        member->device = description.device;
-        member->inode = description.inode;
-        member->device_node = S_ISBLK(description.type) || S_ISCHR(description.type);
+        service_note(member, &description);
         member_discard(&service->model, member);
     }
     service->offer.count = 0;

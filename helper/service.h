@@ -7,6 +7,7 @@
 #include <stdint.h>
 #include <time.h>
 
+#include "description.h"
 #include "fdset.h"
 #include "fdset.pb-c.h"
 #include "loop.h"
@@ -157,6 +158,9 @@ void service_error(Fdset__V1__Error *error, struct refusal *refusal);
 
 /* The answer to what needs none: done. */
 void service_reply_done(struct service *service, struct session *session, uint32_t serial);
+
+/* Notes in an offered member what it is of. */
+void service_note(struct member *member, const struct description *description);
 
 /* Looks at an offered member's descriptor and notes what it is. */
 int service_inspect(struct member *member, bool allow_socket, struct refusal *refusal);

@@ -104,11 +104,12 @@ static void *thread_main(void *argument) {
     return NULL;
 }
 
-/* Whether two members can hold each other up: those of one file system; of
- * device nodes, which all lie in one, those of one device. */
+/* Whether two members can hold each other up: those of one file system, or of one
+ * device, by whatever nodes they were opened. */
 static bool depend(const struct member *one, const struct member *other) {
-    return one->device == other->device &&
-           (!one->device_node || !other->device_node || one->inode == other->inode);
+    if (member_is_device(one) || member_is_device(other))
+        return one->type == other->type && one->device_number == other->device_number;
+    return one->device == other->device;
 }
 
 static bool is_busy(const struct settle *settle, const struct member *wanted) {
@@ -165,7 +166,7 @@ static void dispatch(struct settle *settle) {
         if (!member)
             return;
         settle->starved = begin(thread, member) < 0;
-        more |= member->device_node;
+        more |= member_is_device(member);
     } while (more && !settle->starved);
 }
 

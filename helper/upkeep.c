@@ -133,7 +133,7 @@ void service_tick(struct service *service) {
  * keeps an unlinked file. Never asks a server. */
 static bool closes_slowly(const struct member *member) {
     struct description description;
-    return member->device_node || description_look(member->fd, &description) < 0 ||
+    return member_is_device(member) || description_look(member->fd, &description) < 0 ||
            description.unlinked;
 }
 

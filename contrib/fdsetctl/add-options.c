@@ -30,7 +30,7 @@ static const char help[] =
     "What the helper is to do with the members:\n"
     "      --sharing exclusive|shared\n"
     "                       one lease at a time, or any number of machines;\n"
-    "                       default: a writable member serves one machine\n"
+    "                       default: a member serves one machine\n"
     "      --serves-read-only\n"
     "                       the read-write member answers read-only opens too\n"
     "      --keep-content   opens do not truncate\n"

@@ -329,6 +329,7 @@ static void test_the_time_begins_with_the_vmms_end(void **state) {
     struct subscriber events = subscriber_begin(helper, ends, 1);
     struct client *vmm = helper_connect(helper, ROLE(VMM), "second");
     struct opened mine = open_in_time(helper);
+    client_add_one(helper->manager, 1, file_open("disk", O_RDONLY));
     assert_int_equal(client_open(vmm, DISK, O_RDONLY).code, 0);
     client_close(helper->vmm, &mine);
     let_time_pass(helper, &events);

@@ -101,14 +101,30 @@ static void test_what_counts_as_writing(void **state) {
     child_kill(&reader);
 }
 
-static void test_readers_share_and_a_writer_has_its_own(void **state) {
+static void test_a_reader_keeps_the_others_out_and_a_writer_has_its_own(void **state) {
     struct helper *helper = helper_start(NULL);
     int reading = file_open("disk", O_RDONLY), writing = file_open("disk", O_RDWR);
     add_disk(helper, reading, SHARING(UNSPECIFIED));
     add_disk(helper, writing, SHARING(UNSPECIFIED));
     struct child holder = start_holder(helper, O_RDONLY);
-    assert_serves(client_open(helper->vmm, DISK, O_RDONLY).fd, reading, O_RDONLY);
+    expect_busy(helper, O_RDONLY, &holder);
     assert_serves(client_open(helper->vmm, DISK, O_RDWR).fd, writing, O_RDWR);
+    child_kill(&holder);
+}
+
+/* The manager hears who wants a member, and what it adds is that VMM's. */
+static void test_a_second_reader_waits_for_a_member_of_its_own(void **state) {
+    struct helper *helper = helper_start(NULL);
+    int first = file_open("disk", O_RDONLY), second = file_open("disk", O_RDONLY);
+    add_disk(helper, first, SHARING(UNSPECIFIED));
+    struct child holder = start_holder(helper, O_RDONLY);
+    struct subscriber events = subscriber_begin(helper, NULL, 0);
+    uint32_t serial = client_begin_open(helper->vmm, DISK, O_RDONLY, WAIT_FOREVER_MS);
+    Event *wanted = event_expect(&events, EVENT(WANTED));
+    assert_int_equal(wanted->code, CODE(BUSY));
+    assert_string_equal(wanted->path, DISK);
+    add_disk(helper, second, SHARING(UNSPECIFIED));
+    assert_serves(client_opened(helper->vmm, serial).fd, second, O_RDONLY);
     child_kill(&holder);
 }
 
@@ -172,6 +188,44 @@ static void test_locks_hold_between_members(void **state) {
     assert_true(try_lock(opened.fd));
 }
 
+/* QEMU locks what it reads, and unlocks as it quits in an orderly way. With a member
+ * each, the one's unlock leaves the other's lock as it is: what the host asks meets it. */
+static void locks_and_unlocks(struct child_side *side) {
+    struct flock lock = {.l_type = F_RDLCK, .l_whence = SEEK_SET, .l_start = 100, .l_len = 1};
+    struct opened opened = client_open(side->client, DISK, O_RDONLY);
+    if (opened.fd < 0)
+        fail_msg("not opened: %s", opened.text);
+    assert_int_equal(fcntl(opened.fd, F_OFD_SETLK, &lock), 0);
+    parent_tell(side);
+    parent_wait(side);
+    lock.l_type = F_UNLCK;
+    assert_int_equal(fcntl(opened.fd, F_OFD_SETLK, &lock), 0);
+    client_close(side->client, &opened);
+    client_barrier(side->client);
+    parent_tell(side);
+    parent_wait(side);
+}
+
+static void test_an_orderly_end_takes_nobody_elses_locks(void **state) {
+    struct helper *helper = helper_start(NULL);
+    int host = file_open("disk", O_RDWR);
+    add_disk(helper, file_open("disk", O_RDONLY), SHARING(UNSPECIFIED));
+    add_disk(helper, file_open("disk", O_RDONLY), SHARING(UNSPECIFIED));
+    struct child first = child_start(helper, ROLE(VMM), "vm-alpha", locks_and_unlocks, NULL);
+    child_wait(&first);
+    struct child second = child_start(helper, ROLE(VMM), "vm-beta", locks_and_unlocks, NULL);
+    child_wait(&second);
+    assert_false(try_lock(host));
+    child_go(&second);
+    child_wait(&second);
+    assert_false(try_lock(host));
+    child_go(&first);
+    child_wait(&first);
+    assert_true(try_lock(host));
+    child_kill(&first);
+    child_kill(&second);
+}
+
 /* ---------------------------------------------------- what Query says of it */
 
 static void test_the_manager_sees_who_holds_what(void **state) {
@@ -229,10 +283,12 @@ int main(void) {
         helper_test(test_a_writer_keeps_the_others_out_until_it_closes),
         helper_test(test_a_killed_writer_keeps_nobody_out),
         helper_test(test_what_counts_as_writing),
-        helper_test(test_readers_share_and_a_writer_has_its_own),
+        helper_test(test_a_reader_keeps_the_others_out_and_a_writer_has_its_own),
+        helper_test(test_a_second_reader_waits_for_a_member_of_its_own),
         helper_test(test_exclusive_is_one_lease),
         helper_test(test_shared_is_anyones),
         helper_test(test_locks_hold_between_members),
+        helper_test(test_an_orderly_end_takes_nobody_elses_locks),
         helper_test(test_the_manager_sees_who_holds_what),
         helper_test(test_members_are_no_burden_to_a_vmm),
     };

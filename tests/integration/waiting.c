@@ -409,31 +409,37 @@ static void test_who_waits_for_what(void **state) {
     client_hang_up(helper->vmm);
 }
 
-/* Another VMM has the file, and reopens it with the flags that are waited for. */
+static void add_shared(struct helper *helper, int fd) {
+    struct new_member member = {.fd = fd, .sharing = SHARING(SHARED)};
+    client_add_set(helper->manager, 1, 0, &member, 1);
+}
+
+/* Another VMM has the file, changes its flags by itself to those that are waited for, and
+ * opens it once more, by which the helper finds out. */
 static void test_flags_that_come(void **state) {
     struct helper *helper = helper_start(NULL);
     struct client *other = helper_connect(helper, ROLE(VMM), "other");
     int disk = file_open("disk", O_RDONLY);
-    client_add_one(helper->manager, 1, disk);
-    assert_true(client_open_set(helper->vmm, 1, O_RDONLY).fd >= 0);
-    uint32_t serial = begin(other, DISK, O_RDONLY | O_APPEND);
+    add_shared(helper, disk);
+    struct opened opened = client_open_set(helper->vmm, 1, O_RDONLY);
+    uint32_t serial = begin(other, DISK, O_RDONLY | O_DIRECT);
     expect_waiting(helper, 1);
-    assert_true(client_open_set(helper->vmm, 1, O_RDONLY | O_APPEND).fd >= 0);
-    expect_served(other, serial, disk, O_RDONLY | O_APPEND);
+    assert_int_equal(fcntl(opened.fd, F_SETFL, O_DIRECT), 0);
+    assert_true(client_open_set(helper->vmm, 1, O_RDONLY | O_DIRECT).fd >= 0);
+    expect_served(other, serial, disk, O_RDONLY | O_DIRECT);
     expect_waiting(helper, 0);
 }
 
-/* The same as it is found, in sending, that a VMM takes no more: when all else that is
+/* A VMM that has it otherwise is found, in sending, to take no more: when all else that is
  * to be done in that turn of the helper's has been. */
 static void test_flags_that_come_by_an_end(void **state) {
     struct helper *helper = helper_start(NULL);
     struct client *other = helper_connect(helper, ROLE(VMM), "other");
     struct client *deaf = helper_connect(helper, ROLE(VMM), "deaf");
-    client_add_one(helper->manager, 1, file_open("disk", O_RDONLY));
-    assert_true(client_open_set(helper->vmm, 1, O_RDONLY).fd >= 0);
+    add_shared(helper, file_open("disk", O_RDONLY));
     assert_true(client_open_set(deaf, 1, O_RDONLY).fd >= 0);
-    uint32_t first = begin(other, DISK, O_RDONLY | O_APPEND);
-    uint32_t second = begin(helper->vmm, DISK, O_RDONLY | O_APPEND);
+    uint32_t first = begin(other, DISK, O_RDONLY | O_DIRECT);
+    uint32_t second = begin(helper->vmm, DISK, O_RDONLY | O_DIRECT);
     expect_waiting(helper, 2);
     deaf->may_end = true;
     assert_int_equal(shutdown(deaf->socket, SHUT_RD), 0);

@@ -51,11 +51,13 @@ static void add_set(struct text *text, const SetInfo *set) {
 
 static void add_member(struct text *text, const MemberInfo *member) {
     bool labelled = member->label_case == FDSET__V1__MEMBER_INFO__LABEL_OPAQUE;
-    text_add(
-        text, "  member %u '%s' %d state %d flags %o file %llx %llx sharing %d%d%d%d leases %u\n",
-        member->member, labelled ? member->opaque : "", labelled, member->state, member->flags,
-        (unsigned long long)member->device, (unsigned long long)member->inode, member->sharing,
-        member->serves_read_only, member->keep_content, member->keep_locks, member->lease_count);
+    text_add(text,
+             "  member %u '%s' %d state %d flags %o type %o file %llx %llx %llx sharing "
+             "%d%d%d%d leases %u\n",
+             member->member, labelled ? member->opaque : "", labelled, member->state, member->flags,
+             member->type, (unsigned long long)member->device, (unsigned long long)member->inode,
+             (unsigned long long)member->device_number, member->sharing, member->serves_read_only,
+             member->keep_content, member->keep_locks, member->lease_count);
 }
 
 static void add_lease(struct text *text, const Fdset__V1__LeaseInfo *lease, bool blind) {
@@ -129,6 +131,8 @@ static void expect_member(const struct reference *ref, const struct ref_member *
     info.flags = (uint32_t)member->flags;
     info.device = file->device;
     info.inode = file->inode;
+    info.type = file->type;
+    info.device_number = file->device_number;
     info.sharing = (Fdset__V1__Sharing)member->as_asked.sharing;
     info.serves_read_only = member->as_asked.serves_read_only;
     info.keep_content = member->as_asked.keep_content;

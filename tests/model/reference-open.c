@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #define SETTABLE (O_APPEND | O_DIRECT | O_NOATIME | O_NONBLOCK)
 #define SYNC     (O_SYNC | O_DSYNC)
@@ -50,6 +51,7 @@ struct ref_set *ref_find_path(struct reference *ref, const char *path, struct re
 
 /* ----------------------------------------------------------------- matching */
 
+/* All leases of a member are one VMM's, unless it is shared. */
 static bool has_foreign_lease(const struct reference *ref, const struct ref_member *member,
                               int client) {
     for (int i = 0; i < ref->lease_count; i++)
@@ -69,7 +71,7 @@ static bool is_free(const struct reference *ref, const struct ref_member *member
         return true;
     if (member->as_asked.sharing == SHARING(EXCLUSIVE))
         return ref_member_leases(ref, member->id) == 0;
-    return (member->flags & O_ACCMODE) == O_RDONLY || !has_foreign_lease(ref, member, client);
+    return !has_foreign_lease(ref, member, client);
 }
 
 /* The manager's O_NOATIME stays. */
@@ -77,10 +79,15 @@ static int wanted_status(const struct ref_member *member, int flags) {
     return (flags & SETTABLE) | (member->flags & member->status & O_NOATIME);
 }
 
-static bool flags_free(const struct reference *ref, const struct ref_member *member, int client,
-                       int flags) {
-    return member->status == wanted_status(member, flags) ||
-           !has_foreign_lease(ref, member, client);
+/* No open changes what a live lease sees. */
+static bool flags_free(const struct reference *ref, const struct ref_member *member, int flags) {
+    uint32_t type = ref->world->files[member->file].type;
+    int felt = O_DIRECT;
+    if ((member->flags & O_ACCMODE) != O_RDONLY)
+        felt |= O_APPEND;
+    if (type == S_IFIFO || type == S_IFCHR)
+        felt |= O_NONBLOCK;
+    return ref_member_leases(ref, member->id) == 0 || !((member->status ^ flags) & felt);
 }
 
 /* The first who is asked wins, so members come newest first. */
@@ -104,7 +111,7 @@ static struct ref_member *choose(struct reference *ref, const struct ref_set *se
         if ((member->flags & SYNC) != (flags & SYNC))
             continue;
         sync = true;
-        if (is_free(ref, member, client) && flags_free(ref, member, client, flags) &&
+        if (is_free(ref, member, client) && flags_free(ref, member, flags) &&
             (!best || merit(ref, member, flags) > merit(ref, best, flags)))
             best = member;
     }
@@ -195,11 +202,12 @@ static bool try_open(struct reference *ref, int client, const char *path, int fl
     if (leases_of(ref, client) >= ref->limits.leases_per_vmm ||
         (uint32_t)ref->lease_count >= ref->limits.leases)
         return fails(result, CODE(LIMIT), ENFILE);
-    int error = set_status(ref, member, wanted_status(member, flags));
-    if (error) {
-        if (ref_member_leases(ref, member->id) == 0)
+    if (ref_member_leases(ref, member->id) == 0) {
+        int error = set_status(ref, member, wanted_status(member, flags));
+        if (error) {
             restore(ref, member);
-        return fails(result, CODE(FLAGS), error);
+            return fails(result, CODE(FLAGS), error);
+        }
     }
     give_lease(ref, client, member, flags, result);
     return true;

@@ -57,6 +57,8 @@ static void probe(struct world_file *file) {
     assert_int_equal(fstat(fd, &status), 0);
     file->device = status.st_dev;
     file->inode = status.st_ino;
+    file->type = status.st_mode & S_IFMT;
+    file->device_number = status.st_rdev;
     file->can_direct = fcntl(fd, F_SETFL, O_DIRECT) == 0;
     close(fd);
 }

@@ -20,8 +20,10 @@ enum {
 struct world_file {
     char path[96];
     uint64_t device, inode;
-    bool can_direct; /* O_DIRECT can be set */
-    int base;        /* a descriptor that keeps it there */
+    uint32_t type;          /* S_IFMT bits */
+    uint64_t device_number; /* of a device, which one */
+    bool can_direct;        /* O_DIRECT can be set */
+    int base;               /* a descriptor that keeps it there */
 };
 
 struct world {

@@ -54,7 +54,7 @@ int file_open(const char *name, int flags) {
 
 static void sets_add(void) {
     struct fdset_member members[] = {
-        {.fd = file_open("disk", O_RDONLY)},
+        {.fd = file_open("disk", O_RDONLY), .sharing = FDSET_SHARED},
         {.fd = file_open("disk", O_RDWR)},
         {.fd = file_open("log", O_WRONLY)},
         {.fd = file_open("cdrom", O_RDONLY)},

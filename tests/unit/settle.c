@@ -87,7 +87,8 @@ static int begin(void **state) {
 
 static struct member *member_of(int index, int fd, unsigned work, uint64_t device) {
     struct member *member = &members[index];
-    *member = (struct member){.fd = fd, .flags = O_RDWR, .work = (uint8_t)work, .device = device};
+    *member = (struct member){
+        .fd = fd, .flags = O_RDWR, .work = (uint8_t)work, .device = (uint32_t)device};
     list_init(&member->queue);
     return member;
 }
@@ -134,8 +135,9 @@ static void one_of_a_file_system_at_a_time(void **state) {
 static void device_nodes_depend_by_device(void **state) {
     for (int i = 0; i < 3; i++) {
         struct member *member = member_of(i, memfd_create("node", MFD_CLOEXEC), WORK_CLOSE, 5);
-        member->device_node = true;
-        member->inode = i == 2 ? 2 : 1;
+        member->type = S_IFBLK;
+        member->inode = (uint64_t)i;
+        member->device_number = i == 2 ? 2 : 1;
         settle_submit(&settle, member);
     }
     assert_true(members[0].working && !members[1].working && members[2].working);

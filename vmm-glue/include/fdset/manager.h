@@ -79,9 +79,9 @@ enum fdset_lifetime {
 
 /* Who may hold leases of a member at once: fdset.proto, enum Sharing. */
 enum fdset_sharing {
-    FDSET_SHARING_DEFAULT, /* a writable member: one VMM at a time */
+    FDSET_SHARING_DEFAULT, /* one VMM at a time */
     FDSET_EXCLUSIVE,       /* one lease */
-    FDSET_SHARED,          /* anyone */
+    FDSET_SHARED,          /* anyone, who then share its locks */
 };
 
 /* A descriptor to add. */
