@@ -852,6 +852,36 @@ def test_limits():
     assert os.access(program, os.X_OK), f"{program} cannot be run as it is written"
 
 
+def variable(process, name):
+    """What a running process has in its environment."""
+    with open(f"/proc/{process}/environ", "rb") as file:
+        entries = dict(entry.partition(b"=")[::2] for entry in file.read().split(b"\0") if entry)
+    return entries.get(name.encode(), b"").decode()
+
+
+def test_name():
+    """The machine's, in the forms that QEMU takes; one that was set by hand wins."""
+    with open("named", "w", encoding="ascii") as file:
+        file.write('[name]\n  guest = "filed"\n  debug-threads = "on"\n')
+    for words_, own, name in (
+            (["-name", "vm1"], None, "vm1"), (["--name", "guest=vm1,debug-threads=on"], None, "vm1"),
+            (["-name", "vm,,1,process=qemu"], None, "vm,1"),
+            (["-name", "debug-threads=on,guest=\u00e9t\u00e9"], None, "\u00e9t\u00e9"),
+            (["-name", "vm1", "-name", "process=x", "-name", "guest=vm2"], None, "vm2"),
+            (["-name", "vm1", "-name", "process=x"], None, "vm1"),
+            (["-name", "vm1"], "mine", "mine"), (["-name", "vm1"], "", "vm1"),
+            (["-readconfig", "named"], None, "filed"),
+            (["-readconfig", "named", "-name", "vm1"], None, "vm1"),
+            ([], None, ""), ([], "mine", "mine"), (["-name", "process=x"], None, "")):
+        environment = {key: value for key, value in os.environ.items() if key != "FDSET_NAME"}
+        if own is not None:
+            environment["FDSET_NAME"] = own
+        with Machine(*words_, environment=environment) as machine:
+            equal(name, variable(machine.pid, "FDSET_NAME"), f"FDSET_NAME with {words_}")
+            if not own:
+                equal(name, machine.monitor.execute("query-name").get("name", ""), "query-name")
+
+
 def test_log():
     with Machine("--fdset-log", "log"):
         pass

@@ -184,6 +184,31 @@ bool command_line_divert_paths(struct command_line *line) {
     return any;
 }
 
+bool command_line_asks_for_help(const struct command_line *line) {
+    const char *name = line->count == 2 ? option_name(line->words[1].text) : NULL;
+    return name && (strcmp(name, "h") == 0 || strcmp(name, "help") == 0);
+}
+
+void command_line_help_more(void) {
+    printf("\nOptions of fdset-qemu, which runs this emulator:\n\n");
+    finish(options_help);
+}
+
+/* The last that is given counts, as to QEMU, which puts several options together. */
+const char *command_line_machine_name(const struct command_line *line) {
+    const char *name = line->name;
+
+    for (size_t i = 1; i < line->count; i++) {
+        struct pairs pairs;
+        if (!word_is_of(&line->words[i], "name"))
+            continue;
+        pairs_parse(&pairs, line->words[i].text, "guest");
+        const char *guest = pairs_get(&pairs, "guest");
+        name = guest ? guest : name;
+    }
+    return name && *name ? name : NULL;
+}
+
 static bool has_option(const struct command_line *line, const char *name) {
     for (size_t i = 1; i < line->count; i++) {
         const struct word *word = &line->words[i];

@@ -5,7 +5,7 @@
  *       path = "/run/vm1/qemu.monitor"
  *
  * Its monitors, their chardevs and its descriptors go to where the others are, onto the
- * command line. What is left is the emulator's, in a file in memory; a line that was
+ * command line; of a [name] the guest's is noted. What is left is the emulator's, in a file in memory; a line that was
  * taken leaves an empty one, so that the numbers in the emulator's messages are right. */
 #include "wrapper.h"
 
@@ -65,6 +65,7 @@ static bool is_ours(const char *group) {
 
 struct section {
     char *group; /* NULL: none of ours */
+    bool is_name;
     struct pairs pairs;
 };
 
@@ -76,6 +77,7 @@ static void section_end(struct section *section, struct command_line *line) {
 
 static void section_begin(struct section *section, char *group, const char *id) {
     section->group = is_ours(group) ? group : NULL;
+    section->is_name = strcmp(group, "name") == 0;
     section->pairs.count = 0;
     if (section->group && id)
         pairs_add(&section->pairs, "id", id);
@@ -90,6 +92,8 @@ static bool line_take(struct section *section, const char *text, struct command_
         section_begin(section, group, id);
         return section->group;
     }
+    if (section->is_name && setting_read(text, &key, &value) && strcmp(key, "guest") == 0)
+        line->name = value;
     if (!section->group || *text == '#' || !text[strspn(text, blanks)])
         return false;
     if (!setting_read(text, &key, &value))

@@ -128,6 +128,14 @@ static void proxy_begin(struct monitors *monitors, struct command_line *line, in
     fd_inherit(lifeline[1]);
 }
 
+/* Tables and events call the emulator so. What somebody has set stays. */
+static void name_set(const char *name) {
+    const char *given = getenv("FDSET_NAME");
+
+    if (name && (!given || !*given) && setenv("FDSET_NAME", name, 1) < 0)
+        die("out of memory");
+}
+
 static void companions_begin(struct command_line *line, struct members *members,
                              struct monitors *monitors, int log) {
     struct fdset_manager *manager;
@@ -141,6 +149,7 @@ static void companions_begin(struct command_line *line, struct members *members,
     close(manage);
     fd_inherit(vmm);
     preload_set();
+    name_set(command_line_machine_name(line));
     if (setenv("FDSET_VMM_FD", text_make("%d", vmm), 1) < 0)
         die("out of memory");
 }

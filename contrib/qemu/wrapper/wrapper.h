@@ -64,6 +64,7 @@ struct own_options {
 struct command_line {
     struct word *words; /* the first is the program's name */
     size_t count;
+    const char *name; /* the machine's, by a file of -readconfig; NULL: none */
     struct own_options own;
 };
 
@@ -86,6 +87,15 @@ void command_line_drop(struct command_line *line, size_t argument);
 /* Writes every path of a set so that it leaves the emulator's own sets alone:
  * //dev/fdset/N. Returns whether there are any. */
 bool command_line_divert_paths(struct command_line *line);
+
+/* Is the emulator asked for its help, and nothing else? */
+bool command_line_asks_for_help(const struct command_line *line);
+
+/* Prints what there is to be said after that, and exits. */
+void command_line_help_more(void) __attribute__((noreturn));
+
+/* What the virtual machine is called (-name); NULL: nothing is said. */
+const char *command_line_machine_name(const struct command_line *line);
 
 /* Is this libvirt (or one like it) asking what the emulator can do? */
 bool command_line_is_probe(const struct command_line *line);
