@@ -822,6 +822,16 @@ def test_own_options():
     for option, text in (("--fdset-help", "Usage: fdset-qemu"), ("--fdset-version", "fdset-qemu ")):
         done = subprocess.run([tree.wrapper, option], stdout=subprocess.PIPE, text=True, check=True)
         assert done.stdout.startswith(text), done.stdout
+    for option in ("-h", "-help", "--help"):
+        plain = subprocess.run(["qemu-system-x86_64", option], stdout=subprocess.PIPE, check=True)
+        ours = subprocess.run([tree.wrapper, option], stdout=subprocess.PIPE, check=True)
+        told = ours.stdout.decode()
+        assert told.startswith(plain.stdout.decode()), "QEMU's help is not there as it is"
+        for text in ("--fdset-limit NAME=N", "--fdset-help, --fdset-version"):
+            assert text in told[len(plain.stdout):], told[len(plain.stdout):]
+    done = subprocess.run([tree.wrapper, "--help", "--fdset-emulator", "/bin/false"],
+                          stdout=subprocess.PIPE, text=True)
+    equal(1, done.returncode, "status of the emulator that is asked for help")
     for line in (["--fdset-nonsense"], ["--fdset-emulator"], ["--fdset-emulator="]):
         done = subprocess.run([tree.wrapper, *line], stderr=subprocess.PIPE, text=True)
         equal(2, done.returncode, f"status of {line}")

@@ -5,12 +5,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const char help[] =
+static const char usage[] =
     "Usage: fdset-qemu [--fdset-OPTION]... [QEMU-OPTION]...\n"
     "\n"
     "Runs QEMU with its sets of descriptors (/dev/fdset/N, -add-fd, and add-fd over a\n"
     "monitor) kept by a fdset-helper of its own. Everything else is QEMU's.\n"
-    "\n"
+    "\n";
+
+static const char options_help[] =
     "  --fdset-emulator PATH  which emulator to run; else FDSET_EMULATOR in the\n"
     "                         environment, else the name that this was called by\n"
     "                         without \"fdset-\", else qemu-system-x86_64\n"
@@ -65,7 +67,7 @@ static const char *option_with_argument(const char *word) {
 
 /* ------------------------------------------------------------ own options */
 
-static void finish(const char *text) {
+static void __attribute__((noreturn)) finish(const char *text) {
     bool written = fputs(text, stdout) >= 0 && fflush(stdout) == 0;
     exit(written ? 0 : 1);
 }
@@ -84,8 +86,10 @@ static bool own_option_read(struct own_options *own, const char *word, const cha
     const char *name = option_name(word), *equals = strchr(name, '=');
     size_t length = equals ? (size_t)(equals - name) : strlen(name);
 
-    if (strcmp(name, "fdset-help") == 0)
-        finish(help);
+    if (strcmp(name, "fdset-help") == 0) {
+        fputs(usage, stdout);
+        finish(options_help);
+    }
     if (strcmp(name, "fdset-version") == 0)
         finish("fdset-qemu " FDSET_QEMU_VERSION "\n");
     for (size_t i = 0; i < sizeof(options) / sizeof(options[0]); i++) {

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 static void say(const char *format, va_list arguments) {
@@ -103,6 +104,22 @@ static void emulator_become(const char *emulator, char **argv, int log) {
     die("%s: %s", emulator, strerror(errno));
 }
 
+/* Its help is the emulator's, and ours below it. */
+static void emulator_help(const char *emulator, char **argv) {
+    int status = 0;
+    pid_t pid = fork();
+
+    if (pid < 0)
+        die("cannot fork: %s", strerror(errno));
+    if (pid == 0)
+        emulator_become(emulator, argv, -1);
+    while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
+        ;
+    if (status != 0)
+        exit(WIFEXITED(status) ? WEXITSTATUS(status) : 1);
+    command_line_help_more();
+}
+
 /* Before what is loaded already. */
 static void preload_set(void) {
     const char *preload = place_of_preload(), *others = getenv("LD_PRELOAD");
@@ -161,6 +178,8 @@ int main(int argc, char **argv) {
 
     command_line_read(&line, argv);
     const char *emulator = place_of_emulator(&line.own, argv[0] ? argv[0] : "");
+    if (command_line_asks_for_help(&line))
+        emulator_help(emulator, command_line_argv(&line, emulator));
     int log = log_open(line.own.log);
     bool has_sets = config_files_read(&line);
     members_read(&members, &line);
