@@ -308,6 +308,8 @@ int service_init(struct service *service, const struct limits *limits) {
     list_init(&service->waiting);
     service->started_ms = service_now();
     int result = model_init(&service->model, limits, SPARE_MEMBERS);
+    /* Members may be given before the first request. */
+    service->model.now_ms = service->started_ms;
     if (result == 0)
         result = slab_init(&service->session_slab, sizeof(struct session), limits->connections);
     if (result == 0)

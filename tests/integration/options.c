@@ -120,6 +120,8 @@ static void test_add_fd(void **state) {
     assert_int_equal(set->set, 2147483647);
     assert_int_equal(set->members[0]->label_case, FDSET__V1__MEMBER_INFO__LABEL_OPAQUE);
     assert_string_equal(set->members[0]->opaque, "");
+    /* It came with the helper, not with the machine's start. */
+    assert_true(set->members[0]->age_ms <= page->totals->uptime_ms);
 
     assert_serves(client_open_set(helper->vmm, 0, O_RDONLY).fd, ro, O_RDONLY);
     assert_serves(client_open_set(helper->vmm, 0, O_RDWR).fd, rw, O_RDWR);
