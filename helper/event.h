@@ -35,6 +35,7 @@ struct event {
     int code; /* enum refusal_code */
     uint32_t wait_ms;
     uint64_t sequence;
+    uint64_t time_ms; /* since 1970, UTC */
     uint32_t connection;
     pid_t pid;
     char name[NAME_MAX_BYTES + 1];

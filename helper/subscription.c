@@ -2,7 +2,7 @@
 
 #include "service.h"
 
-/* As many as always fit in a packet: at most 230 bytes each. */
+/* As many as always fit in a packet: at most 240 bytes each. */
 #define BATCH 64
 
 size_t subscription_bytes(uint32_t events) {
@@ -40,6 +40,7 @@ static void fill(Fdset__V1__Event *to, struct event *from) {
     fdset__v1__event__init(to);
     to->kind = (Fdset__V1__EventKind)from->kind;
     to->sequence = from->sequence;
+    to->time_ms = from->time_ms;
     if (from->has_set) {
         to->which_case = FDSET__V1__EVENT__WHICH_SET;
         to->set = (int32_t)from->set;
@@ -106,10 +107,18 @@ static void enqueue(struct service *service, struct session *session, const stru
     service->events_queued = true;
 }
 
+/* By vDSO, as service_now(). */
+static uint64_t time_now(void) {
+    struct timespec now;
+    clock_gettime(CLOCK_REALTIME_COARSE, &now);
+    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+}
+
 void service_tell(struct service *service, struct event *event) {
     event->sequence = ++service->model.event_sequence;
     if (service->subscription_slab.used == 0)
         return;
+    event->time_ms = time_now();
     list_for_each (link, &service->sessions) {
         struct session *session = list_object(link, struct session, link);
         if (session->subscription && !session->ended)

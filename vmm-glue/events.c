@@ -13,6 +13,7 @@ static void event_read(struct fdset_event *event, const Fdset__V1__Event *from) 
     *event = (struct fdset_event){
         .kind = (enum fdset_event_kind)from->kind,
         .sequence = from->sequence,
+        .time_ms = from->time_ms,
         .set = from->which_case == FDSET__V1__EVENT__WHICH_SET ? from->set : -1,
         .member = from->member,
         .lease = from->lease,

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #define DISK "/dev/fdset/1"
@@ -55,6 +56,31 @@ static void test_the_life_of_a_set(void **state) {
     expect_who(event, "test vmm");
     event_expect_of(&events, EVENT(SET_GONE), 1);
     event_expect_none(helper, &events);
+}
+
+/* What the machine's clock says, as coarsely as the helper reads it. */
+static uint64_t clock_ms(void) {
+    struct timespec now;
+    clock_gettime(CLOCK_REALTIME_COARSE, &now);
+    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+}
+
+/* Also one that nobody's request has made: a VMM's end. */
+static void test_every_event_says_when(void **state) {
+    struct helper *helper = helper_start(NULL);
+    struct subscriber events = subscriber_begin(helper, NULL, ALL_KINDS);
+    uint64_t before = clock_ms();
+    client_add_one(helper->manager, 1, file_open("disk", O_RDWR));
+    struct client *vmm = helper_connect(helper, ROLE(VMM), "second");
+    client_open(vmm, DISK, O_RDWR);
+    client_open(vmm, DISK, O_RDONLY);
+    client_hang_up(vmm);
+    for (int kind = 0; kind != EVENT(VMM_GONE);) {
+        Event *event = event_next(&events);
+        assert_in_range(event->time_ms, before, clock_ms());
+        before = event->time_ms;
+        kind = (int)event->kind;
+    }
 }
 
 static void test_what_is_wanted(void **state) {
@@ -394,6 +420,7 @@ static void test_a_full_subscriber_that_asks(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         helper_test(test_the_life_of_a_set),
+        helper_test(test_every_event_says_when),
         helper_test(test_what_is_wanted),
         helper_test(test_a_vmm_comes_and_goes),
         helper_test(test_a_vmm_does_not_wait_for_its_reply),

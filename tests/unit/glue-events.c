@@ -20,6 +20,7 @@ static void send_events(uint64_t first, size_t count, uint64_t lost) {
         fdset__v1__event__init(&events[i]);
         events[i].kind = EVENT(ADDED);
         events[i].sequence = first + i;
+        events[i].time_ms = 1000 * (first + i) + 7;
         events[i].which_case = FDSET__V1__EVENT__WHICH_SET;
         events[i].set = 3;
         pointers[i] = &events[i];
@@ -80,6 +81,7 @@ static void test_order_and_content(void **state) {
     for (uint64_t sequence = 10; sequence < 13; sequence++) {
         struct fdset_event event = next();
         assert_int_equal(event.sequence, sequence);
+        assert_int_equal(event.time_ms, 1000 * sequence + 7);
         assert_int_equal(event.kind, FDSET_EVENT_ADDED);
         assert_int_equal(event.set, 3);
         assert_int_equal(event.lost, 0);

@@ -266,6 +266,7 @@ struct fdset_event {
     uint32_t connection;
     pid_t pid;
     char name[64];
+    uint64_t time_ms; /* when: since 1970, UTC, to a clock tick; 0: the helper does not say */
 };
 
 #define FDSET_EVENT_BIT(kind) (1u << (kind))
