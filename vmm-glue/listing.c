@@ -44,6 +44,8 @@ static int member_copy(struct fdset_member_info *member, const Fdset__V1__Member
     member->flags = (int)from->flags;
     member->device = from->device;
     member->inode = from->inode;
+    member->type = from->type;
+    member->device_number = from->device_number;
     member->sharing = (enum fdset_sharing)from->sharing;
     member->serves_read_only = from->serves_read_only;
     member->keep_content = from->keep_content;

@@ -285,6 +285,8 @@ static void answer_page(uint32_t serial, struct page *page) {
     member.flags = O_RDWR;
     member.device = 0x1234567890;
     member.inode = 77;
+    member.type = S_IFBLK;
+    member.device_number = 0x9876543210;
     member.label_case = FDSET__V1__MEMBER_INFO__LABEL_OPAQUE;
     member.opaque = (char *)"label";
     set.set = page->set;
@@ -368,6 +370,8 @@ static void test_query_copies_everything(void **state) {
     assert_int_equal(member->flags, O_RDWR);
     assert_int_equal(member->device, 0x1234567890);
     assert_int_equal(member->inode, 77);
+    assert_int_equal(member->type, S_IFBLK);
+    assert_int_equal(member->device_number, 0x9876543210);
     assert_string_equal(member->opaque, "label");
     assert_int_equal(member->leases[0].flags, O_RDWR | O_DIRECT);
     assert_int_equal(member->leases[0].age_ms, 12);

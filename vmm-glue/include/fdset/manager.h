@@ -152,9 +152,11 @@ struct fdset_member_info {
     uint32_t member;
     char *opaque; /* NULL where none was given */
     enum fdset_member_state state;
-    int flags; /* F_GETFL when it was added */
-    dev_t device;
+    int flags;    /* F_GETFL when it was added */
+    dev_t device; /* which file: st_dev and st_ino */
     ino_t inode;
+    mode_t type;         /* S_IFMT bits */
+    dev_t device_number; /* of a device, which one (st_rdev), whatever its node; else 0 */
     enum fdset_sharing sharing;
     bool serves_read_only;
     bool keep_content;
