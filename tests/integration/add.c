@@ -9,6 +9,7 @@
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
 static Reply *add_one(struct client *manager, int set, struct new_member member) {
@@ -307,6 +308,34 @@ static void test_another_file(void **state) {
     assert_int_equal(client_totals(helper->manager).members, 1);
 }
 
+/* A device is what its number says: two nodes of it are one file, nodes of two are not. */
+static void test_nodes_of_one_device(void **state) {
+    struct helper *helper = helper_start(NULL);
+    static const char *const names[] = {"null", "null-again", "zero"};
+    int fds[3];
+    for (int i = 0; i < 3; i++) {
+        const char *path = file_path(names[i]);
+        assert_int_equal(mknod(path, S_IFCHR | 0600, makedev(1, i == 2 ? 5 : 3)), 0);
+        fds[i] = harness_keep(open(path, O_RDWR | O_CLOEXEC));
+        assert_true(fds[i] >= 0);
+        unlink(path);
+    }
+    client_add_one(helper->manager, 1, fds[0]);
+    client_add_one(helper->manager, 1, fds[1]);
+    Reply *reply = add_one(helper->manager, 1, (struct new_member){.fd = fds[2]});
+    assert_refused(reply, CODE(OTHER_FILE), EXDEV);
+    assert_non_null(strstr(reply->error->text, "character device 1:5"));
+    assert_non_null(strstr(reply->error->text, "character device 1:3"));
+
+    MemberInfo *member = client_query(helper->manager, 1, NULL)->sets[0]->members[1];
+    assert_int_equal(member->type, S_IFCHR);
+    assert_int_equal(member->device_number, makedev(1, 3));
+    client_add_one(helper->manager, 2, file_open("disk", O_RDWR));
+    member = client_query(helper->manager, 2, NULL)->sets[0]->members[0];
+    assert_int_equal(member->type, S_IFREG);
+    assert_int_equal(member->device_number, 0);
+}
+
 /* Once nothing of the old file is in the set, it may become another's. */
 static void test_another_file_after_removal(void **state) {
     struct helper *helper = helper_start(NULL);
@@ -415,6 +444,7 @@ int main(void) {
         helper_test(test_opaque),
         helper_test(test_types_of_file),
         helper_test(test_another_file),
+        helper_test(test_nodes_of_one_device),
         helper_test(test_another_file_after_removal),
         helper_test(test_another_file_at_once_after_removal),
         helper_test(test_status_flags_stay),
