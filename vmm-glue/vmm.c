@@ -57,7 +57,9 @@ int fdset_vmm_spawn(struct fdset_vmm **vmm, const struct fdset_spawn_options *op
     }
     snprintf(reason, sizeof(reason), "%s", fdset_error_text());
     helper_wait(&helper, status, sizeof(status));
-    return fail(-error, "the helper %s before it was ready (%s)", status, reason);
+    return fail(-error,
+                "the helper %s before it was ready (%s; FDSET_HELPER_OPTIONS may give it options)",
+                status, reason);
 }
 
 int fdset_vmm_attach_fd(struct fdset_vmm **vmm, int socket, const char *name) {

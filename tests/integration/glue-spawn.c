@@ -405,10 +405,10 @@ static void test_no_such_helper(void **state) {
 static void test_helper_ends_before_it_is_ready(void **state) {
     expect_failure((struct fdset_spawn_options){.helper = script("exit 5")}, ECONNRESET,
                    "the helper ended with status 5 before it was ready (fdset-helper has hung up "
-                   "or died)");
+                   "or died; FDSET_HELPER_OPTIONS may give it options)");
     expect_failure((struct fdset_spawn_options){.helper = script("kill -9 $$")}, ECONNRESET,
                    "the helper was ended by signal 9 (Killed) before it was ready (fdset-helper "
-                   "has hung up or died)");
+                   "has hung up or died; FDSET_HELPER_OPTIONS may give it options)");
 }
 
 static void test_options_that_cannot_be(void **state) {

@@ -150,8 +150,8 @@ static struct job *job_prepare(struct link *link, struct command *command,
     if (job->fd >= 0)
         return job;
     snprintf(error, size, "%s",
-             command->fd_lost ? "The file descriptor was lost on its way: has fdset-qmp, or this "
-                                "user, too many open?"
+             command->fd_lost ? "The file descriptor was lost on its way: fdset-qmp, or this user, "
+                                "may have too many open ('ulimit -Hn' is the limit)"
                               : "No file descriptor supplied via SCM_RIGHTS");
     job_free(job);
     return NULL;

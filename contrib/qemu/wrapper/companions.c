@@ -54,7 +54,9 @@ int helper_start(const struct own_options *own, int log, int *manage,
 
     /* Answers when it is locked in and serves. */
     if (fdset_manager_attach_fd(manager, first[0], "fdset-qemu") < 0)
-        launch_die(&launch, errors);
+        launch_die(&launch, errors,
+                   "Which helper is run, --fdset-helper or FDSET_HELPER says; its options can be "
+                   "given in FDSET_HELPER_OPTIONS.");
     if (errors >= 0)
         close(errors);
     *manage = second[0];
@@ -98,7 +100,7 @@ void proxy_start(const struct monitors *monitors, int manage, int lifeline, int 
         got = read(ready[0], &byte, 1);
     } while (got < 0 && errno == EINTR);
     if (got != 1)
-        launch_die(&launch, errors);
+        launch_die(&launch, errors, NULL);
     close(ready[0]);
     if (errors >= 0)
         close(errors);

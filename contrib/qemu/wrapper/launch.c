@@ -126,7 +126,7 @@ int launch_run(struct launch *launch, int log) {
     return ends[0];
 }
 
-void launch_die(const struct launch *launch, int errors) {
+void launch_die(const struct launch *launch, int errors, const char *cure) {
     char text[2048];
     size_t length = 0;
     ssize_t got = 0;
@@ -139,6 +139,8 @@ void launch_die(const struct launch *launch, int errors) {
         length--;
     text[length] = '\0';
     if (errors < 0)
-        die("%s does not start: see the file of --fdset-log", launch->words[0]);
-    die("%s does not start%s%s", launch->words[0], length > 0 ? ":\n" : "", text);
+        snprintf(text, sizeof(text), "See the file of --fdset-log.");
+    if (cure)
+        die("%s does not start:\n%s\n%s", launch->words[0], text, cure);
+    die("%s does not start:\n%s", launch->words[0], text);
 }

@@ -109,6 +109,8 @@ const char *place_of_preload(void) {
         die("%s: %s", place, strerror(errno));
     /* The dynamic linker knows no way to write these in a name. */
     if (strpbrk(place, ": \t\n"))
-        die("%s: a blank or colon in this name cannot be put into LD_PRELOAD", place);
+        die("%s: a blank or colon in this name cannot be put into LD_PRELOAD: install fdset-helper "
+            "where there is none",
+            place);
     return place;
 }

@@ -9,6 +9,7 @@
  *     sockets.c        a monitor's two ends: management's and the emulator's
  *     pump.c           a monitor on standard input and output
  *     launch.c         starts a program that is to outlive the exec
+ *     loader.c         whether the emulator can have a library preloaded
  *     companions.c     the helper and the proxy, started that way
  *     places.c         where the programs are
  *     main.c           all of it in order; then the emulator takes this process
@@ -241,8 +242,15 @@ int launch_fd(struct launch *launch, int fd);
 int launch_run(struct launch *launch, int log);
 
 /* `errors` being what launch_run() returned, says what a program said that did
- * not start, and dies. */
-void launch_die(const struct launch *launch, int errors) __attribute__((noreturn));
+ * not start, and, if not NULL, what may help against it, and dies. */
+void launch_die(const struct launch *launch, int errors, const char *cure)
+    __attribute__((noreturn));
+
+/* -------------------------------------------------------------- loader.c */
+
+/* Why the dynamic linker would not preload a library into this program: "is ..."; NULL
+ * where nothing is known that hinders it. */
+const char *library_hindrance(const char *path);
 
 /* ---------------------------------------------------------- companions.c */
 
