@@ -472,7 +472,63 @@ def test_12_no_helper():
     text = failing("-qmp", "unix:qmp,server=on,wait=off", "--fdset-helper", "/nonexistent")
     assert "/nonexistent" in text and "does not start" in text, text
     text = failing("-qmp", "unix:qmp,server=on,wait=off", "--fdset-helper", "/bin/false")
-    assert "/bin/false does not start" in text, text
+    assert "/bin/false does not start" in text and "FDSET_HELPER_OPTIONS" in text, text
+    text = failing("-qmp", "unix:qmp,server=on,wait=off", "--fdset-log", "log",
+                   environment={**os.environ, "FDSET_HELPER_OPTIONS": "--user 0"})
+    assert "See the file of --fdset-log" in text and "FDSET_HELPER_OPTIONS" in text, text
+    with open("log", encoding="utf-8") as file:
+        assert "--user: 0 would keep root's power" in file.read()
+
+
+NO_LIBRARY = "so the dynamic linker ignores LD_PRELOAD for it"
+
+
+def warned(emulator, *user):
+    """Whether it is said before the emulator begins that no set will be found."""
+    done = subprocess.run([*user, tree.wrapper, "--fdset-emulator", emulator, *MACHINE, "-qmp",
+                           "unix:none,server=on,wait=off", "-hda", "/dev/fdset/1"],
+                          stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL,
+                          timeout=wrapped.PATIENCE)
+    text = done.stderr.decode(errors="replace")
+    return text.split(NO_LIBRARY)[0].rsplit(emulator + " ", 1)[1] if NO_LIBRARY in text else text
+
+
+def elf_changed(name, place, bytes_):
+    """A copy of a program with other bytes somewhere."""
+    with open("/bin/true", "rb") as file:
+        content = bytearray(file.read())
+    if place is None:  # the segment that names the dynamic linker
+        begin, size, count = (int.from_bytes(content[at:at + n], "little")
+                              for at, n in ((32, 8), (54, 2), (56, 2)))
+        (place,) = [at for at in range(begin, begin + size * count, size)
+                    if int.from_bytes(content[at:at + 4], "little") == 3]
+    content[place:place + len(bytes_)] = bytes_
+    with open(name, "wb") as file:
+        file.write(content)
+    os.chmod(name, 0o755)
+    return os.path.abspath(name)
+
+
+def test_12_emulator_without_the_library():
+    """Before it says that there is no such file."""
+    equal("is linked statically, ", warned(elf_changed("static", None, b"\0\0\0\0")), "static")
+    equal("is not a program of 64 bits, ", warned(elf_changed("32", 4, b"\1")), "of 32 bits")
+    assert NO_LIBRARY not in warned("/bin/true") and NO_LIBRARY not in warned(emulator_that_tells())
+    if os.geteuid() != 0 or os.statvfs(".").f_flag & os.ST_NOSUID:
+        raise wrapped.Skip("only root can give a file rights, where they count")
+    for directory in (base, "."):
+        os.chmod(directory, 0o755)
+    nobody = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
+    for name, change in (("is set-user-ID, ", ["chmod", "4755"]),
+                         ("is set-group-ID, ", ["chmod", "2755"]),
+                         ("has capabilities of its own (setcap), ",
+                          ["setcap", "cap_net_admin+ep"])):
+        emulator = elf_changed(change[1][:4], 0, b"\x7f")
+        subprocess.run([*change, emulator], check=True)
+        equal(name, warned(emulator, *nobody), "as nobody")
+        assert NO_LIBRARY not in warned(emulator, *nobody, "--no-new-privs"), name
+        os.unlink(emulator)
+    assert NO_LIBRARY not in warned("/bin/true", *nobody)
 
 
 def test_12_no_monitor():

@@ -153,6 +153,17 @@ static void name_set(const char *name) {
         die("out of memory");
 }
 
+static void emulator_check(const char *emulator) {
+    const char *why = library_hindrance(emulator);
+
+    if (why)
+        complain(
+            "%s %s, so the dynamic linker ignores LD_PRELOAD for it, and it will find no set of "
+            "the helper's: name another with --fdset-emulator or FDSET_EMULATOR, such as a copy "
+            "that is not so",
+            emulator, why);
+}
+
 static void companions_begin(struct command_line *line, struct members *members,
                              struct monitors *monitors, int log) {
     struct fdset_manager *manager;
@@ -187,7 +198,9 @@ int main(int argc, char **argv) {
     if (has_sets || !command_line_is_probe(&line))
         monitors_find(&monitors, &line);
     has_sets |= command_line_divert_paths(&line);
-    if (has_sets || monitors.any_control)
+    if (has_sets || monitors.any_control) {
+        emulator_check(emulator);
         companions_begin(&line, &members, &monitors, log);
+    }
     emulator_become(emulator, command_line_argv(&line, emulator), log);
 }
