@@ -16,6 +16,7 @@
 #include "log.h"
 #include "notify.h"
 #include "options.h"
+#include "ready.h"
 #include "service.h"
 #include "signals.h"
 #include "socket_file.h"
@@ -242,7 +243,7 @@ static void take_numbers(void) {
 }
 
 /* Everything that is open and wanted, beside what has a fixed number. */
-static size_t wanted_descriptors(int *keep, int notify) {
+static size_t wanted_descriptors(int *keep, int notify, int ready) {
     size_t count = 0;
 
     for (int i = 0; i < SETTLE_THREADS; i++)
@@ -257,16 +258,18 @@ static size_t wanted_descriptors(int *keep, int notify) {
             keep[count++] = list_object(link, struct member, in_set)->fd;
     if (notify >= 0)
         keep[count++] = notify;
+    if (ready >= 0)
+        keep[count++] = ready;
     return count;
 }
 
-static void confine(int notify, struct confine_report *report) {
+static void confine(int notify, int ready, struct confine_report *report) {
     int keep[FIXED_DESCRIPTORS + OPTIONS_MAX_ADD_FDS];
     take_numbers();
     struct confine_plan plan = {
         .mode = options.confine,
         .keep = keep,
-        .keep_count = wanted_descriptors(keep, notify),
+        .keep_count = wanted_descriptors(keep, notify, ready),
         .descriptor_limit = descriptors_wanted(),
         .uid = options.uid,
         .gid = options.gid,
@@ -392,6 +395,9 @@ int main(int argc, char **argv) {
     signals_block();
     signal(SIGTTOU, SIG_IGN); /* or a terminal could stop us as we say why we end */
     options_parse(&options, argc, argv);
+    int ready = options.ready_fd < 0 ? -1 : ready_prepare(options.ready_fd);
+    if (options.ready_fd >= 0 && ready < 0)
+        die("--ready-fd", ready);
     fit_descriptor_limit();
     result = service_init(&service, &options.limits);
     if (result < 0)
@@ -404,10 +410,12 @@ int main(int argc, char **argv) {
         die("signals", result);
     add_initial();
     int notify = notify_prepare();
-    confine(notify, &report);
+    confine(notify, ready, &report);
     keep_report(&report);
     service_tick(&service);
     say_ready(notify, &report);
+    if ((result = ready_say(ready)) < 0)
+        die("--ready-fd", result);
     serve();
     settle_last();
     hang_up();

@@ -42,7 +42,9 @@ static const char help[] =
     "  --limit NAME=N     sets (1024), members (4096), leases (16384),\n"
     "                     leases-per-vmm (8192), connections (64), waiting (256),\n"
     "                     holds (1024), events (256)\n"
-    "  --quiet            no ready line\n"
+    "  --ready-fd N       write a line to inherited descriptor N, and close it, as\n"
+    "                     soon as others can connect\n"
+    "  --quiet            no ready line on standard error\n"
     "  --verbose          a ready line also when spawned by an emulator\n"
     "  --help, --version\n"
     "\n"
@@ -155,6 +157,18 @@ static void parse_add_fd(struct options *options, char *text) {
     options->add_fds[options->add_fd_count++] = add;
 }
 
+static void parse_ready_fd(struct options *options, const char *text) {
+    int fd = (int)number("--ready-fd", text, INT_MAX);
+
+    if (fd == STDIN_FILENO || fd == STDERR_FILENO)
+        die_usage("--ready-fd: 1, or a number from 3 on, not %d", fd);
+    if (!is_inherited(fd) || (fcntl(fd, F_GETFL) & O_ACCMODE) == O_RDONLY)
+        die_usage("--ready-fd: descriptor %d is not open for writing: in a shell, say "
+                  "%d>FILE after it",
+                  fd, fd);
+    options->ready_fd = fd;
+}
+
 static void parse_limit(struct options *options, char *text) {
     char *equals = strchr(text, '=');
 
@@ -217,6 +231,7 @@ enum choice {
     USER,
     SANDBOX,
     LIMIT,
+    READY_FD,
     QUIET,
     VERBOSE,
     HELP,
@@ -236,6 +251,7 @@ static const struct option choices[] = {
     {"user", required_argument, NULL, USER},
     {"sandbox", required_argument, NULL, SANDBOX},
     {"limit", required_argument, NULL, LIMIT},
+    {"ready-fd", required_argument, NULL, READY_FD},
     {"quiet", no_argument, NULL, QUIET},
     {"verbose", no_argument, NULL, VERBOSE},
     {"help", no_argument, NULL, HELP},
@@ -285,6 +301,9 @@ static void apply(struct options *options, int choice, char *value) {
     case LIMIT:
         parse_limit(options, value);
         break;
+    case READY_FD:
+        parse_ready_fd(options, value);
+        break;
     case QUIET:
         options->quiet = true;
         break;
@@ -311,6 +330,7 @@ void options_parse(struct options *options, int argc, char **argv) {
         .limits = LIMITS_DEFAULT,
         .uid = 65534,
         .gid = 65534,
+        .ready_fd = -1,
     };
     options->managers.unmapped = 65534;
     /* Root, and whoever starts the helper. */

@@ -36,6 +36,7 @@ struct options {
     enum confine_mode confine;
     uid_t uid; /* who to become if started as root */
     gid_t gid;
+    int ready_fd; /* inherited; -1: none */
     bool linger;
     bool quiet, verbose;
     bool limits_given; /* members or connections: then they are not lowered to fit */

@@ -1,6 +1,7 @@
 /* Each call that a helper makes while it starts fails once, in each way that the
  * kernel may let it fail. It goes on and serves, or ends with status 1 and says
- * why; it never hangs, and it never ends in silence. */
+ * why; it never hangs, it never ends in silence, and it never says that it is ready
+ * where it is not. */
 #include "harness.h"
 #include "plan.h"
 #include "start-errors.h"
@@ -61,21 +62,31 @@ static void expect_reason(int status, const char *output, const char *call) {
 
 /* One start. Returns false if there are not so many calls. */
 static bool start(int disk) {
-    char output[4096], add[40], number[16], path[128];
-    int socket;
+    char output[4096], add[40], number[16], ready[16], path[128], line[16];
+    int socket, pipes[2];
     struct client *client = speak_beforehand(&socket);
 
     snprintf(add, sizeof(add), "fd=%d,set=1", disk);
     snprintf(number, sizeof(number), "%d", socket);
     snprintf(path, sizeof(path), "%s", file_path("manage.sock"));
+    assert_int_equal(pipe2(pipes, O_CLOEXEC), 0);
+    snprintf(ready, sizeof(ready), "%d", pipes[1]);
     plan->fitted = 0;
     plan->struck = false;
     plan->call = 0;
     plan->armed = true;
     int status = helper_run((const char *[]){"--add-fd", add, "--vmm-fd", number, "--manage", path,
-                                             "--user", "1000000", NULL},
-                            (int[]){socket, disk, -1}, output, sizeof(output));
+                                             "--ready-fd", ready, "--user", "1000000", NULL},
+                            (int[]){socket, disk, pipes[1], -1}, output, sizeof(output));
     close(socket);
+    close(pipes[1]);
+    ssize_t length = read(pipes[0], line, sizeof(line));
+    close(pipes[0]);
+    if ((length > 0) != (status == 0)) {
+        print_error("%u. call of the start: status %d, and a ready line of %zd bytes\n",
+                    plan->which, status, length);
+        silent++;
+    }
     unlink(path);
     injections += plan->struck;
     went_on += plan->struck && status == 0;
