@@ -31,7 +31,16 @@ json_t *json_text(const char *text) {
 static void print_as(json_t *value, size_t format) {
     if (!value)
         refused("fdsetctl", "out of memory");
-    json_dumpf(value, stdout, format);
+    char *text = json_dumps(value, format | JSON_ENSURE_ASCII);
+    if (!text)
+        refused("fdsetctl", "out of memory");
+    /* Then DEL is all that is not plain text. */
+    for (const char *next = text; *next; next++)
+        if (*next == '\x7f')
+            fputs("\\u007f", stdout);
+        else
+            putchar(*next);
+    free(text);
     putchar('\n');
     json_decref(value);
 }

@@ -21,6 +21,7 @@ static const char help[] =
     "      --opaque TEXT    members with this label, exactly\n"
     "\n"
     "  -o, --output COLUMNS  these columns, with commas between; see fdsetctl(1)\n"
+    "      --values COLUMN  the different values of one column, one a line, for scripts\n"
     "  -j, --json           JSON, with sets, members, leases and totals in one\n"
     "  -n, --no-headings    no line with the columns' names\n" COMMON_OPTIONS_TEXT;
 
@@ -29,12 +30,12 @@ struct list_options {
     const char *socket;
     struct fdset_filter filter;
     enum view view;
-    const char *output;
+    const char *output, *values;
     bool leases, waiting, json, headings;
 };
 
 /* Options without a short form. */
-enum { OPTION_NAME = 256, OPTION_OWNER, OPTION_OPAQUE };
+enum { OPTION_NAME = 256, OPTION_OWNER, OPTION_OPAQUE, OPTION_VALUES };
 
 static void filter_read(struct list_options *options, int option, const char *argument) {
     switch (option) {
@@ -67,6 +68,9 @@ static void option_read(struct list_options *options, int option, const char *ar
     case 'o':
         options->output = argument;
         break;
+    case OPTION_VALUES:
+        options->values = argument;
+        break;
     case 'j':
         options->json = true;
         break;
@@ -81,12 +85,17 @@ static void option_read(struct list_options *options, int option, const char *ar
 static void options_check(struct list_options *options) {
     if (options->leases && options->waiting)
         usage_error(options->name, "give either --leases or --waiting, not both");
+    if (options->values && (options->json || options->output))
+        usage_error(options->name, "--values goes with neither --output nor --json");
     if (options->json && options->output)
         usage_error(options->name, "--output is for tables: JSON has everything");
     options->view = options->leases ? VIEW_LEASES : options->waiting ? VIEW_WAITING : VIEW_MEMBERS;
     if (options->output && !view_has(options->view, options->output))
         usage_error(options->name, "--output: '%s' is no list of columns; there are %s",
                     options->output, view_columns(options->view));
+    if (options->values && !view_has_column(options->view, options->values))
+        usage_error(options->name, "--values: '%s' is no column; there are %s", options->values,
+                    view_columns(options->view));
 }
 
 static void options_read(struct list_options *options, int argc, char **argv) {
@@ -97,6 +106,7 @@ static void options_read(struct list_options *options, int argc, char **argv) {
         {"owner", required_argument, NULL, OPTION_OWNER},
         {"opaque", required_argument, NULL, OPTION_OPAQUE},
         {"output", required_argument, NULL, 'o'},
+        {"values", required_argument, NULL, OPTION_VALUES},
         {"json", no_argument, NULL, 'j'},
         {"no-headings", no_argument, NULL, 'n'},
         COMMON_OPTIONS,
@@ -124,6 +134,8 @@ int command_list(int argc, char **argv, const char *socket) {
         refused(argv[0], "%s", fdset_error_text());
     if (options.json)
         json_print(listing_json(listing));
+    else if (options.values)
+        view_values_print(options.view, listing, options.values);
     else
         view_print(options.view, listing, options.output, options.headings);
     fdset_listing_free(listing);

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "fdsetctl.h"
+#include "plain.h"
 #include "words.h"
 
 static const struct command commands[] = {
@@ -20,12 +21,23 @@ static const struct command commands[] = {
 };
 #define COMMAND_COUNT (sizeof commands / sizeof *commands)
 
+/* Both may quote what a helper or a file's name has. */
+static void sentence_print(const char *name, const char *format, va_list arguments) {
+    char *text;
+
+    if (vasprintf(&text, format, arguments) < 0)
+        return;
+    char *plain = plain_text(text);
+    fprintf(stderr, "%s: %s\n", name, plain);
+    free(plain);
+    free(text);
+}
+
 void usage_error(const char *name, const char *format, ...) {
     va_list arguments;
     va_start(arguments, format);
-    fprintf(stderr, "%s: ", name);
-    vfprintf(stderr, format, arguments);
-    fprintf(stderr, "\nTry '%s --help'.\n", name);
+    sentence_print(name, format, arguments);
+    fprintf(stderr, "Try '%s --help'.\n", name);
     va_end(arguments);
     exit(EXIT_USAGE);
 }
@@ -33,9 +45,7 @@ void usage_error(const char *name, const char *format, ...) {
 void refused(const char *name, const char *format, ...) {
     va_list arguments;
     va_start(arguments, format);
-    fprintf(stderr, "%s: ", name);
-    vfprintf(stderr, format, arguments);
-    fputc('\n', stderr);
+    sentence_print(name, format, arguments);
     va_end(arguments);
     exit(EXIT_REFUSED);
 }

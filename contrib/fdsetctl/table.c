@@ -1,7 +1,9 @@
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "fdsetctl.h"
+#include "plain.h"
 #include "table.h"
 
 struct libscols_table *table_new(const struct table_column *columns, bool headings) {
@@ -10,6 +12,7 @@ struct libscols_table *table_new(const struct table_column *columns, bool headin
     if (!table)
         refused("fdsetctl", "out of memory");
     scols_table_enable_noheadings(table, !headings);
+    scols_table_enable_noencoding(table, true); /* cells are plain text already */
     for (; columns->name; columns++)
         if (!scols_table_new_column(table, columns->name, 0, columns->number ? SCOLS_FL_RIGHT : 0))
             refused("fdsetctl", "out of memory");
@@ -29,9 +32,12 @@ void table_cell(struct libscols_line *line, size_t column, const char *format, .
     char *text;
 
     va_start(arguments, format);
-    if (vasprintf(&text, format, arguments) < 0 || scols_line_refer_data(line, column, text))
+    if (vasprintf(&text, format, arguments) < 0)
         refused("fdsetctl", "out of memory");
     va_end(arguments);
+    if (scols_line_refer_data(line, column, plain_text(text)))
+        refused("fdsetctl", "out of memory");
+    free(text);
 }
 
 void table_print(struct libscols_table *table) {

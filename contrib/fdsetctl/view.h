@@ -21,5 +21,12 @@ bool view_print(enum view view, const struct fdset_listing *listing, const char 
 /* Is `output` such a list? */
 bool view_has(enum view view, const char *output);
 
+/* Each different value of one column alone, one a line, as it is. Nothing stands for
+ * what is absent; values that would not be plain text are left out. */
+void view_values_print(enum view view, const struct fdset_listing *listing, const char *column);
+
+/* Is `column` one column? */
+bool view_has_column(enum view view, const char *column);
+
 /* The names of all columns, with commas between. The caller's to free. */
 char *view_columns(enum view view);

@@ -174,6 +174,49 @@ test_tables() {
     ! fdsetctl list | grep -q $'\e' || fail "an escape sequence comes through"
 }
 
+# Nothing that would change a terminal comes out, whoever said it and however it is printed.
+test_hostile_text_is_printed_as_bytes() {
+    local label way
+    export LC_ALL=C.UTF-8
+    helper_start
+    images_make
+    for label in $'\e[2J' $'\u009b2J' $'turned\u202eround' $'two\nlines' $'zero\u200bwidth' $'\x7f'; do
+        succeeds fdsetctl add --set 1 --opaque "$label" a.img >output
+        for way in list 'list --json' 'list --values OPAQUE' 'list -o OPAQUE' 'show 1' 'show --json 1'; do
+            # shellcheck disable=SC2086 # its words
+            fdsetctl $way | python3 -c 'import sys, unicodedata
+sys.exit(any(c != "\n" and unicodedata.category(c) in ("Cc", "Cf") for c in sys.stdin.read()))' ||
+                fail "$way lets $(printf %q "$label") through"
+        done
+        equal '' "$(fdsetctl list --values OPAQUE)" "a value"
+        fdsetctl list --json >listed
+        json listed "j['sets'][0]['members'][0]['opaque'] == $(python3 -c 'import sys; print(ascii(sys.argv[1]))' "$label")"
+        fdsetctl remove 1 >output
+    done
+    mkdir $'name\e[2J'
+    ! fdsetctl add $'name\e[2J' 2>&1 | grep -q $'\e' || fail "a message lets it through"
+    ! fdsetctl list $'\e[2J' 2>&1 | grep -q $'\e' || fail "a usage error lets it through"
+    # What was a backslash stays one, and is not mistaken for such a byte.
+    succeeds fdsetctl add --set 2 --opaque '\x1b' a.img >output
+    equal '\x5cx1b' "$(fdsetctl list -n -o OPAQUE 2)" "a label of four characters"
+    equal '\x1b' "$(fdsetctl list --values OPAQUE 2)" "the same as it is"
+}
+
+test_values() {
+    helper_start
+    images_make
+    fdsetctl add --set 1 --owner 'one owner' --opaque 'a  b' -rw a.img >output
+    fdsetctl add --set 2 --opaque - b.img >output
+    fdsetctl add --set 3 --owner ' - ' c.img >output
+    equal $'one owner\n - ' "$(fdsetctl list --values OWNER)" "owners"
+    equal $'a  b\n-' "$(fdsetctl list --values opaque)" "labels"
+    equal $'1\n2' "$(fdsetctl list --values MEMBER 1)" "members"
+    status 2 fdsetctl list --values SET,NAME
+    status 2 fdsetctl list --values NAMES
+    status 2 fdsetctl list --values SET --json
+    status 2 fdsetctl list --values SET --output SET
+}
+
 test_a_closed_output_does_not_end_up_in_an_image() {
     helper_start
     images_make
