@@ -74,10 +74,11 @@ static int find_target(const struct model *model, struct addition *addition,
                       (int)addition->set, INT_MAX);
     if (!addition->name)
         return 0;
-    if (!name_is_valid(addition->name))
+    if (!set_name_is_valid(addition->name))
         return refuse(refusal, REFUSAL_NAME, EINVAL,
-                      "not a name: 1 to %d of A-Z a-z 0-9 . _ -, the first a letter: %.64s",
-                      NAME_MAX_BYTES, addition->name);
+                      "not a name: 1 to %d bytes of UTF-8 without '/' and control characters, not "
+                      "\".\" or \"..\" and not of digits alone: %s",
+                      SET_NAME_MAX_BYTES, addition->name);
     by_name = model_find_name(model, addition->name);
     if (!addition->has_set)
         addition->target = by_name;

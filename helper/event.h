@@ -6,10 +6,10 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-#define NAME_MAX_BYTES 63
+#include "name.h"
 
-/* "/dev/fdset/" and an id or a name. */
-#define PATH_MAX_BYTES 80
+/* Of a VMM, and of an owner. */
+#define NAME_MAX_BYTES 63
 
 enum event_kind {
     EVENT_ADDED = 1,
@@ -39,5 +39,5 @@ struct event {
     uint32_t connection;
     pid_t pid;
     char name[NAME_MAX_BYTES + 1];
-    char path[PATH_MAX_BYTES];
+    char path[SET_PATH_BYTES];
 };

@@ -95,15 +95,6 @@ static uint32_t name_hash(const char *name) {
     return hash;
 }
 
-bool name_is_valid(const char *name) {
-    char first = name[0] | 0x20; /* to lower case */
-
-    if (first < 'a' || first > 'z')
-        return false;
-    size_t length = strlen(name);
-    return length <= NAME_MAX_BYTES && strspn(name, NAME_LETTERS) == length;
-}
-
 struct fdset *model_find_name(const struct model *model, const char *name) {
     struct fdset *set = index_find(&model->name_index, name_hash(name));
     while (set && strcmp(set->name, name) != 0)

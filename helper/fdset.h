@@ -29,9 +29,6 @@
 
 #define OPAQUE_MAX_BYTES 255
 
-/* What a set's name is made of; it begins with a letter. */
-#define NAME_LETTERS "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-"
-
 /* Status flags that F_SETFL can change, and those it cannot but that matter. */
 #define STATUS_SETTABLE (O_APPEND | O_DIRECT | O_NOATIME | O_NONBLOCK)
 #define STATUS_SYNC     (O_SYNC | O_DSYNC)
@@ -302,7 +299,6 @@ enum member_state member_state(const struct member *member);
 /* ----------------------------------------------------------------- looking */
 
 struct fdset *model_find_set(const struct model *model, uint32_t id);
-bool name_is_valid(const char *name);
 struct fdset *model_find_name(const struct model *model, const char *name);
 struct member *model_find_member(const struct model *model, uint32_t id);
 struct lease *model_find_lease(const struct model *model, uint32_t id);

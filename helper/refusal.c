@@ -3,16 +3,17 @@
 #include <stdarg.h>
 #include <stdio.h>
 
-#include "text.h"
+#include "name.h"
 
 int refuse(struct refusal *refusal, enum refusal_code code, int error, const char *format, ...) {
+    char text[2 * sizeof(refusal->text)];
     va_list arguments;
 
     refusal->code = code;
     refusal->error = error;
     va_start(arguments, format);
-    vsnprintf(refusal->text, sizeof(refusal->text), format, arguments);
+    vsnprintf(text, sizeof(text), format, arguments);
     va_end(arguments);
-    make_plain(refusal->text); /* it may quote what a peer sent */
+    show_text(refusal->text, sizeof(refusal->text), text); /* it may quote what a peer sent */
     return -error;
 }

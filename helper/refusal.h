@@ -26,8 +26,8 @@ enum refusal_code {
 
 struct refusal {
     enum refusal_code code;
-    int error; /* positive errno */
-    char text[232];
+    int error;      /* positive errno */
+    char text[480]; /* a set's name fits, and a sentence around it */
 };
 
 /* Fills in `refusal` and returns -error. The text is a sentence that names

@@ -9,9 +9,6 @@
 
 #include "description.h"
 #include "shortcut.h"
-#include "text.h"
-
-#define PREFIX "/dev/fdset/"
 
 /* As many as fit in one reply with their descriptors and some words. */
 #define MANY_OPENS 250
@@ -21,40 +18,36 @@
 
 #define WAIT_MAX_MS 3600000
 
-/* The one spelling of each id, so that no two paths are the same set. */
-static int parse_id(const char *digits, uint32_t *id, struct refusal *refusal) {
-    uint64_t value = 0;
+/* The set of this name or, if it is digits alone, of this id; each id has one spelling, so
+ * that no two paths are the same set. */
+static struct fdset *find_word(const struct model *model, const char *word,
+                               struct refusal *refusal) {
+    const char *end = word;
+    uint64_t id = 0;
 
-    for (const char *digit = digits; *digit; digit++) {
-        if (*digit < '0' || *digit > '9' || value > INT_MAX)
-            return refuse(refusal, REFUSAL_PATH, EINVAL,
-                          "not a set's number or name after %s: %.64s", PREFIX, digits);
-        value = value * 10 + (uint64_t)(*digit - '0');
-    }
-    if (!*digits || (digits[0] == '0' && digits[1]) || value > INT_MAX)
-        return refuse(refusal, REFUSAL_PATH, EINVAL,
-                      "not a set's number 0 to %d without leading zeros: %.64s", INT_MAX, digits);
-    *id = (uint32_t)value;
-    return 0;
+    for (; *end >= '0' && *end <= '9' && id <= INT_MAX; end++)
+        id = id * 10 + (uint64_t)(*end - '0');
+    if (*end == '\0' && end > word && id <= INT_MAX && (word[0] != '0' || !word[1]))
+        return model_find_set(model, (uint32_t)id);
+    if (set_name_is_valid(word))
+        return model_find_name(model, word);
+    refuse(refusal, REFUSAL_PATH, EINVAL,
+           "not a set's number 0 to %d without leading zeros, nor a name: %s", INT_MAX, word);
+    return NULL;
 }
 
 struct fdset *find_path(const struct model *model, const char *path, struct refusal *refusal) {
-    const char *rest = path + strlen(PREFIX);
-    struct fdset *set;
-    uint32_t id = 0;
+    const char *word = path + strlen(SET_PATH_PREFIX);
 
-    if (strncmp(path, PREFIX, strlen(PREFIX)) != 0) {
-        refuse(refusal, REFUSAL_PATH, EINVAL, "not a path of the form " PREFIX "N: %.80s", path);
+    if (strncmp(path, SET_PATH_PREFIX, strlen(SET_PATH_PREFIX)) != 0) {
+        refuse(refusal, REFUSAL_PATH, EINVAL, "not a path of the form " SET_PATH_PREFIX "N: %s",
+               path);
         return NULL;
     }
-    if (name_is_valid(rest))
-        set = model_find_name(model, rest);
-    else if (parse_id(rest, &id, refusal) == 0)
-        set = model_find_set(model, id);
-    else
-        return NULL;
-    if (!set)
-        refuse(refusal, REFUSAL_NO_SET, ENOENT, "there is no set %s", rest);
+    refusal->code = REFUSAL_NO_SET;
+    struct fdset *set = find_word(model, word, refusal);
+    if (!set && refusal->code == REFUSAL_NO_SET)
+        refuse(refusal, REFUSAL_NO_SET, ENOENT, "there is no set %s", word);
     return set;
 }
 
@@ -154,8 +147,7 @@ void open_counted(struct service *service, struct session *session, const char *
         .pid = session->holder.pid,
     };
     strcpy(event.name, session->holder.name);
-    strncpy(event.path, path, sizeof(event.path) - 1);
-    make_plain(event.path);
+    show_text(event.path, sizeof(event.path), path);
     service_tell(service, &event);
 }
 

@@ -10,10 +10,10 @@
 /* Upper bounds of what each part takes when packed: tags, lengths and the
  * longest varints of all its fields. */
 #define FRAME_BYTES   384 /* the reply, the totals, the cursor */
-#define SET_BYTES     (72 + 2 * NAME_MAX_BYTES)
+#define SET_BYTES     72
 #define MEMBER_BYTES  (88 + OPAQUE_MAX_BYTES)
 #define LEASE_BYTES   (56 + NAME_MAX_BYTES)
-#define WAITING_BYTES (72 + PATH_MAX_BYTES + NAME_MAX_BYTES)
+#define WAITING_BYTES 72
 #define STAGE_BYTES   12 /* beside its texts */
 
 /* As many as could fit. */
@@ -102,7 +102,9 @@ static char *text(const char *label) {
 }
 
 static bool put_set(const struct fdset *set) {
-    if (!page_takes(SET_BYTES, page.set_count, PAGE_SETS))
+    size_t bytes = SET_BYTES + strlen(text(set->name)) + strlen(text(set->owner));
+
+    if (!page_takes(bytes, page.set_count, PAGE_SETS))
         return false;
     Fdset__V1__SetInfo *info = &page.sets[page.set_count];
     fdset__v1__set_info__init(info);
@@ -236,7 +238,9 @@ static bool waiting_wanted(const struct model *model, const struct waiting *wait
 static bool put_waiting(struct service *service, const struct waiting *waiting) {
     const struct holder *holder = &session_find(service, waiting->connection)->holder;
 
-    if (!page_takes(WAITING_BYTES, page.waiting_count, PAGE_WAITING))
+    size_t bytes = WAITING_BYTES + strlen(waiting->path) + strlen(holder->name);
+
+    if (!page_takes(bytes, page.waiting_count, PAGE_WAITING))
         return false;
     Fdset__V1__WaitingInfo *info = &page.waiting[page.waiting_count];
     fdset__v1__waiting_info__init(info);
@@ -317,7 +321,7 @@ static int check_query(const struct model *model, const Fdset__V1__Query *query,
     if (by_id && !model_find_set(model, (uint32_t)query->set))
         return refuse(refusal, REFUSAL_NO_SET, ENOENT, "there is no set %d", query->set);
     if (*query->name && !model_find_name(model, query->name))
-        return refuse(refusal, REFUSAL_NO_SET, ENOENT, "there is no set called %.64s", query->name);
+        return refuse(refusal, REFUSAL_NO_SET, ENOENT, "there is no set called %s", query->name);
     return 0;
 }
 

@@ -36,7 +36,7 @@ struct waiting {
     uint32_t connection;
     uint32_t serial;
     int flags;
-    char path[PATH_MAX_BYTES];
+    char path[SET_PATH_BYTES];
 };
 
 /* A stage of the sandbox, in words; main() knows them from confine/. */

@@ -1,9 +1,12 @@
 #include "subscription.h"
 
+#include <string.h>
+
 #include "service.h"
 
-/* As many as always fit in a packet: at most 240 bytes each. */
-#define BATCH 64
+/* How many are sent at once; and what one takes in a packet beside its path and name. */
+#define BATCH       64
+#define EVENT_BYTES 128
 
 size_t subscription_bytes(uint32_t events) {
     return sizeof(struct subscription) + events * sizeof(struct event);
@@ -62,9 +65,14 @@ static void send_batch(struct session *session) {
     uint32_t room = session->service->model.limits.events;
     Fdset__V1__Reply reply = FDSET__V1__REPLY__INIT;
     Fdset__V1__Events events = FDSET__V1__EVENTS__INIT;
+    size_t bytes = EVENT_BYTES; /* for what is around them */
 
     while (events.n_events < BATCH && subscription->count > 0) {
-        fill(&batch[events.n_events], &subscription->events[subscription->first]);
+        struct event *next = &subscription->events[subscription->first];
+        bytes += EVENT_BYTES + strlen(next->path) + strlen(next->name);
+        if (bytes > PACKET_MAX_BYTES)
+            break;
+        fill(&batch[events.n_events], next);
         pointers[events.n_events] = &batch[events.n_events];
         events.n_events++;
         subscription->first = (subscription->first + 1) % room;

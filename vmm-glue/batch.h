@@ -6,12 +6,13 @@
 #include <stddef.h>
 
 #include "fdset.pb-c.h"
+#include "name.h"
 
 /* fdset.proto, message OpenMany. */
 #define OPENS_PER_PACKET 250
 
-/* No path that the helper takes comes near this. */
-#define LONGEST_PATH 255
+/* No path that the helper takes is longer. */
+#define LONGEST_PATH (SET_PATH_BYTES - 1)
 
 /* The message, which is sent as it stands: message.n_opens are in it. */
 struct batch {

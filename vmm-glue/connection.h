@@ -74,7 +74,7 @@ struct connection {
     bool buffers_taken;
     int broken;         /* why it is over, a positive errno, or 0 */
     int farewell_error; /* what the helper said before it hung up, 0 if nothing, */
-    char farewell[256]; /* and in words */
+    char farewell[512]; /* and in words */
 
     /* Counts the helpers: what one has given means nothing to the next. Does not
      * change while a thread has the buffers, other than by that thread. */

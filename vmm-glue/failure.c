@@ -6,28 +6,25 @@
 
 #include <fdset/vmm.h>
 
+#include "name.h"
+
 /* The kernel's MAX_ERRNO. */
 #define LARGEST_ERRNO 4095
 
-/* Room for the helper's longest sentence; what is longer is cut off. */
-static __thread char text[512] = "no error";
-
-/* Part of the text came from the helper: no line breaks, no terminal escapes. */
-static void make_printable(char *sentence) {
-    for (unsigned char *c = (unsigned char *)sentence; *c; c++)
-        if (*c < 0x20 || *c == 0x7f)
-            *c = '?';
-}
+/* Room for the helper's longest sentence and one around it. */
+static __thread char text[768] = "no error";
 
 int fail(int error, const char *format, ...) {
     if (error <= 0 || error > LARGEST_ERRNO)
         error = EPROTO;
     errno = error;
+    char sentence[sizeof(text) + 256];
     va_list arguments;
     va_start(arguments, format);
-    vsnprintf(text, sizeof(text), format, arguments);
+    vsnprintf(sentence, sizeof(sentence), format, arguments);
     va_end(arguments);
-    make_printable(text);
+    /* Part of it came from the helper: no line breaks, no terminal escapes. */
+    show_text(text, sizeof(text), sentence);
     return -error;
 }
 

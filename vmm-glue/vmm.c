@@ -175,7 +175,8 @@ int path_check(const char *path) {
     if (!path)
         return fail(EFAULT, "no path is given");
     if (strlen(path) > LONGEST_PATH)
-        return fail(EINVAL, "the path is not /dev/fdset/NUMBER: it has %zu bytes", strlen(path));
+        return fail(EINVAL, "not a set's path, which has at most %zu bytes: it has %zu",
+                    LONGEST_PATH, strlen(path));
     return 0;
 }
 

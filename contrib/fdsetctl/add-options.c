@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "add.h"
+#include "name.h"
 #include "words.h"
 
 static const char help[] =
@@ -116,10 +117,10 @@ static void milliseconds_read(const struct add_options *options, const char *opt
 static void set_option_read(struct add_options *options, int option, const char *argument) {
     switch (option) {
     case OPTION_NAME:
-        if (!name_is_valid(argument))
+        if (!set_name_is_valid(argument))
             usage_error(options->name,
-                        "--name: '%s' is no name: 1 to 63 of A-Z a-z 0-9 . _ -, "
-                        "the first a letter",
+                        "--name: '%s' is no name: 1 to 255 bytes of UTF-8 without '/' and control "
+                        "characters, not '.' or '..' and not of digits alone",
                         argument);
         options->each.name = argument;
         break;

@@ -4,6 +4,7 @@
 
 #include "fdsetctl.h"
 #include "json.h"
+#include "name.h"
 #include "view.h"
 #include "words.h"
 
@@ -40,7 +41,7 @@ enum { OPTION_NAME = 256, OPTION_OWNER, OPTION_OPAQUE, OPTION_VALUES };
 static void filter_read(struct list_options *options, int option, const char *argument) {
     switch (option) {
     case OPTION_NAME:
-        if (!name_is_valid(argument))
+        if (!set_name_is_valid(argument))
             usage_error(options->name, "--name: '%s' is no name", argument);
         options->filter.name = argument;
         break;

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "name.h"
 #include "words.h"
 
 bool number_parse(const char *text, uint32_t limit, uint32_t *number) {
@@ -33,22 +34,13 @@ bool set_parse(const char *text, int *set) {
     return true;
 }
 
-#define LETTERS "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
-
-bool name_is_valid(const char *text) {
-    size_t length = strlen(text);
-
-    return length >= 1 && length <= 63 && strspn(text, LETTERS "0123456789._-") == length &&
-           strspn(text, LETTERS) > 0;
-}
-
 bool set_or_name_parse(const char *text, struct fdset_filter *filter) {
     if (set_parse(text, &filter->set)) {
         filter->by_set = true;
         return true;
     }
     filter->name = prefix_skip(text);
-    return name_is_valid(filter->name);
+    return set_name_is_valid(filter->name);
 }
 
 bool time_parse(const char *text, uint32_t *milliseconds) {

@@ -17,9 +17,6 @@ bool set_parse(const char *text, int *set);
  * points into `text`. Numbers and names cannot be confused. */
 bool set_or_name_parse(const char *text, struct fdset_filter *filter);
 
-/* What may be a set's name: 1 to 63 of A-Z a-z 0-9 . _ -, the first a letter. */
-bool name_is_valid(const char *text);
-
 /* A whole number from 1 and its unit, "ms", "s" or "min", as milliseconds. */
 bool time_parse(const char *text, uint32_t *milliseconds);
 

@@ -7,7 +7,7 @@
 
 #define SOME_MEMBERS 8
 
-static const char *const names[] = {"a", "b", "disk0", "n.-_0", "", "0", "ä", "a/b"};
+static const char *const names[] = {"a", "b", "disk0", "n.-_0", "", "0", "ä 9", "a/b"};
 
 static const int open_flags[] = {
     O_RDWR,

@@ -131,7 +131,7 @@ Reply *client_hello_as(struct client *client, const char *name, const char *owne
     return reply;
 }
 
-char client_last_refusal[256];
+char client_last_refusal[512];
 
 static struct opened opened_refused(const Fdset__V1__Error *error) {
     struct opened opened = {.fd = -1, .code = (int)error->code, .error = error->error_number};
@@ -435,6 +435,7 @@ QueryReply *client_query(struct client *client, int set, const Cursor *after) {
         cursor.set = after->set;
         cursor.member = after->member;
         cursor.lease = after->lease;
+        cursor.waiting = after->waiting;
         query.after = &cursor;
     }
     request.body_case = FDSET__V1__REQUEST__BODY_QUERY;

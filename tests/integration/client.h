@@ -84,11 +84,11 @@ struct opened {
     uint32_t lease, member;
     bool truncate;
     int code, error; /* 0 if opened */
-    char text[256];
+    char text[512];
 };
 
 /* Why the last open that was refused was refused, for messages. */
-extern char client_last_refusal[256];
+extern char client_last_refusal[512];
 
 struct opened client_open(struct client *client, const char *path, int flags);
 struct opened client_open_set(struct client *client, int set, int flags);

@@ -45,16 +45,16 @@ static void remove_and_wait(struct helper *helper, int set) {
 
 /* -------------------------------------------------------------- what is one */
 
-#define TEN "abcdefghij"
-#define N60 TEN TEN TEN TEN TEN TEN
+#define TEN  "abcdefghij"
+#define N60  TEN TEN TEN TEN TEN TEN
+#define N250 N60 N60 N60 N60 TEN
 
 static void test_names_that_are_none(void **state) {
     static const char *const names[] = {
-        "1",      "0",           "007",      "-disk",     "_disk",     ".disk", ".",
-        "..",     "disk 0",      " disk",    "disk ",     "disk/0",    "/disk", "disk/",
-        "disk\n", "disk\t",      "disk\x7f", "disk:0",    "disk@vm",   "disk+", "disk,0",
-        "disk=0", "d\xc3\xb6sk", "\xc3\xb6", "disk\xff",  "9disk",     "@",     "[",
-        "`",      "{",           N60 "abcd", N60 N60 N60, "disk\\x00", "%n",    "*",
+        "1",      "0",           "007",      "99999999999",  "..",           ".",
+        "disk/0", "/disk",       "disk/",    "disk\n",       "disk\t",       "disk\x7f",
+        "\x1b[m", "disk\xff",    "\xc2\x9b", "\xe2\x80\xae", "\xe2\x80\xa8", "\xd8\x9c",
+        "/",      N250 "abcdef",
     };
     struct helper *helper = start();
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
@@ -71,22 +71,26 @@ static void test_names_that_are_some(void **state) {
     static const char *const names[] = {
         "d",
         "D",
-        "disk0",
-        "DISK0",
-        "Disk0",
-        "a.b",
-        "a-b",
-        "a_b",
-        "a..b",
-        "z9",
-        "Z",
         "disk.qcow2",
         "vm1-disk-0_backing.img",
-        "a.",
-        "a-",
-        "a_",
-        "x0x1",
+        "9disk",
+        "-disk",
+        ".disk",
+        "...",
+        "disk 0",
+        " ",
+        "a,b=c:d@e+f",
+        "$(reboot)",
+        "\\x00%n*",
+        "d\xc3\xb6sk",
+        "do\xcc\x88sk", /* the same to the eye, but not the same bytes */
+        "\xf0\x9f\x92\xbe",
+        "550e8400-e29b-41d4-a716-446655440000",
+        "da39a3ee5e6b4b0d3255bfef95601890afd80709",
+        "1e5",
         N60 "abc",
+        N250 "abcde",
+        N250 "ab\xe2\x82\xac",
     };
     struct helper *helper = start();
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
@@ -116,12 +120,16 @@ static void test_paths_with_names(void **state) {
         {"/dev/fdset/disk00", CODE(NO_SET), ENOENT},
         {"/dev/fdset/Disk0", CODE(NO_SET), ENOENT},
         {"/dev/fdset/disk0/", CODE(PATH), EINVAL},
-        {"/dev/fdset/disk0 ", CODE(PATH), EINVAL},
+        {"/dev/fdset/disk0 ", CODE(NO_SET), ENOENT},
+        {"/dev/fdset/1x", CODE(NO_SET), ENOENT},
+        {"/dev/fdset/01", CODE(PATH), EINVAL},
+        {"/dev/fdset/disk\x1f", CODE(PATH), EINVAL},
         {"/dev/fdset//disk0", CODE(PATH), EINVAL},
         {"/dev/fdset/./disk0", CODE(PATH), EINVAL},
         {"/dev/fdset/../disk0", CODE(PATH), EINVAL},
         {"disk0", CODE(PATH), EINVAL},
-        {"/dev/fdset/" N60 "abcd", CODE(PATH), EINVAL},
+        {"/dev/fdset/" N250 "abcde", CODE(NO_SET), ENOENT},
+        {"/dev/fdset/" N250 "abcdef", CODE(PATH), EINVAL},
     };
     struct helper *helper = start();
     added(helper, 1, "disk0");
@@ -235,18 +243,71 @@ static void test_names_of_one_hash(void **state) {
 
 static void test_no_more_names_than_sets(void **state) {
     struct helper *helper = helper_start((const char *[]){"--limit", "sets=4", NULL});
-    char name[64];
+    char name[300];
     disk = file_open("disk", O_RDWR);
     for (int round = 0; round < 3; round++) {
         /* Long ones, which have a store of their own. */
         for (int set = 0; set < 4; set++) {
-            snprintf(name, sizeof(name), N60 "%d%d", round, set);
+            snprintf(name, sizeof(name), N250 "-%d%d", round, set);
             added(helper, set, name);
         }
         assert_refused(add(helper, 4, "fifth"), CODE(LIMIT), ENOSPC);
         for (int set = 0; set < 4; set++)
             remove_and_wait(helper, set);
     }
+}
+
+/* What is told of a set has room for its name: where it is wanted, listed, waited for and
+ * refused. */
+static void test_long_names_are_told_whole(void **state) {
+    static const char longest[] = N250 "ab\xe2\x82\xac";
+    static const int kinds[] = {EVENT(DENIED), EVENT(WANTED)};
+    struct helper *helper = helper_start(NULL);
+    struct subscriber events = subscriber_begin(helper, kinds, 2);
+    char path[300], cut[300];
+    snprintf(path, sizeof(path), "%s", path_of(longest));
+    struct opened opened = client_open(helper->vmm, path, O_RDWR);
+    assert_int_equal(opened.code, CODE(NO_SET));
+    assert_string_equal(event_expect(&events, EVENT(DENIED))->path, path);
+    assert_non_null(strstr(opened.text, longest + 100));
+    uint32_t serial = client_begin_open(helper->vmm, path, O_RDWR, WAIT_FOREVER_MS);
+    assert_string_equal(event_expect(&events, EVENT(WANTED))->path, path);
+    assert_string_equal(client_query(helper->manager, SET_ALL, NULL)->waiting[0]->path, path);
+    disk = file_open("disk", O_RDWR);
+    added(helper, SET_NEW, longest);
+    assert_serves(client_opened(helper->vmm, serial).fd, disk, O_RDWR);
+
+    /* What can be no set's is shown as far as one goes, and that there is more. */
+    snprintf(path, sizeof(path), "/dev/fdset/\x1b" N250 "12345");
+    assert_int_equal(client_open(helper->vmm, path, O_RDWR).code, CODE(PATH));
+    snprintf(cut, sizeof(cut), "/dev/fdset/?" N250 "1...");
+    assert_string_equal(event_expect(&events, EVENT(DENIED))->path, cut);
+}
+
+/* As many as there may be, all with the longest names, are listed and told of in packets
+ * that fit. */
+static void test_many_long_names(void **state) {
+    struct helper *helper = helper_start(NULL);
+    struct subscriber events = subscriber_begin(helper, NULL, ALL_KINDS);
+    char path[300];
+    for (int i = 0; i < 64; i++) {
+        snprintf(path, sizeof(path), "/dev/fdset/" N250 "-%04d", i);
+        client_send_patient_open(helper->vmm, path, O_RDWR, WAIT_FOREVER_MS);
+    }
+    for (int i = 0; i < 64; i++) {
+        snprintf(path, sizeof(path), "/dev/fdset/" N250 "-%04d", i);
+        assert_string_equal(event_expect(&events, EVENT(WANTED))->path, path);
+    }
+    Cursor after = FDSET__V1__CURSOR__INIT;
+    size_t seen = 0;
+    for (bool more = true; more;) {
+        QueryReply *page = client_query(helper->manager, SET_ALL, &after);
+        seen += page->n_waiting;
+        more = page->next;
+        if (more)
+            after = *page->next;
+    }
+    assert_int_equal(seen, 64);
 }
 
 /* ----------------------------------------------------------------- Replace */
@@ -437,6 +498,8 @@ int main(void) {
         helper_test(test_how_long_a_name_is_taken),
         helper_test(test_names_of_one_hash),
         helper_test(test_no_more_names_than_sets),
+        helper_test(test_long_names_are_told_whole),
+        helper_test(test_many_long_names),
         helper_test(test_leases_of_replaced_members_stay),
         helper_test(test_replace_by_any_way),
         helper_test(test_a_refused_replace_changes_nothing),

@@ -117,7 +117,7 @@ void act_open_many(struct play *play, int client) {
 void act_look(struct play *play, int client) {
     Fdset__V1__Look look = FDSET__V1__LOOK__INIT;
     Request request = FDSET__V1__REQUEST__INIT;
-    char path[128];
+    char path[300];
     choose_path(play, path, sizeof(path));
     say(play, "client %d looks at %s\n", client, path);
     look.path = path;

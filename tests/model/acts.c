@@ -94,7 +94,7 @@ static void act_remove(struct play *play, int client) {
 uint32_t begin_hold(struct play *play, int client) {
     Fdset__V1__Hold hold = FDSET__V1__HOLD__INIT;
     Request request = FDSET__V1__REQUEST__INIT;
-    char path[128];
+    char path[300];
     choose_path(play, path, sizeof(path));
     say(play, "client %d holds %s\n", client, path);
     hold.path = path;
@@ -112,7 +112,7 @@ static void act_hold(struct play *play, int client) {
 uint32_t begin_unhold(struct play *play, int client) {
     Fdset__V1__Unhold unhold = FDSET__V1__UNHOLD__INIT;
     Request request = FDSET__V1__REQUEST__INIT;
-    char path[128];
+    char path[300];
     choose_path(play, path, sizeof(path));
     say(play, "client %d unholds %s\n", client, path);
     unhold.path = path;

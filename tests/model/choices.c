@@ -7,8 +7,9 @@
 #include <stdio.h>
 #include <string.h>
 
-const char too_long_name[] =
-    "a name that is longer than a name may be, which is sixty-three bytes and no more";
+#define TEN   "0123456789"
+#define FIFTY TEN TEN TEN TEN TEN
+const char too_long_name[] = FIFTY FIFTY FIFTY FIFTY FIFTY "abcdef";
 
 /* ----------------------------------------------------------------- the dice */
 
@@ -50,7 +51,7 @@ void choose_path(struct play *play, char *path, size_t size) {
         "/dev/fdset/.x",
         "/dev/fdsets/1",
     };
-    static const char *const names[] = {"disk0", "A.b-c_9", "log", "none"};
+    static const char *const names[] = {"disk0", "9 A,b-c_", "log", "none"};
     const struct reference *ref = &play->ref;
     if (chance(play, 3))
         snprintf(path, size, "%s", odd[roll(play, 12)]);
@@ -132,7 +133,7 @@ static int choose_lifetime(struct play *play) {
 }
 
 static void choose_set(struct play *play, struct addition_plan *plan) {
-    static const char *const names[] = {"disk0", "A.b-c_9", "log"};
+    static const char *const names[] = {"disk0", "9 A,b-c_", "log"};
     static const uint32_t graces[] = {0, 0, NEVER_MS, NEVER_MS, 1};
     struct new_set *set = &plan->sets[plan->count++];
     *set = (struct new_set){
@@ -152,7 +153,7 @@ static void choose_set(struct play *play, struct addition_plan *plan) {
     if (roll(play, 500) == 0)
         set->set = INT_MAX;
     if (chance(play, 15))
-        set->name = chance(play, 3) ? "0name" : names[roll(play, 3)];
+        set->name = chance(play, 3) ? "no/name" : names[roll(play, 3)];
     /* Mostly the file that the set is of. */
     int file = chance(play, 95) && set->set != SET_NEW ? set->set : (int)roll(play, FILE_COUNT);
     for (size_t i = 0; i < set->count; i++)

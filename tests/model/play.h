@@ -86,7 +86,7 @@ extern const char too_long_name[];
 void choose_path(struct play *play, char *path, size_t size);
 
 struct intent {
-    char path[128];
+    char path[300];
     int flags;
 };
 void choose_open(struct play *play, int client, struct intent *intent);

@@ -25,12 +25,14 @@ static bool fails(struct ref_result *result, int code, int error) {
     return false;
 }
 
+/* Of the names that a history uses, which are ASCII. */
 bool ref_name_valid(const char *name) {
     size_t length = strlen(name);
     for (const char *c = name; *c; c++)
-        if (!isalnum((unsigned char)*c) && !strchr("._-", *c))
+        if (!isprint((unsigned char)*c) || *c == '/')
             return false;
-    return length >= 1 && length <= 63 && isalpha((unsigned char)name[0]);
+    return length >= 1 && length <= 255 && strspn(name, "0123456789") < length &&
+           strcmp(name, ".") != 0 && strcmp(name, "..") != 0;
 }
 
 static bool is_number(const char *text) {

@@ -119,7 +119,10 @@ void ref_tell_of(struct reference *ref, int client, struct ref_event *event) {
 }
 
 void ref_tell_path(struct ref_event *event, const char *path) {
-    snprintf(event->path, sizeof(event->path), "%s", path);
+    if (strlen(path) <= REF_LONGEST_PATH)
+        snprintf(event->path, sizeof(event->path), "%s", path);
+    else
+        snprintf(event->path, sizeof(event->path), "%.*s...", REF_LONGEST_PATH - 3, path);
     for (char *c = event->path; *c; c++)
         if (!isprint((unsigned char)*c))
             *c = '?';

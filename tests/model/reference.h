@@ -22,6 +22,9 @@ enum {
     REF_EVENTS = 512,
 };
 
+/* "/dev/fdset/" and a name of 255 bytes. Of what is longer, events show the beginning. */
+#define REF_LONGEST_PATH 266
+
 /* Times up to this are over before the next step, longer ones never. */
 #define REF_SHORT_MS 5
 
@@ -63,7 +66,7 @@ struct ref_lease {
 struct ref_waiting {
     int client, flags;
     uint32_t serial, wait_ms;
-    char path[80];
+    char path[300];
 };
 
 struct ref_hold {
@@ -90,7 +93,7 @@ struct ref_event {
     int kind, set, flags, code;
     uint32_t member, order, lease, wait_ms, connection;
     int pid;
-    char path[80];
+    char path[300];
     const char *name;
 };
 

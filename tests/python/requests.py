@@ -113,9 +113,13 @@ class Adding(HelperTest):
         taken = proto.NewMembers(set=99, name="disk0", members=[proto.NewMember()])
         answer = self.manager.call([self.file()], add_fds=proto.AddFds(sets=[taken]))
         self.assert_refused(answer, "NAME", errno.EEXIST)
-        wrong = proto.NewMembers(name="0disk", members=[proto.NewMember()])
-        answer = self.manager.call([self.file()], add_fds=proto.AddFds(sets=[wrong]))
-        self.assert_refused(answer, "NAME", errno.EINVAL)
+        for name in ("0", "123", ".", "..", "a/b", "a\n", "\x9b", "\u2028", "\u202e", "x" * 256):
+            wrong = proto.NewMembers(name=name, members=[proto.NewMember()])
+            answer = self.manager.call([self.file()], add_fds=proto.AddFds(sets=[wrong]))
+            self.assert_refused(answer, "NAME", errno.EINVAL)
+        for name in ("0disk", "Käse 7.qcow2", "-x", "💾", "x" * 255, "é" * 127):
+            self.add(None, self.file(), name=name)
+            self.open(name, O_RDWR)
 
     def test_replace(self):
         old = self.add(1, self.file(flags=O_RDONLY))

@@ -62,9 +62,9 @@ total_becomes() {
 test_wrong_command_lines_do_nothing() {
     helper_start
     images_make
-    status 2 fdsetctl add --name 1a a.img
+    status 2 fdsetctl add --name 1/a a.img
     status 2 fdsetctl add --name '' a.img
-    status 2 fdsetctl add --name "a$(printf '%063d' 0)" a.img
+    status 2 fdsetctl add --name "a$(printf '%0255d' 0)" a.img
     status 2 fdsetctl add --name base a.img b.img
     status 2 fdsetctl add --replace a.img
     status 2 fdsetctl add --lifetime long a.img
@@ -92,7 +92,7 @@ test_wrong_command_lines_do_nothing() {
     status 2 fdsetctl list --output ''
     status 2 fdsetctl list --output SET,
     status 2 fdsetctl list --leases --output STATE
-    status 2 fdsetctl remove -- -x
+    status 2 fdsetctl remove -- -x/
     status 2 fdsetctl show
     status 2 fdsetctl show 1 2
     status 2 fdsetctl show 1 --sandbox

@@ -42,7 +42,7 @@ test_wrong_command_lines_do_nothing() {
     status 2 fdsetctl remove /dev/fdset/
     status 2 fdsetctl remove 1 0
     status 2 fdsetctl remove 1 2 3
-    status 2 fdsetctl list 1x
+    status 2 fdsetctl list 1x/
     status 2 fdsetctl list 1 2
     equal '' "$(fdsetctl list)" "sets"
 }

@@ -4,6 +4,7 @@
  *
  *     shim-more               the tests
  *     shim-more prefix        for the tests: opens set 1 below $FDSET_PREFIX
+ *     shim-more named         for the tests: opens sets by odd names below $FDSET_PREFIX
  *     shim-more opens         for the tests: opens set 1
  *     shim-more together      for the tests: opens set 3 in many threads at once
  *     shim-more executed FD   for the tests: has inherited FD, a lease */
@@ -150,6 +151,86 @@ static void test_a_directory_of_ones_own(void **state) {
     assert_int_equal(now.opens, now.closes);
     assert_int_equal(open("/srv/images/1", O_RDONLY), -1);
     assert_int_equal(totals().opens, opens + 8);
+}
+
+static const char *const odd_names[] = {
+    "da39a3ee5e6b4b0d3255bfef95601890afd80709",
+    "550e8400-e29b-41d4-a716-446655440000",
+    "9.qcow2",
+    "a disk @ 5+1.qcow2",
+    "-x",
+    ".hidden",
+    "K\xc3\xa4se.raw",
+};
+
+static void longest_name(char name[258], size_t length) {
+    memset(name, 'n', length);
+    name[length] = '\0';
+}
+
+static bool opens_with(const char *where, const char *name, int error) {
+    char path[512];
+    struct stat status;
+
+    snprintf(path, sizeof path, "%s/%s", where, name);
+    bool found = stat(path, &status) == 0, as_wanted = found || errno == error;
+    int fd = open(path, O_RDWR);
+    as_wanted &= (fd >= 0) == found && (fd >= 0 || errno == error) && found == !error;
+    return as_wanted && (fd < 0 || close(fd) == 0);
+}
+
+/* "shim-more named": 0 if sets are found by their names, and nothing else is. */
+static int named(void) {
+    const char *here = getenv("FDSET_PREFIX");
+    char name[258];
+
+    for (size_t i = 0; i < sizeof odd_names / sizeof *odd_names; i++)
+        if (!opens_with(here, odd_names[i], 0) || !opens_with("/dev/fdset", odd_names[i], 0))
+            return 1;
+    longest_name(name, 255);
+    if (!opens_with(here, name, 0) || !opens_with("//dev/fdset", name, 0))
+        return 2;
+    longest_name(name, 256);
+    if (!opens_with(here, name, ENAMETOOLONG) || !opens_with("/dev/fdset", name, ENAMETOOLONG))
+        return 3;
+    /* These are files of this directory, or would be. */
+    if (!opens_with(here, "disk", ENOENT) || !opens_with(here, "x/../log", ENOENT) ||
+        !opens_with(here, "sub/file", ENOENT) || !opens_with(here, "disk/", ENOENT) ||
+        !opens_with(here, "sub/../disk/.", ENOENT) || !opens_with(here, "a\nb", EINVAL) ||
+        !opens_with(here, "007", EINVAL) || !opens_with(here, "\xff", EINVAL))
+        return 4;
+    /* The directory itself is one. */
+    struct stat status;
+    int fd = open(here, O_RDONLY | O_DIRECTORY);
+    return fd >= 0 && close(fd) == 0 && stat(here, &status) == 0 && S_ISDIR(status.st_mode) ? 0 : 5;
+}
+
+static void test_names_in_a_directory_of_ones_own(void **state) {
+    enum { ODD = sizeof odd_names / sizeof *odd_names };
+    struct fdset_member member = {.fd = file_open("disk", O_RDWR)};
+    char name[258], path[128];
+
+    longest_name(name, 255);
+    for (size_t i = 0; i <= ODD; i++) {
+        struct fdset_add add = {.set = 100 + (int)i,
+                                .lifetime = FDSET_KEEP,
+                                .members = &member,
+                                .member_count = 1,
+                                .name = i < ODD ? odd_names[i] : name};
+        if (fdset_add(manager, &add, 1) < 0)
+            fail_msg("%s", fdset_error_text());
+    }
+    snprintf(path, sizeof path, "%s/sub", directory);
+    assert_int_equal(mkdir(path, 0700), 0);
+    close(file_open("sub/file", O_RDWR));
+    assert_child_well(again("FDSET_PREFIX", directory, "named", NULL));
+    for (size_t i = 0; i <= ODD; i++)
+        assert_int_equal(fdset_remove(manager, 100 + (int)i, 0), 1);
+    snprintf(path, sizeof path, "%s/sub/file", directory);
+    assert_int_equal(unlink(path), 0);
+    snprintf(path, sizeof path, "%s/sub", directory);
+    assert_int_equal(rmdir(path), 0);
+    close(member.fd);
 }
 
 static void test_a_directory_that_is_none(void **state) {
@@ -341,6 +422,7 @@ int main(int argc, char **argv) {
         shim_test(test_stat_of_an_older_libc),
         shim_test(test_access_and_names_by_directory),
         shim_test(test_a_directory_of_ones_own),
+        shim_test(test_names_in_a_directory_of_ones_own),
         shim_test(test_a_directory_that_is_none),
         shim_test(test_the_path_serves_where_the_socket_is_gone),
         shim_test(test_threads_attach_once),
@@ -353,6 +435,8 @@ int main(int argc, char **argv) {
     self = argv[0];
     if (argc > 1 && !strcmp(argv[1], "prefix"))
         return prefix();
+    if (argc > 1 && !strcmp(argv[1], "named"))
+        return named();
     if (argc > 1 && !strcmp(argv[1], "together"))
         return together();
     if (argc > 1 && !strcmp(argv[1], "opens"))

@@ -38,8 +38,10 @@ static void test_spellings(void **state) {
         assert_int_equal(open(bad[i], O_RDONLY), -1);
         assert_int_equal(errno, ENOENT);
     }
-    assert_int_equal(totals().denied, denied + 1); /* by totals() itself */
-    assert_int_equal(open("/dev/fdset/1x", O_RDONLY), -1);
+    assert_int_equal(totals().denied, denied + 1);         /* by totals() itself */
+    assert_int_equal(open("/dev/fdset/1x", O_RDONLY), -1); /* a name */
+    assert_int_equal(errno, ENOENT);
+    assert_int_equal(open("/dev/fdset/01", O_RDONLY), -1);
     assert_int_equal(errno, EINVAL);
 }
 

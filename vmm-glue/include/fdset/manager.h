@@ -106,9 +106,10 @@ struct fdset_add {
     struct fdset_member *members;
     size_t member_count;
 
-    /* A name beside the id, for /dev/fdset/NAME: 1 to 63 of A-Z a-z 0-9 . _ -,
-     * the first a letter; NULL for none. With FDSET_NEW_SET, the set that has
-     * the name if there is one. */
+    /* A name beside the id, for /dev/fdset/NAME: 1 to 255 bytes of UTF-8 without '/' and
+     * control characters, neither "." nor "..", and not of digits alone (fdset.proto,
+     * NewMembers.name); NULL for none. With FDSET_NEW_SET, the set that has the name if there
+     * is one. */
     const char *name;
 
     bool replace;      /* the set's members of before are removed in the same step */
@@ -262,7 +263,7 @@ struct fdset_event {
     int set;           /* -1: it is of no set */
     uint32_t member, lease;
     int flags;
-    char path[96];
+    char path[272];   /* as long as a set's can be; of another, the beginning and "..." */
     int code;         /* enum Code of fdset.proto */
     uint32_t wait_ms; /* how long the open would wait */
     uint32_t connection;
