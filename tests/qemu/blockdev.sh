@@ -233,7 +233,7 @@ test_the_helper_dies_and_qemu_goes_on() {
     disk_make
     qemu_system_start --blockdev "$(disk_options false)"
     kill -KILL "$helper"
-    wait "$helper" 2>/dev/null
+    ended_by KILL "$helper"
     qemu_io disk 'write -P 7 0 4k'
     qemu_refuses 'Connection reset by peer' blockdev-reopen "$(reopen_arguments true)"
     qemu_io disk 'read -P 7 0 4k'

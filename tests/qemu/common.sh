@@ -33,6 +33,13 @@ refused() {
     [[ $output == *"$text"* ]] || fail "$* says '$output' and not '$text'"
 }
 
+# ended_by SIGNAL PROCESS: waits for it.
+ended_by() {
+    local status=0
+    wait "$2" 2>/dev/null || status=$?
+    equal "$((128 + $(kill -l "$1")))" "$status" "status of what should have been ended by SIG$1"
+}
+
 # equal WANTED FOUND WHAT
 equal() {
     [ "$1" = "$2" ] || fail "$3: '$2' where '$1' should be"
@@ -139,7 +146,7 @@ qemu_quit() {
 
 qemu_kill() {
     kill -KILL "$qemu"
-    wait "$qemu" 2>/dev/null
+    ended_by KILL "$qemu"
     qmp_close
 }
 
@@ -178,7 +185,11 @@ test_run() {
     local qemu='' helper='' children
     # Everything that it started, whether it is in a variable or not.
     trap 'children=$(jobs -p); kill -KILL $children 2>/dev/null; wait 2>/dev/null' EXIT
+    # What fails without being looked at would let a test do less than it says.
+    set -E
+    trap 'fail "line $LINENO: $BASH_COMMAND: status $?"' ERR
     "$@"
+    trap - ERR
     nothing_is_leased
 }
 

@@ -167,7 +167,7 @@ test_one_writer_at_a_time() {
     refused 'held by example-vmm' "$FDSET_EXAMPLE_VMM" --listen nbd2 --vmm "$PWD/vmm" \
         --read-write /dev/fdset/1
     kill -KILL "$vmm"
-    wait "$vmm" 2>/dev/null
+    ended_by KILL "$vmm"
     leases_end
     rm nbd # as it had no time for that
     vmm_start --vmm "$PWD/vmm" --read-write /dev/fdset/1
@@ -185,7 +185,7 @@ test_the_helper_dies() {
     vmm_start --vmm "$PWD/vmm" /dev/fdset/1
     vmm_ready
     kill -KILL "$helper"
-    wait "$helper" 2>/dev/null
+    ended_by KILL "$helper"
     succeeds guest -r -c 'read 0 4k'
     vmm_does 'error: *' 'reopen read-write'
     vmm_does read-only status

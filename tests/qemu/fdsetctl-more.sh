@@ -6,10 +6,9 @@
 
 # status WANTED COMMAND...: its exit status.
 status() {
-    local wanted=$1 found
+    local wanted=$1 found=0
     shift
-    "$@" >output 2>&1
-    found=$?
+    "$@" >output 2>&1 || found=$?
     equal "$wanted" "$found" "status of '$*', which says '$(cat output)'"
 }
 
@@ -384,9 +383,8 @@ event_is() {
 
 # watch_ends STATUS
 watch_ends() {
-    local found
-    wait "$watch"
-    found=$?
+    local found=0
+    wait "$watch" || found=$?
     equal "$1" "$found" "status of watch, which says '$(cat watch.log)'"
 }
 

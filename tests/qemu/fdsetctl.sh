@@ -6,10 +6,9 @@
 
 # status WANTED COMMAND...: its exit status.
 status() {
-    local wanted=$1 found
+    local wanted=$1 found=0
     shift
-    "$@" >output 2>&1
-    found=$?
+    "$@" >output 2>&1 || found=$?
     equal "$wanted" "$found" "status of '$*', which says '$(cat output)'"
 }
 
