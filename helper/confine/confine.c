@@ -23,7 +23,8 @@
  *     needs /dev/null, so root comes later.
  *   - namespaces need one thread (CLONE_NEWUSER), CAP_SYS_ADMIN, and, as an
  *     ordinary user, a dumpable process: /proc/self/uid_map is root's otherwise.
- *   - root needs the mount namespace, and no Landlock: that forbids mounting.
+ *   - root is emptied in the mount namespace as that is made, and reported by itself;
+ *     before Landlock, which forbids mounting.
  *   - capabilities leaves the two that ids needs and takes the bounding set
  *     first, which needs the capability CAP_SETPCAP itself.
  *   - undumpable is after ids, as changing ids resets it.

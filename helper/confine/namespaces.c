@@ -12,8 +12,8 @@
 #include <sched.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/mount.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -60,31 +60,133 @@ static int user_namespace_enter(uid_t uid, gid_t gid) {
     return file_write("/proc/self/gid_map", gid_map);
 }
 
-/* A child tries it first. Ubuntu's AppArmor, a /proc that is missing or
- * read-only let us into the namespace and then refuse the map; there we would
- * be nobody, know nobody, and have no way back. */
-static int user_namespace_try(uid_t uid, gid_t gid) {
-    int *shared =
-        mmap(NULL, sizeof(*shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+/* Out of a chroot, to the root of the mount namespace: what is mounted outside the chroot
+ * is in the namespace too, and would stay in it. */
+static int chroot_leave(void) {
+    int own = (int)syscall(SYS_pidfd_open, getpid(), 0);
     int result;
+
+    if (own < 0) /* a container's filter that is older than the call */
+        own = open("/proc/self/ns/mnt", O_RDONLY | O_CLOEXEC);
+    if (own < 0)
+        return -errno;
+    result = setns(own, CLONE_NEWNS) < 0 ? -errno : 0;
+    close(own);
+    return result;
+}
+
+/* An empty tmpfs takes the place of "/". It is mounted on "/" itself, the only
+ * directory that is sure to be there; ".." is the way onto what is mounted there. */
+static int root_replace(const char **call) {
+    const unsigned long flags = MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC;
+    int result;
+
+    *call = "setns";
+    if ((result = chroot_leave()) < 0)
+        return result;
+    *call = "mount(private)"; /* or the host would see what follows */
+    if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
+        return -errno;
+    *call = "mount(tmpfs)"; /* its one inode is its root, which nobody may read or search */
+    if (mount("none", "/", "tmpfs", flags, "mode=0,size=4k,nr_inodes=1") < 0)
+        return -errno;
+    *call = "pivot_root";
+    if (chdir("/..") < 0 || syscall(SYS_pivot_root, ".", ".") < 0)
+        return -errno;
+    *call = "umount"; /* the old root now lies on top of the new */
+    if (umount2(".", MNT_DETACH) < 0 || chdir("/") < 0)
+        return -errno;
+    return 0;
+}
+
+/* What a child could do: 0 or -errno of both. */
+struct trial {
+    int user;         /* entering a user namespace */
+    int root;         /* emptying a mount namespace's root */
+    const char *call; /* the one that failed at that */
+
+    /* While it lives, its namespaces can be joined. */
+    pid_t child;
+    int link, process; /* a socket to it, and a descriptor of it; -1 without */
+};
+
+/* In the child. It ends when the parent hangs up. */
+static void trial_run(int link, bool root) __attribute__((noreturn));
+
+static void trial_run(int link, bool root) {
+    struct trial trial = {.root = -EPERM, .call = "no mount namespace"};
+    char none;
+
+    trial.user = root ? 0 : user_namespace_enter(geteuid(), getegid());
+    if (trial.user == 0)
+        trial.root = unshare(CLONE_NEWNS) < 0 ? -errno : root_replace(&trial.call);
+    if (write(link, &trial, sizeof(trial)) > 0 && read(link, &none, 1) > 0)
+        _exit(1);
+    _exit(0);
+}
+
+/* A child makes these two, for there is no way back from either; where it could, its parent
+ * joins it in them.
+ *
+ * Ubuntu's AppArmor, a /proc that is missing or read-only let us into a user namespace and
+ * then refuse the map; there we would be nobody, and know nobody.
+ *
+ * A mount namespace begins as a copy of the host's. If we then could not empty it, all that
+ * is mounted now would stay mounted in it: the host could unmount it and still not detach
+ * its device.
+ *
+ * Returns -errno where no child could be had. */
+static int trial_begin(struct trial *trial, bool root) {
+    int pair[2], error;
     pid_t child;
 
-    if (shared == MAP_FAILED)
+    *trial = (struct trial){.link = -1, .process = -1};
+    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
         return -errno;
-    *shared = -EPERM; /* a child that was killed for trying */
     child = fork();
+    error = -errno;
     if (child == 0) {
-        *shared = user_namespace_enter(uid, gid);
-        _exit(0);
+        close(pair[0]);
+        trial_run(pair[1], root);
     }
-    result = child < 0 ? -errno : 0;
+    close(pair[1]);
+    if (child < 0) {
+        close(pair[0]);
+        return error;
+    }
+    if (read(pair[0], trial, sizeof(*trial)) != sizeof(*trial)) /* killed for trying */
+        *trial = (struct trial){.user = -EPERM, .root = -EPERM, .call = "a trial"};
+    trial->child = child;
+    trial->link = pair[0];
+    trial->process = (int)syscall(SYS_pidfd_open, child, 0);
+    return 0;
+}
+
+static void trial_end(struct trial *trial) {
+    close(trial->link);
+    if (trial->process >= 0)
+        close(trial->process);
     /* Where SIGCHLD is ignored this ends with ECHILD, also not before the child has. */
-    while (child > 0 && waitpid(child, NULL, 0) < 0 && errno == EINTR)
+    while (waitpid(trial->child, NULL, 0) < 0 && errno == EINTR)
         ;
-    if (result == 0)
-        result = *shared;
-    munmap(shared, sizeof(*shared));
-    return result;
+}
+
+/* One of our own, if we may not join the child's; then its mounts are not for us either. */
+static int user_namespace_join(struct trial *trial) {
+    if (setns(trial->process, CLONE_NEWUSER) == 0)
+        return 0;
+    trial->root = -errno;
+    trial->call = "setns";
+    /* What the child could do and we cannot is no refusal, and leaves us half-way. */
+    return user_namespace_enter(geteuid(), getegid()) < 0 ? -EIO : 0;
+}
+
+static int mount_namespace_join(struct trial *trial) {
+    if (trial->root == 0 && setns(trial->process, CLONE_NEWNS) < 0) {
+        trial->root = -errno;
+        trial->call = "setns";
+    }
+    return trial->root;
 }
 
 /* What `unshare -r` and systemd's PrivateUsers= make: uid 0, and nobody else to
@@ -109,85 +211,82 @@ static int without(struct confine_stage *stage, const char *what, int error, con
     return stage_partly(stage, "%s%s: %s; Landlock has to do", what, call, strerrorname_np(-error));
 }
 
+static int without_for_nobody(struct confine_stage *stage) {
+    if (landlock_abi() < 0)
+        return stage_failed(stage, -EPERM, "uid 65534",
+                            "in a user namespace others pass for it: start as another user, or put "
+                            "landlock into lsm=");
+    return stage_partly(stage, "none: strangers would pass for uid 65534; Landlock has to do");
+}
+
 /* Adds a word to a list of them. */
 static void list_word(char *list, size_t size, const char *word) {
     size_t used = strlen(list);
     snprintf(list + used, size - used, "%s%s", used ? " " : "", word);
 }
 
-/* Returns 0 also where there is privilege instead. */
-static int user_namespace_make(void) {
-    uid_t uid = geteuid();
-    gid_t gid = getegid();
-    int result = uid == 0 ? 0 : user_namespace_try(uid, gid);
-
-    if (uid == 0 || result < 0)
-        return result;
-    /* What the child could do and we cannot is no refusal, and leaves us half-way. */
-    return user_namespace_enter(uid, gid) < 0 ? -EIO : 0;
+static int namespace_make(struct trial *trial, int flag) {
+    if (flag == CLONE_NEWNS)
+        return mount_namespace_join(trial);
+    return unshare(flag) < 0 ? -errno : 0;
 }
 
-/* Holds after it: mounts, network (a loopback that is down), System V IPC, host
- * name and view of cgroups are nobody else's. No pid namespace: see confine.c.
- * Must not have happened before: a second thread, undumpable, the drop of root. */
-int namespaces_stage(struct confinement *confinement, struct confine_stage *stage) {
+/* Those that can be had. */
+static int namespaces_make(struct confinement *confinement, struct trial *trial,
+                           struct confine_stage *stage) {
     char made[80] = "", refused[80] = "";
-    bool root = geteuid() == 0;
-    int result, error = 0;
+    int error = 0;
 
-    /* Strangers would look like ourselves, and be let in as such. */
-    if (geteuid() == UNKNOWN_UID)
-        return without(stage, "none: strangers would pass for uid 65534, ", -EPERM, "user");
-    confinement->lone_root = root && is_lone_root();
-    result = user_namespace_make();
-    if (result < 0)
-        return without(stage, "none: ", result, "user");
-    confinement->report->other_users_unknown = !root || confinement->lone_root;
-    if (!root)
+    if (geteuid() != 0)
         list_word(made, sizeof(made), "user");
     for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++) {
-        bool done = unshare(kinds[i].flag) == 0;
-        if (!done && error == 0)
-            error = -errno;
-        if (done && kinds[i].flag == CLONE_NEWNS)
-            confinement->own_mounts = true;
-        list_word(done ? made : refused, sizeof(made), kinds[i].name);
+        int result = namespace_make(trial, kinds[i].flag);
+        if (result < 0 && error == 0)
+            error = result;
+        list_word(result == 0 ? made : refused, sizeof(made), kinds[i].name);
     }
+    confinement->root_error = trial->root;
+    confinement->root_call = trial->call;
     stage_detail(stage, "%s", made);
     list_word(made, sizeof(made), made[0] ? "but not " : "none: ");
     return error ? without(stage, made, error, refused) : 0;
 }
 
-/* An empty tmpfs takes the place of "/". It is mounted on "/" itself, the only
- * directory that is sure to be there; ".." is the way onto what is mounted there. */
-static int root_replace(const char **call) {
-    const unsigned long flags = MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC;
+/* Holds after it: mounts (none but an empty root), network (a loopback that is down), System
+ * V IPC, host name and view of cgroups are nobody else's. No pid namespace: see confine.c.
+ * Must not have happened before: a second thread, undumpable, the drop of root. */
+int namespaces_stage(struct confinement *confinement, struct confine_stage *stage) {
+    bool root = geteuid() == 0;
+    struct trial trial;
+    int result;
 
-    *call = "mount(private)"; /* or the host would see what follows */
-    if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
-        return -errno;
-    *call = "mount(tmpfs)"; /* its one inode is its root, which nobody may read or search */
-    if (mount("none", "/", "tmpfs", flags, "mode=0,size=4k,nr_inodes=1") < 0)
-        return -errno;
-    *call = "pivot_root";
-    if (chdir("/..") < 0 || syscall(SYS_pivot_root, ".", ".") < 0)
-        return -errno;
-    *call = "umount"; /* the old root now lies on top of the new */
-    if (umount2(".", MNT_DETACH) < 0 || chdir("/") < 0)
-        return -errno;
-    return 0;
+    confinement->root_error = -EPERM;
+    confinement->root_call = "no mount namespace";
+    /* Strangers would look like ourselves, and be let in as such. */
+    if (geteuid() == UNKNOWN_UID)
+        return without_for_nobody(stage);
+    confinement->lone_root = root && is_lone_root();
+    if ((result = trial_begin(&trial, root)) < 0)
+        return stage_failed(stage, result, "fork", "raise the limits of processes (ulimit -u)");
+    if (!root && trial.user < 0) {
+        result = without(stage, "none: ", trial.user, "user");
+    } else if (!root && user_namespace_join(&trial) < 0) {
+        result = stage_failed(stage, -EIO, "user", "start it again");
+    } else {
+        confinement->report->other_users_unknown = !root || confinement->lone_root;
+        result = namespaces_make(confinement, &trial, stage);
+    }
+    trial_end(&trial);
+    return result;
 }
 
 /* Holds after it: "/" is an empty directory that cannot be written to, and the
  * working directory; there is no other name of a file.
- * Must not have happened before: Landlock, the drop of root. In the host's own
- * mount namespace it must not happen at all. */
+ * Must not have happened before: Landlock, which forbids mounting. The mount namespace
+ * came with an empty root. */
 int root_stage(struct confinement *confinement, struct confine_stage *stage) {
-    const char *call = "no mount namespace";
-    int result = confinement->own_mounts ? root_replace(&call) : -EPERM;
-
-    if (result < 0)
-        return without(stage, "", result, call);
+    if (confinement->root_error < 0)
+        return without(stage, "", confinement->root_error, confinement->root_call);
     confinement->empty_root = true;
     return 0;
 }

@@ -7,9 +7,12 @@
 struct confinement {
     const struct confine_plan *plan;
     struct confine_report *report;
-    bool own_mounts; /* in a mount namespace of our own */
     bool lone_root;  /* uid 0 of a user namespace that has no other id */
     bool empty_root; /* no file can be named any more */
+
+    /* Why the mounts are the host's, or 0: a namespace of our own has an empty root. */
+    int root_error; /* -errno of root_call */
+    const char *root_call;
 };
 
 /* A stage holds wholly if it returns 0 and said nothing. Otherwise it says

@@ -43,6 +43,8 @@ const struct start_call start_calls[] = {
     {CALL(epoll_create1), {EMFILE, ENFILE, ENOMEM}},
     {CALL(epoll_ctl), {ENOMEM, ENOSPC}},
     {CALL(unshare), {EPERM, ENOMEM, ENOSPC, EINVAL}},
+    {CALL(setns), {EPERM, ENOMEM, EINVAL}},
+    {CALL(pidfd_open), {EMFILE, ENOMEM}},
     {CALL(mount), {EPERM, EACCES, ENOMEM}},
     {CALL(umount2), {EPERM, EBUSY}},
     {CALL(pivot_root), {EPERM, EINVAL, EBUSY}},

@@ -104,14 +104,17 @@ static int net_refused(struct cage *cage) {
 static int mount_refused(struct cage *cage) {
     cage_refuse(SYS_mount, EACCES);
     CAGE_CHECK(confine(cage) == 0);
-    CAGE_CHECK(only_partly(cage, "root", NULL));
+    CAGE_CHECK(only_partly(cage, "namespaces", "root"));
+    CAGE_CHECK(detail_has(cage, "namespaces", "net ipc uts cgroup but not mount: EACCES;"));
+    CAGE_CHECK(detail_has(cage, "root", "mount(private): EACCES;"));
     return 0;
 }
 
 static int pivot_refused(struct cage *cage) {
     cage_refuse(SYS_pivot_root, EINVAL);
     CAGE_CHECK(confine(cage) == 0);
-    CAGE_CHECK(only_partly(cage, "root", NULL));
+    CAGE_CHECK(only_partly(cage, "namespaces", "root"));
+    CAGE_CHECK(detail_has(cage, "root", "pivot_root: EINVAL;"));
     return 0;
 }
 
@@ -140,7 +143,8 @@ static int neither(struct cage *cage) {
 static int neither_root_nor_landlock(struct cage *cage) {
     cage_refuse(SYS_mount, EPERM);
     cage_refuse(LANDLOCK_CREATE_RULESET, ENOSYS);
-    CAGE_CHECK(ended_by(cage, confine(cage), "root", EPERM));
+    CAGE_CHECK(ended_by(cage, confine(cage), "namespaces", EPERM));
+    CAGE_CHECK(detail_has(cage, "namespaces", "mount"));
     return 0;
 }
 
@@ -332,6 +336,7 @@ static int without_setpcap(struct cage *cage) {
 static int without_setuid(struct cage *cage) {
     CAGE_CHECK(capability_drop(CAP_SETUID) == 0);
     CAGE_CHECK(ended_by(cage, confine(cage), "ids", EPERM));
+    CAGE_CHECK(detail_has(cage, "ids", "start as an ordinary user"));
     return 0;
 }
 
