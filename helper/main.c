@@ -263,6 +263,16 @@ static size_t wanted_descriptors(int *keep, int notify, int ready) {
     return count;
 }
 
+static void die_without_threads(int result) {
+    const char *cure = result == -EAGAIN ? "; raise the limits of processes (ulimit -u)"
+                       : result == -EPERM
+                           ? "; the container's filter must allow clone3, or refuse it with ENOSYS"
+                           : "";
+
+    log_line(LOG_ERROR, "cannot start the settle threads: %s%s", strerror(-result), cure);
+    _exit(1);
+}
+
 static void confine(int notify, int ready, struct confine_report *report) {
     int keep[FIXED_DESCRIPTORS + OPTIONS_MAX_ADD_FDS];
     take_numbers();
@@ -279,11 +289,11 @@ static void confine(int notify, int ready, struct confine_report *report) {
     int result = confine_enter(&plan, report);
     options.managers.has_unmapped = report->other_users_unknown;
     if (result == 0 && (result = settle_start(&service.settle)) < 0)
-        die("cannot start the settle threads", result);
+        die_without_threads(result);
     if (result == 0) {
         result = settle_await(&service.settle, &service.loop);
         if (result < 0)
-            die("cannot start the settle threads", result);
+            die_without_threads(result);
         result = confine_seal(&plan, report);
     }
     if (result < 0 && report->count > 0) {
@@ -392,6 +402,7 @@ int main(int argc, char **argv) {
     open_standard_streams();
     log_init();
     signal(SIGPIPE, SIG_IGN);
+    signal(SIGXFSZ, SIG_IGN); /* likewise a log that may not grow */
     signals_block();
     signal(SIGTTOU, SIG_IGN); /* or a terminal could stop us as we say why we end */
     options_parse(&options, argc, argv);

@@ -1,9 +1,11 @@
 /* What descriptors we hold, and how many processes, files and numbers more. */
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <sys/ioctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -33,11 +35,38 @@ static bool are_numbers_right(const struct confine_plan *plan) {
     return next_kept(plan, 0) >= CONFINE_FREE;
 }
 
+/* One by one, where a container's filter is older than close_range. */
+static int close_listed(int first, int last) {
+    DIR *list = opendir("/proc/self/fd");
+    struct dirent *entry;
+
+    if (!list)
+        return -errno;
+    while ((entry = readdir(list))) {
+        int fd = atoi(entry->d_name); /* 0 for "." and ".." */
+        if (fd >= first && fd <= last && fd != dirfd(list))
+            close(fd);
+    }
+    closedir(list);
+    return 0;
+}
+
+static int close_some(int first, int last) {
+    int error;
+
+    if (close_range(first, last, 0) == 0)
+        return 0;
+    error = -errno;
+    return close_listed(first, last) < 0 ? error : 0;
+}
+
 static int close_all_but_kept(const struct confine_plan *plan) {
+    int result;
+
     for (int from = CONFINE_FREE, kept; from < INT_MAX; from = kept + 1) {
         kept = next_kept(plan, from);
-        if (kept > from && close_range(from, kept - 1, 0) < 0)
-            return -errno;
+        if (kept > from && (result = close_some(from, kept - 1)) < 0)
+            return result;
         if (kept == INT_MAX)
             break;
     }
@@ -65,7 +94,7 @@ int descriptors_stage(struct confinement *confinement, struct confine_stage *sta
     leave_terminal();
     result = close_all_but_kept(confinement->plan);
     if (result < 0)
-        return stage_failed(stage, result, "close_range", "it needs Linux 5.9");
+        return stage_failed(stage, result, "close_range", "allow it, or give the helper a /proc");
     /* In a starter's own sandbox there may be none; the log is no less closed to
      * us as 0 and 1 than it is as 2. */
     null = open("/dev/null", O_RDWR | O_CLOEXEC);
@@ -87,16 +116,24 @@ static int limit_set(int resource, rlim_t value) {
  * the end may have to say. */
 #define LOG_BYTES 4096
 
-/* The offset up to which a file may be written. Writing to pipes, sockets and
- * terminals is not limited. */
-static rlim_t file_limit(bool *log_is_file) {
-    struct stat log;
+/* The offset up to which a file may be written, and how far the log is from it. Writing to
+ * pipes, sockets and terminals is not limited. */
+static rlim_t file_limit(bool *log_is_file, unsigned *growth) {
     off_t at = lseek(STDERR_FILENO, 0, SEEK_CUR);
+    struct rlimit before;
+    struct stat log;
 
+    *growth = LOG_BYTES;
     *log_is_file = fstat(STDERR_FILENO, &log) == 0 && S_ISREG(log.st_mode);
     if (!*log_is_file)
         return 0;
-    return (rlim_t)(at > log.st_size ? at : log.st_size) + LOG_BYTES;
+    rlim_t end = (rlim_t)(at > log.st_size ? at : log.st_size);
+    /* What the starter allows at most is not ours to raise. */
+    if (getrlimit(RLIMIT_FSIZE, &before) == 0 && before.rlim_max < end + LOG_BYTES) {
+        *growth = before.rlim_max > end ? (unsigned)(before.rlim_max - end) : 0;
+        return before.rlim_max;
+    }
+    return end + LOG_BYTES;
 }
 
 /* Holds after it: no process or thread can be started, no file grow (but the
@@ -107,7 +144,9 @@ static rlim_t file_limit(bool *log_is_file) {
 int limits_stage(struct confinement *confinement, struct confine_stage *stage) {
     size_t descriptors = confinement->plan->descriptor_limit;
     bool log_is_file;
-    rlim_t bytes = file_limit(&log_is_file);
+    unsigned growth;
+    rlim_t bytes = file_limit(&log_is_file, &growth);
+    char log[60] = "";
     int result;
 
     /* A line too much is lost. It should not be the end. */
@@ -121,7 +160,8 @@ int limits_stage(struct confinement *confinement, struct confine_stage *stage) {
     if ((result = limit_set(RLIMIT_NOFILE, descriptors)) < 0)
         return stage_failed(stage, result, "RLIMIT_NOFILE",
                             "raise the hard limit (LimitNOFILE=, ulimit -Hn)");
-    stage_detail(stage, "%zu descriptors%s", descriptors,
-                 log_is_file ? ", the log may grow by 4 KiB" : "");
+    if (log_is_file)
+        snprintf(log, sizeof(log), ", the log may grow by %u bytes", growth);
+    stage_detail(stage, "%zu descriptors%s", descriptors, log);
     return 0;
 }

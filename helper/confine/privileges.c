@@ -85,6 +85,17 @@ int capabilities_stage(struct confinement *confinement, struct confine_stage *st
     return 0;
 }
 
+static const char *ids_advice(int error) {
+    switch (error) {
+    case EINVAL:
+        return "this user namespace has no such id: name one that it has (--user)";
+    case EAGAIN:
+        return "raise the limits of processes (ulimit -u)";
+    default:
+        return "start as an ordinary user, or with CAP_SETUID and CAP_SETGID";
+    }
+}
+
 /* Holds after it: no id, real, effective, saved or for files, and no group is
  * root's or the starter's; no capability in any set.
  * Must not have happened before: what needs privilege. */
@@ -104,12 +115,12 @@ int ids_stage(struct confinement *confinement, struct confine_stage *stage) {
         return stage_partly(stage, "uid 0 of a user namespace without others: nobody outside it");
     if (uid == 0 || gid == 0)
         return stage_failed(stage, -EINVAL, "uid 0", "name an ordinary user and group to become");
-    failed = setgroups(0, NULL) < 0         ? "setgroups"
-             : setresgid(gid, gid, gid) < 0 ? "setresgid"
-             : setresuid(uid, uid, uid) < 0 ? "setresuid"
-                                            : NULL;
+    failed = getgroups(0, NULL) != 0 && setgroups(0, NULL) < 0 ? "setgroups"
+             : setresgid(gid, gid, gid) < 0                    ? "setresgid"
+             : setresuid(uid, uid, uid) < 0                    ? "setresuid"
+                                                               : NULL;
     if (failed)
-        return stage_failed(stage, -errno, failed, "start as that user, or allow it");
+        return stage_failed(stage, -errno, failed, ids_advice(errno));
     if ((result = capabilities_keep(0)) < 0)
         return stage_failed(stage, result, "capset", CAPSET_ADVICE);
     stage_detail(stage, "uid %u gid %u", uid, gid);
