@@ -146,15 +146,16 @@ def fdsetctl_parser():
 
 def bash_completes(*line):
     """What bash would offer after these words."""
+    fdsetctl = os.path.join(words.build, words.PROGRAMS["fdsetctl"])
     script = ('source "$1"; shift; word=${!#}; COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); '
-              'COMP_LINE="$*"; COMP_POINT=${#COMP_LINE}; compopt() { :; }; '
-              'read -r _ _ function _ < <(complete -p fdsetctl); '
+              'COMP_LINE="$*"; COMP_POINT=${#COMP_LINE}; COMP_TYPE=9; compopt() { :; }; '
+              r'[[ $(complete -p fdsetctl) =~ -F\ ([^ ]+) ]] && function=${BASH_REMATCH[1]}; '
               '"$function" fdsetctl "$word" "${COMP_WORDS[COMP_CWORD - 1]}"; '
               'printf "%s\\n" "${COMPREPLY[@]}"')
     run = subprocess.run(
         ["bash", "-c", script, "bash", os.path.join(words.source, "contrib/fdsetctl/completion.bash"),
          *line], capture_output=True, text=True, check=True, stdin=subprocess.DEVNULL,
-        env={"PATH": os.environ["PATH"]})
+        env={"PATH": os.path.dirname(fdsetctl) + ":" + os.environ["PATH"]})
     return {word.strip().rstrip("=") for word in run.stdout.split("\n")} - {""}
 
 

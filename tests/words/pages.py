@@ -92,6 +92,33 @@ def prototypes():
     return wrong
 
 
+def structs(text):
+    """Their fields by name, in order, without what is said of them."""
+    found = {}
+    for name, body in re.findall(r"^(?:struct|enum) (\w+) \{\n(.*?)^\};", text,
+                                 re.MULTILINE | re.DOTALL):
+        body = re.sub(r"/\*.*?\*/", "", body, flags=re.DOTALL)
+        fields = [" ".join(field.split()) for field in re.split("[;]", body)]
+        # Several of one type in one line.
+        found[name] = " ".join(re.sub(r"^(\S+) (\w+), (\w+)$", r"\1 \2; \1 \3", field) + ";"
+                               for field in fields if field)
+    return found
+
+
+def fields():
+    """A struct that a page shows is the header's."""
+    defined, wrong = {}, []
+    for header in HEADERS:
+        defined.update(structs(words.read(header)))
+    for page in words.pages():
+        if not page.endswith(".3"):
+            continue
+        for name, body in structs(words.page_source(page)).items():
+            if defined.get(name) != body:
+                wrong.append(f"{page}: struct {name} {body}\n    in the header: {defined.get(name)}")
+    return wrong
+
+
 def install_and_look(manual):
     wrong = []
     for page in words.pages():
@@ -169,6 +196,7 @@ def paths(page):
 def main():
     cases = [("every page is installed under each of its names, and taken away", installed),
              ("the functions that are exported have a page", functions),
+             ("a struct in a page has the header's fields", fields),
              ("what is referred to exists", references),
              ("a SYNOPSIS has the prototypes of the headers", prototypes)]
     for page in words.pages():
