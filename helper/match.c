@@ -91,7 +91,7 @@ static const char *mode_name(int flags) {
     case O_RDWR:
         return "read-write";
     }
-    return "no access mode";
+    return "mode-3"; /* Linux has it, to ask a device only: no member is opened so */
 }
 
 /* "read-only and read-write", of the members that may be opened. */

@@ -180,7 +180,7 @@ static const struct handler *find_handler(const Fdset__V1__Request *request) {
 static int check_request(const struct service *service, struct session *session,
                          const Fdset__V1__Request *request, bool truncated,
                          struct refusal *refusal) {
-    static const char *const roles[] = {"?", "VMM", "manager", "observer"};
+    static const char *const roles[] = {"?", "a VMM", "a manager", "an observer"};
     const struct handler *handler = request ? find_handler(request) : NULL;
     bool is_hello = request && request->body_case == FDSET__V1__REQUEST__BODY_HELLO;
     bool is_close = request && request->body_case == FDSET__V1__REQUEST__BODY_CLOSE;
@@ -199,7 +199,7 @@ static int check_request(const struct service *service, struct session *session,
     }
     if (truncated && session->role != ROLE_MANAGER)
         return refuse(refusal, REFUSAL_DESCRIPTORS, EPROTO,
-                      "a %s may not send descriptors, nor packets of more than %d bytes",
+                      "%s may not send descriptors, nor packets of more than %d bytes",
                       roles[session->role], PACKET_MAX_BYTES);
     if (truncated)
         return refuse(refusal, REFUSAL_DESCRIPTORS, EPROTO,
@@ -207,8 +207,10 @@ static int check_request(const struct service *service, struct session *session,
                       "module or the helper's limits kept out (many being closed): ask again",
                       PACKET_MAX_BYTES);
     if (!(handler->roles & 1u << session->role))
-        return refuse(refusal, REFUSAL_ROLE, EPERM, "%s is not for a %s: use another socket",
-                      handler->name, roles[session->role]);
+        return refuse(
+            refusal, REFUSAL_ROLE, EPERM,
+            "this is the socket of %s, who may not ask for %s: use the helper's %s socket",
+            roles[session->role], handler->name, handler->roles & VMM ? "vmm" : "manage");
     if (request->descriptors != service->offer.count)
         return refuse(refusal, REFUSAL_DESCRIPTORS, EPROTO,
                       "%u descriptors were announced and %u came", request->descriptors,

@@ -77,8 +77,9 @@ static int hello_check(const Fdset__V1__HelloReply *hello, Fdset__V1__Role role)
     if (hello->role == role ||
         (role == FDSET__V1__ROLE__ROLE_MANAGER && hello->role == FDSET__V1__ROLE__ROLE_OBSERVER))
         return 0;
-    return fail(EPERM, "this socket of fdset-helper's is for %s, not for %s",
-                role_name(hello->role), role_name(role));
+    return fail(EPERM, "this socket of fdset-helper's is for %s, not for %s: use its %s socket",
+                role_name(hello->role), role_name(role),
+                role == FDSET__V1__ROLE__ROLE_VMM ? "vmm" : "manage");
 }
 
 static int shake_hands(struct connection *connection, Fdset__V1__Role role, const char *name,

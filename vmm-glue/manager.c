@@ -218,8 +218,18 @@ static int add_exchange(struct connection *connection, struct add_message *messa
     return error;
 }
 
+/* The kernel, which lets no descriptor through to there, has no words for it. */
+static int changes_check(const struct connection *connection) {
+    if (connection->role != FDSET__V1__ROLE__ROLE_OBSERVER)
+        return 0;
+    return fail(EPERM, "this is an observer's socket, by which nothing can be added or removed: "
+                       "use the helper's manage socket");
+}
+
 int fdset_add(struct fdset_manager *manager, struct fdset_add *sets, size_t count) {
     int error = add_check(sets, count);
+    if (!error)
+        error = changes_check(&manager->connection);
     if (error)
         return error;
     struct add_message *message = calloc(1, sizeof(*message));
@@ -236,12 +246,15 @@ int fdset_remove(struct fdset_manager *manager, int set, uint32_t member) {
     Fdset__V1__RemoveFd remove = FDSET__V1__REMOVE_FD__INIT;
     Fdset__V1__Request request = REQUEST(remove_fd = &remove, REMOVE_FD);
     struct connection *connection = &manager->connection;
+    int error = changes_check(connection);
+    if (error)
+        return error;
     remove.set = set;
     if (member) {
         remove.which_case = FDSET__V1__REMOVE_FD__WHICH_MEMBER;
         remove.member = member;
     }
-    int error = connection_call(connection, &request, NULL, 0, FDSET__V1__REPLY__BODY_REMOVED);
+    error = connection_call(connection, &request, NULL, 0, FDSET__V1__REPLY__BODY_REMOVED);
     if (error)
         return error;
     uint32_t removed = connection->reply->removed->members;

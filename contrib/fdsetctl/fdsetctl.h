@@ -33,20 +33,25 @@ int command_show(int argc, char **argv, const char *socket);
 int command_watch(int argc, char **argv, const char *socket);
 int command_stats(int argc, char **argv, const char *socket);
 
+/* By index from 0; NULL after the last. */
+const char *command_name(size_t index);
+
 /* Options that every subcommand has. */
-#define COMMON_OPTIONS                                                          \
-    {"socket", required_argument, NULL, 'S'}, {"help", no_argument, NULL, 'h'}, \
-        {"version", no_argument, NULL, 'V'}, {                                  \
-        NULL                                                                    \
+enum { OPTION_WAIT = 1000 };
+#define COMMON_OPTIONS                                                                         \
+    {"socket", required_argument, NULL, 'S'}, {"help", no_argument, NULL, 'h'},                \
+        {"version", no_argument, NULL, 'V'}, {"wait", optional_argument, NULL, OPTION_WAIT}, { \
+        NULL                                                                                   \
     }
 #define COMMON_SHORT_OPTIONS "S:hV"
 #define COMMON_OPTIONS_TEXT                                                              \
     "  -S, --socket PATH    the helper's manage socket; default: $FDSET_MANAGE_SOCKET\n" \
+    "      --wait[=SECONDS] wait so long for a helper to answer there; default: 10\n"    \
     "  -h, --help           show this and end\n"                                         \
     "  -V, --version        show the version and end\n"
 
 /* Deals with a common option, or with '?', getopt's sign that it has already
- * complained. `help` is the subcommand's --help. */
+ * complained: then it says what may have been meant. `help` is the subcommand's --help. */
 void common_option(int option, const char *argument, const char **socket, const char *help);
 
 /* Both print "fdsetctl NAME: " and a sentence on standard error and end the

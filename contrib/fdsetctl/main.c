@@ -7,8 +7,10 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "connect.h"
 #include "fdsetctl.h"
 #include "plain.h"
+#include "suggest.h"
 #include "words.h"
 
 static const struct command commands[] = {
@@ -61,10 +63,26 @@ static void main_help(void) {
           stdout);
 }
 
+static char **words; /* of the command line, for option_unknown() */
+
+/* getopt has said what is wrong. */
+_Noreturn static void option_unknown(const char *help) {
+    const char *word = words[optind - 1];
+    char *meant = optopt || strncmp(word, "--", 2) ? NULL : option_suggest(word + 2, help);
+
+    if (meant)
+        fprintf(stderr, "Did you mean '%s'?\n", meant);
+    fprintf(stderr, "Try '%s --help'.\n", words[0]);
+    exit(EXIT_USAGE);
+}
+
 void common_option(int option, const char *argument, const char **socket, const char *help) {
     switch (option) {
     case 'S':
         *socket = argument;
+        return;
+    case OPTION_WAIT:
+        wait_read(words[0], argument);
         return;
     case 'h':
         if (help)
@@ -76,26 +94,13 @@ void common_option(int option, const char *argument, const char **socket, const 
         puts("fdsetctl " FDSETCTL_VERSION);
         exit(EXIT_DONE);
     default:
-        exit(EXIT_USAGE);
+        option_unknown(help ? help : COMMON_OPTIONS_TEXT);
     }
 }
 
 void set_argument(const char *name, const char *text, struct fdset_filter *filter) {
     if (!set_or_name_parse(text, filter))
         usage_error(name, "'%s' is no set: give a number, a name or /dev/fdset/NUMBER", text);
-}
-
-struct fdset_manager *manager_connect(const char *name, const char *socket, const char *owner) {
-    struct fdset_manager_options options = {.name = "fdsetctl", .owner = owner};
-    struct fdset_manager *manager;
-
-    if (!socket)
-        socket = getenv("FDSET_MANAGE_SOCKET");
-    if (!socket || !*socket)
-        usage_error(name, "no socket given: use --socket PATH or set FDSET_MANAGE_SOCKET");
-    if (fdset_manager_connect_as(&manager, socket, &options) < 0)
-        refused(name, "%s", fdset_error_text());
-    return manager;
 }
 
 /* A file that is opened while standard output is closed would get its number,
@@ -110,17 +115,25 @@ static void standard_descriptors_fill(void) {
         close(fd);
 }
 
+const char *command_name(size_t index) {
+    return index < COMMAND_COUNT ? commands[index].name : NULL;
+}
+
 static int command_run(int argc, char **argv, const char *socket) {
     static char name[32];
+    const char *meant;
 
     for (size_t i = 0; i < COMMAND_COUNT; i++) {
         if (strcmp(argv[0], commands[i].name))
             continue;
         snprintf(name, sizeof name, "fdsetctl %s", argv[0]);
         argv[0] = name;
+        words = argv;
         return commands[i].run(argc, argv, socket);
     }
-    usage_error("fdsetctl", "there is no command '%s'", argv[0]);
+    meant = command_suggest(argv[0]);
+    usage_error("fdsetctl", "there is no command '%s'%s%s%s", argv[0],
+                meant ? "; did you mean '" : "", meant ? meant : "", meant ? "'?" : "");
 }
 
 int main(int argc, char **argv) {
@@ -132,6 +145,7 @@ int main(int argc, char **argv) {
     standard_descriptors_fill();
     setlocale(LC_ALL, "");
     argv[0] = name;
+    words = argv;
     while ((option = getopt_long(argc, argv, "+" COMMON_SHORT_OPTIONS, options, NULL)) >= 0)
         common_option(option, optarg, &socket, NULL);
     if (optind == argc)

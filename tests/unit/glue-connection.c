@@ -40,7 +40,9 @@ static void test_handshake_with_another_version(void **state) {
 static void test_handshake_in_another_role(void **state) {
     struct call call;
     assert_int_equal(shake(&call, 1, ROLE(MANAGER)), -EPERM);
-    assert_string_equal(call.text, "this socket of fdset-helper's is for managers, not for VMMs");
+    assert_string_equal(call.text,
+                        "this socket of fdset-helper's is for managers, not for VMMs: use its vmm "
+                        "socket");
 }
 
 static void test_observer_is_a_manager_that_only_looks(void **state) {

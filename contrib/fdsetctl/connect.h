@@ -1,0 +1,15 @@
+/* How fdsetctl finds and reaches a helper. */
+#pragma once
+
+#include <stdint.h>
+
+#include <fdset/manager.h>
+
+/* Reads the argument of --wait, or NULL, or ends the program as usage_error() does. */
+void wait_read(const char *name, const char *argument);
+
+/* Connects to the helper at `path` as `owner`, a label or NULL. It fails where that takes
+ * longer than so many milliseconds; 0 is for ever. Returns 0, or -errno and why: in
+ * words that last until the next call. */
+int helper_connect(struct fdset_manager **manager, const char *path, const char *owner,
+                   uint64_t milliseconds, const char **why);
