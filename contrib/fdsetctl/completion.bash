@@ -100,11 +100,16 @@ _fdsetctl_values() {
     _fdsetctl_offer "${lines[@]/#/"$1"}"
 }
 
+# What begins as an option does is offered as a path.
 _fdsetctl_sets() {
-    local prefix=''
-    [[ $word != /* ]] || prefix=/dev/fdset/
-    _fdsetctl_values "$prefix" SET
-    _fdsetctl_values "$prefix" NAME
+    local lines sets=() set
+    _fdsetctl_list --values SET
+    sets=("${lines[@]}")
+    _fdsetctl_list --values NAME
+    for set in "${sets[@]}" "${lines[@]}"; do
+        [[ $word != /* && $set != -* ]] || set=/dev/fdset/$set
+        _fdsetctl_offer "$set"
+    done
 }
 
 # _fdsetctl_words PREFIX TEXT: the words of our own text.

@@ -347,6 +347,30 @@ class Completion:
         )
         self.assertEqual(self.shell.line("fdsetctl list 1\t"), "fdsetctl list 12 ")
 
+    def test_hostile_names(self):
+        """Of sets, one at a time: where an option may stand, too."""
+        for name in HOSTILE:
+            if "/" in name:
+                continue
+            path = self.add(f"--name={name}")
+            number = json.loads(fdsetctl("list", "--json", path).stdout)["sets"][0]["set"]
+            fdsetctl("add", "--set", "9999", self.path("work/image"))
+            with self.subTest(name=name):
+                for typed in (
+                    "fdsetctl list --json --name \t",
+                    "fdsetctl list --json --name=\t",
+                    "fdsetctl list --json '/dev/fdset/" + name[0].replace("'", "'\\''") + "\t",
+                ):
+                    status, output = self.shell.run(typed)
+                    self.assertEqual(status, "0", f"{typed!r}: {output}")
+                    self.assertEqual([s["set"] for s in json.loads(output)["sets"]], [number])
+                    self.no_trap()
+                _, output = self.shell.run("fdsetctl list " + Shell.ALL + "\x01printf '%s\\n' ")
+                words = output.splitlines()[2:]
+                shown = "/dev/fdset/" + name if name.startswith("-") else name
+                self.assertEqual(set(words), {str(number), "9999", shown})
+            fdsetctl("remove", path)
+
     def test_the_socket_on_the_line(self):
         self.add("--name", "disk0")
         self.shell.run("unset FDSET_MANAGE_SOCKET; true")

@@ -32,7 +32,7 @@ test_the_wrong_socket() {
     listener_start monitor SOCK_STREAM
     refused 'not one of fdset-helper' fdsetctl -S monitor list
     kill -KILL "$helper"
-    wait "$helper"
+    ended_by KILL "$helper"
     refused 'nobody listens there any more: start fdset-helper again' fdsetctl list
 }
 
@@ -69,7 +69,7 @@ test_options_that_are_named_are_there() {
     for command in $(fdsetctl --help | sed -n 's/^  \([a-z]*\)  .*/\1/p'); do
         for option in $(fdsetctl "$command" --help | grep -o -- '--[a-z][a-z-]*' | sort -u); do
             # An option that is there is followed by what is not.
-            fdsetctl "$command" --socket=/ "$option" --no-such-option-either >output 2>&1
+            fdsetctl "$command" --socket=/ "$option" --no-such-option-either >output 2>&1 || true
             ! grep -qE "(unrecognized|ambiguous).*'$option'" output ||
                 fail "$command --help names $option: $(cat output)"
         done
@@ -79,7 +79,7 @@ test_options_that_are_named_are_there() {
 test_wait() {
     helper_start
     kill -KILL "$helper"
-    wait "$helper"
+    ended_by KILL "$helper"
     refused 'nobody listens' fdsetctl list
     # Over a stale socket, and over none.
     for round in stale none; do
@@ -93,7 +93,7 @@ test_wait() {
         wait "$waits" || fail "list --wait ends with $?: $(cat listed)"
         wait "$also" || fail "stats --wait ends with $?: $(cat output)"
         kill -KILL "$helper"
-        wait "$helper"
+        ended_by KILL "$helper"
     done
     refused 'no fdset-helper has answered at nowhere within 0.1 s: there is no such socket' \
         fdsetctl -S nowhere list --wait=100ms
