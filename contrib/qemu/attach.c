@@ -67,13 +67,35 @@ static void inherited_find(void) {
 
 /* Not before it is attached to: whatever is executed before has a right to it, too. */
 static int attach_inherited(struct fdset_vmm **vmm) {
+    static bool is_told;
+
     if (!is_inherited) {
-        shim_complain("FDSET_VMM_FD=%s is no socket to fdset-helper", getenv("FDSET_VMM_FD"));
+        if (!is_told)
+            shim_complain("FDSET_VMM_FD=%s is no socket to fdset-helper", getenv("FDSET_VMM_FD"));
+        is_told = true;
         return -ENOTCONN;
     }
     is_inherited = false;
+    is_told = true;
     guarded = own_descriptor(guarded);
-    return fdset_vmm_attach_fd(vmm, guarded, NULL);
+    int error = fdset_vmm_attach_fd(vmm, guarded, NULL);
+    if (error < 0)
+        shim_complain("%s", fdset_error_text());
+    return error;
+}
+
+/* By path, as often as somebody asks: a helper may come. It is told once why there is none. */
+static int attach_path(struct fdset_vmm **vmm, const char *path) {
+    static char told[256];
+    char text[sizeof told];
+    int error = fdset_vmm_attach_path(vmm, path, NULL);
+
+    if (error >= 0)
+        return error;
+    snprintf(text, sizeof text, "%s", fdset_error_text());
+    if (strcmp(text, told))
+        shim_complain("%s", strcpy(told, text));
+    return error;
 }
 
 static struct fdset_vmm *attach(void) {
@@ -86,12 +108,10 @@ static struct fdset_vmm *attach(void) {
     if (getenv("FDSET_VMM_FD") && (!path || is_inherited))
         error = attach_inherited(&vmm);
     else if (path)
-        error = fdset_vmm_attach_path(&vmm, path, NULL);
+        error = attach_path(&vmm, path);
     else
         error = shim_spawn(&vmm);
     if (error < 0) {
-        if (error != -ENOTCONN) /* of which has been told */
-            shim_complain("%s", fdset_error_text());
         guarded = -1;
         errno = -error;
         return NULL;

@@ -91,8 +91,11 @@ void shim_complain(const char *format, ...) __attribute__((format(printf, 1, 2))
 
 /* --------------------------------------------------------------- spawn.c */
 
-/* Starts a helper, for when no other was named. As fdset_vmm_spawn(). */
+/* Starts a helper, for when no other was named. As fdset_vmm_spawn(), but has complained. */
 int shim_spawn(struct fdset_vmm **vmm);
+
+/* Has somebody said what such a helper is to have, or how it gets it? */
+bool shim_may_spawn(void);
 
 /* ------------------------------------------------------------ holdings.c */
 

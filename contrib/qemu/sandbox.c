@@ -22,7 +22,7 @@ EXPORTED int seccomp_rule_add_array(scmp_filter_ctx filter, uint32_t action, int
     if (!real)
         return -ENOSYS; /* as where libseccomp does not know the call */
     if (call == SYS_execve && !getenv("FDSET_VMM_FD") && !getenv("FDSET_VMM_SOCKET") &&
-        shim_enter_attached())
+        shim_may_spawn() && shim_enter_attached())
         shim_leave();
     return real(filter, action, call, count, arguments);
 }

@@ -55,7 +55,19 @@ static int initial_read(char *copy, struct fdset_initial initial[MAX_INITIAL]) {
     return count;
 }
 
-int shim_spawn(struct fdset_vmm **vmm) {
+bool shim_may_spawn(void) {
+    return getenv("FDSET_ADD_FD") || getenv("FDSET_SPAWN_MANAGE_SOCKET") ||
+           getenv("FDSET_HELPER_OPTIONS");
+}
+
+/* What has failed once is not tried again, so that it is not told for each path that the
+ * program asks about; but for want of what may be there later. */
+static bool is_final(int error) {
+    return error < 0 && error != -EAGAIN && error != -ENOMEM && error != -EMFILE &&
+           error != -ENFILE;
+}
+
+static int spawn(struct fdset_vmm **vmm) {
     struct fdset_initial initial[MAX_INITIAL] = {0};
     const char *text = getenv("FDSET_ADD_FD");
     char *copy = strdup(text ? text : "");
@@ -64,7 +76,7 @@ int shim_spawn(struct fdset_vmm **vmm) {
         return -ENOMEM;
     int count = initial_read(copy, initial);
     struct fdset_spawn_options options = {
-        .manage_path = getenv("FDSET_MANAGE_SOCKET"),
+        .manage_path = getenv("FDSET_SPAWN_MANAGE_SOCKET"),
         .initial = initial,
         .initial_count = count,
     };
@@ -73,5 +85,23 @@ int shim_spawn(struct fdset_vmm **vmm) {
     /* They are the helper's now; this program is to have nothing but leases. */
     for (int i = 0; i < count && error >= 0; i++)
         REAL(close)(initial[i].fd);
+    return error;
+}
+
+int shim_spawn(struct fdset_vmm **vmm) {
+    static int failed;
+
+    if (failed)
+        return failed;
+    if (!shim_may_spawn()) {
+        shim_complain("no helper is named by FDSET_VMM_SOCKET or FDSET_VMM_FD, and one of this "
+                      "program's own would have no sets: see FDSET_ADD_FD in fdset-preload(7)");
+        return failed = -ENOENT;
+    }
+    int error = spawn(vmm);
+    if (error < 0 && error != -ENOTCONN)
+        shim_complain("%s", fdset_error_text());
+    if (is_final(error))
+        failed = error;
     return error;
 }

@@ -110,7 +110,7 @@ static void test_threads(void **state) {
 static bool label_is(const char *label) {
     struct fdset_listing *listing;
 
-    if (fdset_manager_connect(&manager, getenv("FDSET_MANAGE_SOCKET"), NULL) < 0 ||
+    if (fdset_manager_connect(&manager, getenv("FDSET_SPAWN_MANAGE_SOCKET"), NULL) < 0 ||
         fdset_query(manager, 1, &listing) < 0)
         return false;
     const struct fdset_member_info *members = listing->sets[0].members;
@@ -142,7 +142,7 @@ static int opens(void) {
         return errno;
     if (fstat(fd, &status) || status.st_size != 8192)
         return 3;
-    return getenv("FDSET_MANAGE_SOCKET") && !label_is("a,b") ? 4 : 0;
+    return getenv("FDSET_SPAWN_MANAGE_SOCKET") && !label_is("a,b") ? 4 : 0;
 }
 
 /* Runs "shim opens" with these in its environment, and with descriptors 109 and 110. */
@@ -203,10 +203,93 @@ static void test_spawns_a_helper(void **state) {
     const char *variables[] = {"FDSET_ADD_FD=fd=109,set=1 fd=110,set=1,opaque=a,b", managing, NULL};
     int read_only = file_open("disk", O_RDONLY), read_write = file_open("disk", O_RDWR);
 
-    snprintf(managing, sizeof managing, "FDSET_MANAGE_SOCKET=%s/manage2", directory);
+    snprintf(managing, sizeof managing, "FDSET_SPAWN_MANAGE_SOCKET=%s/manage2", directory);
     assert_child_well(opens_start(variables, read_only, read_write));
     close(read_only);
     close(read_write);
+}
+
+/* Runs a program, and returns its status and what it says on standard error. */
+static int says(const char *const *variables, const char *command, char *text, size_t size) {
+    int said[2], status;
+
+    assert_int_equal(pipe2(said, O_CLOEXEC), 0);
+    pid_t child = fork();
+    if (child == 0) {
+        unsetenv("FDSET_VMM_SOCKET");
+        for (; *variables; variables++)
+            putenv((char *)*variables);
+        dup2(said[1], STDERR_FILENO);
+        execlp("sh", "sh", "-c", command, NULL);
+        _exit(127);
+    }
+    close(said[1]);
+    size_t length = 0;
+    for (ssize_t got; (got = read(said[0], text + length, size - 1 - length)) > 0;)
+        length += (size_t)got;
+    text[length] = '\0';
+    close(said[0]);
+    waitpid(child, &status, 0);
+    return WEXITSTATUS(status);
+}
+
+static int count(const char *text, const char *word) {
+    int times = 0;
+
+    for (; (text = strstr(text, word)); text++)
+        times++;
+    return times;
+}
+
+#define MANY_QUESTIONS                                 \
+    "exec python3 -c 'import os\n"                     \
+    "for i in range(5):\n"                             \
+    "  assert not os.path.exists(\"//dev/fdset/1\")\n" \
+    "  try: os.open(\"//dev/fdset/1\", 0)\n"           \
+    "  except OSError as error: pass\n"                \
+    "  else: raise SystemExit(9)'"
+
+/* Who forgets to say which helper does not get one in the place of the one that fdsetctl
+ * is to speak to. */
+static void test_another_helpers_manage_socket_is_left_alone(void **state) {
+    char managing[160], text[4096], path[128];
+    const char *variables[] = {managing, NULL};
+    struct stat before, after;
+
+    snprintf(managing, sizeof managing, "FDSET_MANAGE_SOCKET=%s", manage_path);
+    assert_int_equal(stat(manage_path, &before), 0);
+    assert_int_equal(says(variables, MANY_QUESTIONS, text, sizeof text), 0);
+    assert_int_equal(count(text, "no helper is named"), 1);
+    assert_int_equal(count(text, "\n"), 1);
+    assert_int_equal(stat(manage_path, &after), 0);
+    assert_int_equal(before.st_ino, after.st_ino);
+
+    /* Nor where none listens yet. */
+    snprintf(path, sizeof path, "%s/later", directory);
+    snprintf(managing, sizeof managing, "FDSET_MANAGE_SOCKET=%s", path);
+    assert_int_equal(says(variables, MANY_QUESTIONS, text, sizeof text), 0);
+    assert_int_equal(access(path, F_OK), -1);
+}
+
+/* What keeps it from attaching is told once. */
+static void test_what_fails_is_told_once(void **state) {
+    char taken[128], text[4096];
+    const char *spawns[] = {taken, NULL};
+    const char *by_path[] = {"FDSET_VMM_SOCKET=/nowhere/vmm", NULL};
+    const char *by_number[] = {"FDSET_VMM_FD=77", NULL};
+    const char *wrong[] = {"FDSET_ADD_FD=fd=3", NULL};
+
+    snprintf(taken, sizeof taken, "FDSET_SPAWN_MANAGE_SOCKET=%s", manage_path);
+    assert_int_equal(says(spawns, MANY_QUESTIONS, text, sizeof text), 0);
+    assert_int_equal(count(text, "fdset-helper: "), 1); /* in its own words */
+    assert_int_equal(count(text, "libfdset-preload: "), 1);
+    assert_int_equal(says(by_path, MANY_QUESTIONS, text, sizeof text), 0);
+    assert_int_equal(count(text, "cannot connect to /nowhere/vmm"), 1);
+    assert_int_equal(says(by_number, MANY_QUESTIONS, text, sizeof text), 0);
+    assert_int_equal(count(text, "is no socket to fdset-helper"), 1);
+    assert_int_equal(says(wrong, MANY_QUESTIONS, text, sizeof text), 0);
+    assert_int_equal(count(text, "FDSET_ADD_FD: 'fd=3' is not"), 1);
+    assert_int_equal(count(text, "\n"), 1);
 }
 
 #define shim_test(function) cmocka_unit_test_teardown(function, no_leases)
@@ -220,6 +303,8 @@ int main(int argc, char **argv) {
         shim_test(test_attaches_to_an_inherited_socket),
         shim_test(test_says_that_it_inherited_no_socket),
         shim_test(test_spawns_a_helper),
+        shim_test(test_another_helpers_manage_socket_is_left_alone),
+        shim_test(test_what_fails_is_told_once),
     };
 
     self = argv[0];

@@ -186,7 +186,7 @@ import os; assert os.path.getsize("//dev/fdset/1") == os.stat("text").st_size'
 test_spawns_a_helper_of_its_own() {
     local attempt
     truncate -s 64k disk.img
-    export FDSET_MANAGE_SOCKET=$PWD/manage
+    export FDSET_MANAGE_SOCKET=$PWD/manage FDSET_SPAWN_MANAGE_SOCKET=$PWD/manage
     FDSET_ADD_FD='fd=3,set=1' succeeds preloaded qemu-io -r -f raw -c 'read 0 4k' //dev/fdset/1 3<disk.img
     for ((attempt = 0; attempt < 500; attempt++)); do # it ends with its program
         fdsetctl list 2>/dev/null || break
@@ -223,7 +223,9 @@ test_it_says_why_it_cannot_attach() {
         preloaded qemu-io -r -f raw -c 'read 0 4k' //dev/fdset/1 3<disk.img
     FDSET_ADD_FD='fd=3' refused 'is not fd=N,set=M' \
         preloaded qemu-io -r -f raw -c 'read 0 4k' //dev/fdset/1
-    FDSET_HELPER=/nonexistent refused 'cannot start /nonexistent' \
+    FDSET_HELPER=/nonexistent FDSET_ADD_FD='fd=3,set=1' refused 'cannot start /nonexistent' \
+        preloaded qemu-io -r -f raw -c 'read 0 4k' //dev/fdset/1 3<disk.img
+    refused 'no helper is named by FDSET_VMM_SOCKET' \
         preloaded qemu-io -r -f raw -c 'read 0 4k' //dev/fdset/1
     helper_start
     FDSET_PRELOAD_VERBOSE=1 refused 'there is no set 1' \
