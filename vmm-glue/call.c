@@ -10,6 +10,15 @@
 /* Open, Close and a short OpenMany fit into this, on the stack. */
 #define SMALL_PACKET_BYTES 512
 
+/* Takes in what comes meanwhile, which may be another open's failure; it is not that of
+ * who gives back a lease because it cannot be used. */
+static void wait_for_room(struct connection *connection) {
+    char kept[FAILURE_BYTES];
+    failure_keep(kept);
+    connection_wait_room(connection, NULL);
+    failure_restore(kept);
+}
+
 /* Called with the lock held, which is what keeps a packet for one helper from
  * going to the next. Returns 0 or -errno; nothing said. */
 static int packet_post(struct connection *connection, const uint8_t *bytes, size_t length,
@@ -25,7 +34,7 @@ static int packet_post(struct connection *connection, const uint8_t *bytes, size
                                              MSG_DONTWAIT);
         if (error != -EAGAIN || !patient)
             return error;
-        connection_wait_room(connection, NULL);
+        wait_for_room(connection);
     }
 }
 

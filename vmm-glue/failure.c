@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <string.h>
 
 #include <fdset/vmm.h>
 
@@ -11,8 +12,7 @@
 /* The kernel's MAX_ERRNO. */
 #define LARGEST_ERRNO 4095
 
-/* Room for the helper's longest sentence and one around it. */
-static __thread char text[768] = "no error";
+static __thread char text[FAILURE_BYTES] = "no error";
 
 int fail(int error, const char *format, ...) {
     if (error <= 0 || error > LARGEST_ERRNO)
@@ -26,6 +26,14 @@ int fail(int error, const char *format, ...) {
     /* Part of it came from the helper: no line breaks, no terminal escapes. */
     show_text(text, sizeof(text), sentence);
     return -error;
+}
+
+void failure_keep(char kept[FAILURE_BYTES]) {
+    memcpy(kept, text, FAILURE_BYTES);
+}
+
+void failure_restore(const char kept[FAILURE_BYTES]) {
+    memcpy(text, kept, FAILURE_BYTES);
 }
 
 const char *fdset_error_text(void) {
