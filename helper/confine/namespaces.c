@@ -285,8 +285,12 @@ int namespaces_stage(struct confinement *confinement, struct confine_stage *stag
  * Must not have happened before: Landlock, which forbids mounting. The mount namespace
  * came with an empty root. */
 int root_stage(struct confinement *confinement, struct confine_stage *stage) {
-    if (confinement->root_error < 0)
-        return without(stage, "", confinement->root_error, confinement->root_call);
+    if (confinement->root_error < 0) {
+        /* Or what we were started in could not be unmounted. */
+        bool left = chdir("/") == 0;
+        return without(stage, left ? "" : "not even the working directory left, ",
+                       confinement->root_error, confinement->root_call);
+    }
     confinement->empty_root = true;
     return 0;
 }

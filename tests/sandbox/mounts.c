@@ -106,6 +106,15 @@ static int mount_refused(struct cage *cage) {
     return unmount_beside(cage, refuse_mount, 'l');
 }
 
+static int enter_disk(struct cage *cage) {
+    CAGE_CHECK(chdir("/mnt/disk") == 0);
+    return refuse_mount(cage);
+}
+
+static int started_there(struct cage *cage) {
+    return unmount_beside(cage, enter_disk, 'l');
+}
+
 static int refuse_pivot(struct cage *cage) {
     (void)cage;
     cage_refuse(SYS_pivot_root, EPERM);
@@ -171,6 +180,7 @@ static int chroot_that_cannot_be_left(struct cage *cage) {
 ROOT(nothing_refused)
 ROOT(user)
 ROOT(mount_refused)
+ROOT(started_there)
 ROOT(pivot_refused)
 ROOT(umount_refused)
 ROOT(mount_refused_to_user)
@@ -183,6 +193,7 @@ int main(void) {
         cmocka_unit_test(test_nothing_refused),
         cmocka_unit_test(test_user),
         cmocka_unit_test(test_mount_refused),
+        cmocka_unit_test(test_started_there),
         cmocka_unit_test(test_pivot_refused),
         cmocka_unit_test(test_umount_refused),
         cmocka_unit_test(test_mount_refused_to_user),
