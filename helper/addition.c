@@ -139,7 +139,13 @@ static int check_room(const struct model *model, uint32_t new_sets, uint32_t new
         return refuse(refusal, REFUSAL_LIMIT, ENOSPC,
                       "no room for %u more set%s, %u of %u are there: " LIMIT_RAISE("sets"),
                       new_sets, new_sets == 1 ? "" : "s", model->set_slab.used, model->limits.sets);
-    if (new_members > model->limits.members - model->member_count)
+    uint32_t room = model->limits.members - model->member_count;
+    if (new_members > room && model->limits.descriptors > 0)
+        return refuse(refusal, REFUSAL_LIMIT, ENOSPC,
+                      "no room for %u more member%s, %u of %u are there: " LIMIT_RAISE_DESCRIPTORS,
+                      new_members, new_members == 1 ? "" : "s", model->member_count,
+                      model->limits.members, model->limits.descriptors);
+    if (new_members > room)
         return refuse(refusal, REFUSAL_LIMIT, ENOSPC,
                       "no room for %u more member%s, %u of %u are there: " LIMIT_RAISE("members"),
                       new_members, new_members == 1 ? "" : "s", model->member_count,

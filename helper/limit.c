@@ -28,3 +28,24 @@ uint32_t *limits_find(struct limits *limits, const char *name) {
 const char *limits_name(size_t index) {
     return index < COUNT ? names[index].name : NULL;
 }
+
+static uint32_t less(uint32_t one, size_t other) {
+    return other < one ? (uint32_t)other : one;
+}
+
+bool limits_fit(struct limits *limits, size_t descriptors, bool members_given,
+                bool connections_given) {
+    if (!members_given && !connections_given && descriptors < LIMITS_FEWEST)
+        return false;
+    if (!connections_given)
+        limits->connections = less(limits->connections, !members_given ? descriptors / 4
+                                                        : limits->members < descriptors
+                                                            ? descriptors - limits->members
+                                                            : 0);
+    if (!members_given)
+        limits->members =
+            less(limits->members,
+                 limits->connections < descriptors ? descriptors - limits->connections : 0);
+    return limits->members > 0 && limits->connections > 0 &&
+           (size_t)limits->members + limits->connections <= descriptors;
+}

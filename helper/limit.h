@@ -2,6 +2,7 @@
  * Reaching a limit is an error for the request that did, never more. */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -14,6 +15,10 @@ struct limits {
     uint32_t waiting; /* opens that wait */
     uint32_t holds;   /* over all VMMs */
     uint32_t events;  /* kept for a subscriber that does not read */
+
+    /* Not 0: members and connections are as many as so many descriptors allow, which is
+     * fewer than by default. */
+    uint32_t descriptors;
 };
 
 #define LIMITS_DEFAULT                       \
@@ -30,8 +35,21 @@ struct limits {
 #define LIMIT_RAISE(name) \
     "start fdset-helper with --limit " name "=N (also by FDSET_HELPER_OPTIONS)"
 
+/* Where it is the descriptors that do not allow more; takes their number. */
+#define LIMIT_RAISE_DESCRIPTORS \
+    "all that %u descriptors allow; raise 'ulimit -Hn' (LimitNOFILE=) and start it again"
+
 /* No limit may be larger: ids and table sizes stay well inside 32 bits. */
 #define LIMITS_LARGEST 1000000
+
+/* The fewest descriptors for members and connections that a helper is started with where
+ * nobody asked for fewer of those. */
+#define LIMITS_FEWEST 8
+
+/* Lowers members and connections, those that nobody asked for, so that `descriptors` are
+ * enough for both. Returns false if they are not then. */
+bool limits_fit(struct limits *limits, size_t descriptors, bool members_given,
+                bool connections_given);
 
 /* The limit called `name` ("leases-per-vmm"), or NULL. */
 uint32_t *limits_find(struct limits *limits, const char *name);

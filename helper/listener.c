@@ -59,6 +59,21 @@ static uint32_t connections_for(const struct service *service, enum role role) {
     return role == ROLE_MANAGER || room < MANAGERS_SHARE ? room : room - room / MANAGERS_SHARE;
 }
 
+static void refuse_connection(const struct service *service, struct refusal *refusal) {
+    uint32_t descriptors = service->model.limits.descriptors;
+
+    if (descriptors > 0)
+        refuse(
+            refusal, REFUSAL_LIMIT, EMFILE,
+            "%u connections are taken, as many as this socket may have: " LIMIT_RAISE_DESCRIPTORS,
+            service->session_slab.used, descriptors);
+    else
+        refuse(refusal, REFUSAL_LIMIT, EMFILE,
+               "%u connections are taken, as many as this socket may have: " LIMIT_RAISE(
+                   "connections"),
+               service->session_slab.used);
+}
+
 static void admit(struct listener *listener, int socket) {
     struct service *service = listener->service;
     struct ucred peer = {.uid = (uid_t)-1};
@@ -66,10 +81,7 @@ static void admit(struct listener *listener, int socket) {
     struct refusal refusal;
 
     if (service->session_slab.used >= connections_for(service, listener->role)) {
-        refuse(&refusal, REFUSAL_LIMIT, EMFILE,
-               "%u connections are taken, as many as this socket may have: " LIMIT_RAISE(
-                   "connections"),
-               service->session_slab.used);
+        refuse_connection(service, &refusal);
         turn_away(service, socket, &refusal);
         return;
     }

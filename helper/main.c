@@ -68,10 +68,26 @@ static size_t descriptors_wanted(void) {
     return FIXED_DESCRIPTORS + (size_t)options.limits.members + options.limits.connections;
 }
 
+static void die_of_descriptors(size_t allowed) __attribute__((noreturn));
+
+static void die_of_descriptors(size_t allowed) {
+    bool given = options.members_given || options.connections_given;
+    size_t needed = given ? descriptors_wanted() : FIXED_DESCRIPTORS + LIMITS_FEWEST;
+    bool lower = given && allowed >= FIXED_DESCRIPTORS + LIMITS_FEWEST;
+
+    log_line(LOG_ERROR,
+             "%zu descriptors are needed%s and the system allows %zu: raise 'ulimit -Hn' "
+             "(LimitNOFILE=)%s",
+             needed, given ? " for these limits" : " at least", allowed,
+             lower ? ", or lower --limit members and --limit connections" : "");
+    _exit(1);
+}
+
 /* The descriptor limit must have room for all that the limits promise. The
  * defaults give way where the system allows less; what was asked for does not. */
 static void fit_descriptor_limit(void) {
     struct rlimit limit;
+    struct limits wanted = options.limits;
 
     if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
         die("getrlimit", -errno);
@@ -80,15 +96,12 @@ static void fit_descriptor_limit(void) {
     struct rlimit more = {descriptors_wanted(), descriptors_wanted()};
     if (setrlimit(RLIMIT_NOFILE, &more) == 0)
         return;
-    size_t others = descriptors_wanted() - options.limits.members;
-    if (options.limits_given || limit.rlim_max <= others) {
-        log_line(LOG_ERROR,
-                 "%zu descriptors are needed for these limits and the system allows %llu: lower "
-                 "--limit members or raise 'ulimit -Hn'",
-                 descriptors_wanted(), (unsigned long long)limit.rlim_max);
-        _exit(1);
-    }
-    options.limits.members = (uint32_t)(limit.rlim_max - others);
+    size_t allowed = limit.rlim_max;
+    size_t left = allowed > FIXED_DESCRIPTORS ? allowed - FIXED_DESCRIPTORS : 0;
+    if (!limits_fit(&wanted, left, options.members_given, options.connections_given))
+        die_of_descriptors(allowed);
+    wanted.descriptors = (uint32_t)allowed;
+    options.limits = wanted;
 }
 
 /* ----------------------------------------------------------------- sockets */
@@ -321,6 +334,11 @@ static void say_ready(int notify, const struct confine_report *report) {
     char sandbox[900]; /* all stages, refused in a container */
 
     confine_describe(report, sandbox, sizeof(sandbox));
+    size_t used = strlen(sandbox);
+    if (options.limits.descriptors > 0 && used < sizeof(sandbox))
+        snprintf(sandbox + used, sizeof(sandbox) - used,
+                 "; only %u members and %u connections, for 'ulimit -Hn' is %u",
+                 options.limits.members, options.limits.connections, options.limits.descriptors);
     notify_ready(notify, sandbox);
     if (!options.quiet && (options.verbose || !has_birth_vmm))
         log_line(LOG_INFO, "ready: %s", sandbox);

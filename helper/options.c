@@ -182,8 +182,8 @@ static void parse_limit(struct options *options, char *text) {
     if (value == 0)
         die_usage("--limit: %s must be 1 or more", text);
     *limit = (uint32_t)value;
-    options->limits_given |=
-        limit == &options->limits.members || limit == &options->limits.connections;
+    options->members_given |= limit == &options->limits.members;
+    options->connections_given |= limit == &options->limits.connections;
 }
 
 static void parse_user(struct options *options, char *text) {

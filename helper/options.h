@@ -39,7 +39,7 @@ struct options {
     int ready_fd; /* inherited; -1: none */
     bool linger;
     bool quiet, verbose;
-    bool limits_given; /* members or connections: then they are not lowered to fit */
+    bool members_given, connections_given; /* as limits: not to be lowered then */
 };
 
 /* Parses the command line, whose strings it borrows and may change. Prints and

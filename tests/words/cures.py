@@ -4,8 +4,10 @@
 What is done is taken from the text, as a reader would: refusals.py sees that what a text
 names exists; these see that it helps."""
 
+import ctypes
 import os
 import re
+import resource
 import socket
 import subprocess
 import sys
@@ -101,6 +103,15 @@ class Helper:
             env={**ENVIRONMENT, "PATH": PATH, **self.environment(), **environment})
         started.append(process)
         return process
+
+
+def start(*arguments, limit=None):
+    """Status and text of one that is not to start."""
+    try:
+        Helper(*arguments, limit=limit)
+        return 0, "it serves"
+    except Wrong as wrong:
+        return 1, str(wrong)
 
 
 # ------------------------------------------------------------ what is typed wrongly
@@ -239,16 +250,20 @@ def many_leases(helper):
     return helper.vmm_shell("exec 5<//dev/fdset/1 6<//dev/fdset/1")
 
 
-def many_connections(helper):
-    watcher = subprocess.Popen([program("fdsetctl"), "watch", "--ready", "-S", helper.manage],
-                               stdout=subprocess.PIPE, env=ENVIRONMENT)
-    started.append(watcher)
-    watcher.stdout.readline()
+def many_connections(helper, already=1):
+    watchers = []
+    for _ in range(already):
+        watcher = subprocess.Popen([program("fdsetctl"), "watch", "--ready", "-S", helper.manage],
+                                   stdout=subprocess.PIPE, env=ENVIRONMENT)
+        watchers.append(watcher)
+        started.append(watcher)
+        watcher.stdout.readline()
     try:
         return helper.ctl("list")
     finally:
-        watcher.kill()
-        watcher.wait()
+        for watcher in watchers:
+            watcher.kill()
+            watcher.wait()
 
 
 def many_waits(helper):
@@ -276,6 +291,54 @@ def limit(name):
     works(LIMITS[name](Helper(text[1], f"{text[2]}=8")))
 
 
+def allow(descriptors):
+    """For a helper that may not raise the limit, as CAP_SYS_RESOURCE may."""
+    libc = ctypes.CDLL(None)
+
+    def prepare():
+        resource.setrlimit(resource.RLIMIT_NOFILE, (descriptors, descriptors))
+        libc.prctl(24, 24, 0, 0, 0)  # PR_CAPBSET_DROP, CAP_SYS_RESOURCE
+
+    return prepare
+
+
+def fill(helper, count):
+    """Until an add is refused: the text."""
+    for _ in range(count):
+        status, text = helper.ctl("add", image())
+        if status:
+            return status, text
+    return 0, "all were added"
+
+
+def few_descriptors():
+    text = refused(start(limit=allow(256)), r"(\d+) descriptors are needed at least and the system "
+                   r"allows 256: raise '(ulimit -Hn)'")
+    needed = int(text[1])
+    refused(start(limit=allow(needed - 1)), "descriptors are needed at least")
+    helper = Helper(limit=allow(needed))
+    found = re.search(r"; only (\d+) members and (\d+) connections, for 'ulimit -Hn' is (\d+)",
+                      helper.said)
+    if not found or int(found[3]) != needed:
+        raise Wrong(helper.said)
+    members = int(found[1])
+    text = refused(fill(helper, members + 1),
+                   rf"{members} of {members} are there: all that (\d+) descriptors allow; "
+                   r"raise 'ulimit -Hn'")
+    works(fill(Helper(limit=allow(int(text[1]) + 4)), members + 1))
+    refused(many_connections(Helper(limit=allow(needed)), int(found[2])), "raise 'ulimit -Hn'")
+
+
+def many_descriptors():
+    """Limits that were asked for are not lowered."""
+    text = refused(start("--limit", "members=1000", limit=allow(1024)),
+                   r"(\d+) descriptors are needed for these limits and the system allows 1024: "
+                   r"raise 'ulimit -Hn' .*, or lower (--limit members)")
+    Helper(*text[2].split()[:1], "members=400", limit=allow(1024))
+    Helper("--limit", "members=1000", limit=allow(int(text[1])))
+    refused(start("--limit", "members=1000", limit=allow(256)), r"\(LimitNOFILE=\)$")
+
+
 def limit_by_environment():
     """As programs that start a helper for themselves can do it."""
     with open(image()) as file:
@@ -295,7 +358,8 @@ def main():
     cases = [(function.__name__.replace("_", " "), function) for function in [
         every_try_help, no_socket, nobody_could_reach, descriptor_not_open,
         add_options_that_belong_together, no_such_member, a_socket, duplicates,
-        no_member_of_the_mode, not_a_manager, limit_by_environment]]
+        no_member_of_the_mode, not_a_manager, few_descriptors, many_descriptors,
+        limit_by_environment]]
     cases += [(f"limit {name}", lambda name=name: limit(name)) for name in LIMITS]
     words.tell([(name, lambda function=function: attempt(function)) for name, function in cases])
 
