@@ -22,7 +22,7 @@ DIFFERENCES = {
     "at-once": "as in QEMU 9.1: what is removed is gone at once, also while the machine does not run",
     "stays": "as in QEMU 9.1: members stay until they are removed, whoever hangs up",
     "flags-restored": "flags that a lease needed are put back as the last one ends",
-    "path-form": "a path is exactly /dev/fdset/ and a number without sign, blanks or leading zeros",
+    "path-form": "a set's number has no sign, blanks or leading zeros: '+1' is a name",
     "best-member": "all members that fit are weighed, not the first alone",
     "plain-close": "a lease ends however its descriptor is closed",
 }
@@ -571,8 +571,8 @@ OPENS = [
     ([RW, RW | os.O_SYNC], "/dev/fdset/1", False, ("best-member", INVALID, "done")),
     ([RW | os.O_SYNC, RW], "/dev/fdset/1", False, "done"),
     ([RW], "/dev/fdset/01", False, ("path-form", "done", INVALID)),
-    ([RW], "/dev/fdset/+1", False, ("path-form", "done", INVALID)),
-    ([RW], "/dev/fdset/ 1", False, ("path-form", "done", INVALID)),
+    ([RW], "/dev/fdset/+1", False, ("path-form", "done", GONE)),
+    ([RW], "/dev/fdset/ 1", False, ("path-form", "done", GONE)),
 ]
 for bad in ("", "1x", "1/", "-1", "0x1", "2147483648", "99999999999999999999", "1.0"):
     # What is not parsed, QEMU's own way, is quoted as the last words.
