@@ -51,8 +51,8 @@ const struct filter_rule filter_rules[] = {
      "by number, nor 2: what is received next would get that number.",
      {{FILTER_CLOSABLE, 0, "fd not 0, 1, 2, the epoll descriptor, a settle thread's socket", 0}}},
     {"statx",
-     "Whether a descriptor that comes in is of the file it should be; by no path, and without "
-     "asking a server.",
+     "Whether a descriptor that comes in is of the file it should be, and what a VMM may know of "
+     "a set without an open; by no path, and without asking a server.",
      {{FILTER_EMPTY_PATH, 1, "pathname = &empty", 0},
       INT(2, flags, AT_EMPTY_PATH | AT_STATX_DONT_SYNC),
       INT(3, mask, STATX_BASIC_STATS)}},

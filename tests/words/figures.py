@@ -44,6 +44,8 @@ ROWS = [
     ("bytes of a name", lambda: defined("helper/event.h", "NAME_MAX_BYTES"),
      [rf"1 to {N} (?:letters|of the characters|of A-Z|printable|bytes of printable)",
       rf"(?:at most|up to) {N} bytes of printable", rf"tables, up to {N} bytes"]),
+    ("bytes of a set's name", lambda: defined("proto/name.h", "SET_NAME_MAX_BYTES"),
+     [rf"(?:name is |chose, |NAME\. )1 to {N} bytes of UTF-8"]),
     ("bytes of a label", lambda: defined("helper/fdset.h", "OPAQUE_MAX_BYTES"),
      [rf"(?:up to|0 to|at most) {N} bytes of UTF-8", rf"_opaque_ has at most {N} bytes",
       rf"_opaque_, of up to {N} bytes", rf"label,? (?:of up to|at most) {N} bytes(?! of printable)"]),

@@ -169,7 +169,7 @@ def bash():
 
 def zsh():
     """Read, not run: what stands under each command, but for what excludes it."""
-    definition = r"(--?[a-zA-Z][a-z-]*)(?=\+?=?[\[,}])"
+    definition = r"(--?[a-zA-Z][a-z-]*)(?=\+?=?-?[\[,}])"
     text = words.read("contrib/fdsetctl/_fdsetctl")
     common = set(re.findall(definition, text.split("common=(")[1].split("\n    )")[0]))
     wrong = differ(set(re.findall(r"^ +'([a-z-]+):", text, re.MULTILINE)), set(verbs()),
