@@ -126,14 +126,15 @@ static void test_path_forms(void **state) {
         {"/dev/fdset/99", CODE(NO_SET), ENOENT},
         {"/dev/fdset/01", CODE(PATH), EINVAL},
         {"/dev/fdset/00", CODE(PATH), EINVAL},
-        {"/dev/fdset/+1", CODE(PATH), EINVAL},
-        {"/dev/fdset/-1", CODE(PATH), EINVAL},
-        {"/dev/fdset/-0", CODE(PATH), EINVAL},
-        {"/dev/fdset/ 1", CODE(PATH), EINVAL},
-        {"/dev/fdset/1 ", CODE(PATH), EINVAL},
+        /* Names: of no set that is there. */
+        {"/dev/fdset/+1", CODE(NO_SET), ENOENT},
+        {"/dev/fdset/-1", CODE(NO_SET), ENOENT},
+        {"/dev/fdset/-0", CODE(NO_SET), ENOENT},
+        {"/dev/fdset/ 1", CODE(NO_SET), ENOENT},
+        {"/dev/fdset/1 ", CODE(NO_SET), ENOENT},
         {"/dev/fdset/1\n", CODE(PATH), EINVAL},
-        {"/dev/fdset/1x", CODE(PATH), EINVAL},
-        {"/dev/fdset/0x1", CODE(PATH), EINVAL},
+        {"/dev/fdset/1x", CODE(NO_SET), ENOENT},
+        {"/dev/fdset/0x1", CODE(NO_SET), ENOENT},
         {"/dev/fdset/1/", CODE(PATH), EINVAL},
         {"/dev/fdset/1/2", CODE(PATH), EINVAL},
         {"/dev/fdset/", CODE(PATH), EINVAL},
@@ -150,7 +151,7 @@ static void test_path_forms(void **state) {
         {"1", CODE(PATH), EINVAL},
         {"", CODE(PATH), EINVAL},
         {"/etc/passwd", CODE(PATH), EINVAL},
-        {"/dev/fdset/\xd9\xa1", CODE(PATH), EINVAL}, /* an Arabic 1 */
+        {"/dev/fdset/\xd9\xa1", CODE(NO_SET), ENOENT}, /* an Arabic 1 */
     };
     struct helper *helper = helper_start(NULL);
     int disk = file_open("disk", O_RDWR);
