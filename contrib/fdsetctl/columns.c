@@ -29,6 +29,11 @@ static void cell_duration(struct cell *cell, uint64_t milliseconds) {
     cell_print(cell, "%s", duration_text(milliseconds).text);
 }
 
+static void cell_pid(struct cell *cell, pid_t pid) {
+    if (pid > 0)
+        cell_print(cell, "%d", (int)pid);
+}
+
 static void cell_flags(struct cell *cell, int flags) {
     struct words words = flags_words(flags);
     cell_text(cell, words.text[0] ? words.text : NULL);
@@ -140,7 +145,7 @@ static void lease_age(struct cell *cell, const struct row *row) {
 }
 
 static void lease_pid(struct cell *cell, const struct row *row) {
-    cell_print(cell, "%d", (int)row->lease->pid);
+    cell_pid(cell, row->lease->pid);
 }
 
 static void lease_holder(struct cell *cell, const struct row *row) {
@@ -175,7 +180,7 @@ static void waiting_expires(struct cell *cell, const struct row *row) {
 }
 
 static void waiting_pid(struct cell *cell, const struct row *row) {
-    cell_print(cell, "%d", (int)row->waiting->pid);
+    cell_pid(cell, row->waiting->pid);
 }
 
 static void waiting_holder(struct cell *cell, const struct row *row) {

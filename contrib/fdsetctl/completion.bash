@@ -152,11 +152,11 @@ _fdsetctl_columns() {
 _fdsetctl_takes() {
     case $1 in
     --socket | --set | --opaque | --fd | --sharing | --name | --owner | --lifetime | --grace | \
-        --idle | --output | --values | --kinds | --count) return 0 ;;
+        --idle | --output | --values | --kinds | --count | --vm) return 0 ;;
     esac
     case $command$1 in
-    -S | [a-z]*-S | add-[rwpjn]*[so] | add-[so] | list-[lwjn]*o | list-o | watch-[arj]*[kc] | \
-        watch-[kc]) return 0 ;;
+    -S | [a-z]*-S | add-[rwpjn]*[so] | add-[so] | list-[lwjn]*o | list-o | watch-[arj]*[kco] | \
+        watch-[kco]) return 0 ;;
     esac
     return 1
 }
@@ -171,6 +171,8 @@ _fdsetctl_argument() {
     list--opaque) _fdsetctl_values "$2" OPAQUE ;;
     *--lifetime) _fdsetctl_words "$2" 'keep idle once connection' ;;
     *--sharing) _fdsetctl_words "$2" 'exclusive shared' ;;
+    watch--output | watch-*o) _fdsetctl_among "$2" "$(_fdsetctl_told watch --output)" ;;
+    watch--journal) compopt -o default ;;
     *--kinds | watch-*k) _fdsetctl_among "$2" "$(_fdsetctl_told watch --kinds)" ;;
     list--output | list-*o) _fdsetctl_among "$2" "$(_fdsetctl_columns)" ;;
     *--values) _fdsetctl_words "$2" "$(_fdsetctl_columns)" ;;

@@ -143,3 +143,46 @@ struct fdset_manager *manager_connect(const char *name, const char *socket, cons
                 may_come(error) ? " (--wait waits for it)" : "");
     return manager;
 }
+
+static char *name_trim(char *name) {
+    static const char *const roles[] = {"manage", "observe"};
+    size_t length = strlen(name);
+
+    if (length >= 5 && !strcmp(name + length - 5, ".sock"))
+        name[length -= 5] = '\0';
+    for (size_t i = 0; i < sizeof roles / sizeof *roles; i++) {
+        size_t role = strlen(roles[i]);
+        if (length >= role && !strcmp(name + length - role, roles[i])) {
+            name[length - role] = '\0';
+            break;
+        }
+        if (!strncmp(name, roles[i], role)) {
+            name += role;
+            break;
+        }
+    }
+    name += strspn(name, ".-_@");
+    for (length = strlen(name); length && strchr(".-_@", name[length - 1]);)
+        name[--length] = '\0';
+    return name;
+}
+
+char *vm_name(const char *socket) {
+    char *path, *slash, *name;
+
+    if (!socket)
+        socket = getenv("FDSET_MANAGE_SOCKET");
+    path = socket ? realpath(socket, NULL) : NULL;
+    slash = path ? strrchr(path, '/') : NULL;
+    if (!slash) {
+        free(path);
+        return NULL;
+    }
+    *slash = '\0';
+    name = name_trim(slash + 1);
+    if (!*name)
+        name = strrchr(path, '/') ? strrchr(path, '/') + 1 : path;
+    name = *name ? strdup(name) : NULL;
+    free(path);
+    return name;
+}

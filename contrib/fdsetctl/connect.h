@@ -8,6 +8,12 @@
 /* Reads the argument of --wait, or NULL, or ends the program as usage_error() does. */
 void wait_read(const char *name, const char *argument);
 
+/* What the virtual machine is called whose helper's socket that is, or
+ * $FDSET_MANAGE_SOCKET where it is NULL: as the socket is, without "manage", "observe"
+ * and ".sock", or, if that is all, as its directory. The caller's to free; NULL where
+ * nothing tells. */
+char *vm_name(const char *socket);
+
 /* Connects to the helper at `path` as `owner`, a label or NULL. It fails where that takes
  * longer than so many milliseconds; 0 is for ever. Returns 0, or -errno and why: in
  * words that last until the next call. */

@@ -17,8 +17,26 @@ uint32_t kinds_all(void);
 /* Their names, with commas between. */
 const char *kinds_text(void);
 
-/* One line. */
-void event_print(const struct fdset_event *event);
+/* An event, and what we know beside it; NULL for what we do not. */
+struct told {
+    const struct fdset_event *event;
+    const char *set_name;
+    const char *vm;
+};
+
+/* What happened, in one line, as it was told. The caller's to free. */
+char *event_text(const struct fdset_event *event);
+
+/* Are these columns, with commas between? And which there are. */
+bool event_columns_valid(const char *columns);
+const char *event_columns(void);
+
+/* One line of such columns, with tabs between; "-" for what is absent. If events were
+ * lost, a line that says so stands before it. */
+void event_print(const struct told *told, const char *columns);
+
+/* Every field that the event has, as it was told, by its name in the journal. */
+void event_fields(const struct told *told, void (*each)(const char *name, const char *value));
 
 /* All that the event has; what its kind has not is null. */
-json_t *event_json(const struct fdset_event *event);
+json_t *event_json(const struct told *told);

@@ -7,9 +7,12 @@
 #include <sys/signalfd.h>
 #include <unistd.h>
 
+#include "connect.h"
 #include "event.h"
 #include "fdsetctl.h"
+#include "journal.h"
 #include "json.h"
+#include "names.h"
 #include "words.h"
 
 static const char help[] =
@@ -23,15 +26,25 @@ static const char help[] =
     "  -c, --count N        end after N events\n"
     "  -r, --ready          print the line \"ready\" first: what happens from then on is\n"
     "                       told\n"
-    "  -j, --json           print each event as one line of JSON\n" COMMON_OPTIONS_TEXT;
+    "\n"
+    "  -o, --output COLUMNS these columns, with commas between; default: TIME,TEXT\n"
+    "  -j, --json           print each event as one line of JSON\n"
+    "      --journal[=SOCKET]\n"
+    "                       print nothing, but make an entry of each in the journal\n"
+    "      --vm NAME        what to call the virtual machine; default: as the socket's\n"
+    "                       directory is called\n" COMMON_OPTIONS_TEXT;
 
 struct watch_options {
     const char *name; /* "fdsetctl watch" */
     const char *socket;
     uint32_t kinds; /* 0: the usual */
     uint32_t count; /* 0: for ever */
+    const char *output, *journal, *vm;
     bool all, ready, json;
 };
+
+/* Options without a short form. */
+enum { OPTION_JOURNAL = 256, OPTION_VM };
 
 static void option_read(struct watch_options *options, int option, const char *argument) {
     switch (option) {
@@ -50,8 +63,20 @@ static void option_read(struct watch_options *options, int option, const char *a
     case 'r':
         options->ready = true;
         break;
+    case 'o':
+        if (!event_columns_valid(argument))
+            usage_error(options->name, "--output: '%s' is no list of columns; there are %s",
+                        argument, event_columns());
+        options->output = argument;
+        break;
     case 'j':
         options->json = true;
+        break;
+    case OPTION_JOURNAL:
+        options->journal = argument ? argument : JOURNAL_SOCKET;
+        break;
+    case OPTION_VM:
+        options->vm = argument;
         break;
     default:
         common_option(option, argument, &options->socket, help);
@@ -60,18 +85,30 @@ static void option_read(struct watch_options *options, int option, const char *a
 
 static void options_read(struct watch_options *options, int argc, char **argv) {
     static const struct option table[] = {
-        {"kinds", required_argument, NULL, 'k'}, {"all", no_argument, NULL, 'a'},
-        {"count", required_argument, NULL, 'c'}, {"ready", no_argument, NULL, 'r'},
-        {"json", no_argument, NULL, 'j'},        COMMON_OPTIONS,
+        {"kinds", required_argument, NULL, 'k'},
+        {"all", no_argument, NULL, 'a'},
+        {"count", required_argument, NULL, 'c'},
+        {"ready", no_argument, NULL, 'r'},
+        {"json", no_argument, NULL, 'j'},
+        {"output", required_argument, NULL, 'o'},
+        {"journal", optional_argument, NULL, OPTION_JOURNAL},
+        {"vm", required_argument, NULL, OPTION_VM},
+        COMMON_OPTIONS,
     };
     int option;
 
-    while ((option = getopt_long(argc, argv, "k:ac:rj" COMMON_SHORT_OPTIONS, table, NULL)) >= 0)
+    while ((option = getopt_long(argc, argv, "k:ac:rjo:" COMMON_SHORT_OPTIONS, table, NULL)) >= 0)
         option_read(options, option, optarg);
     if (optind < argc)
         usage_error(argv[0], "too many arguments: '%s'", argv[optind]);
     if (options->all && options->kinds)
         usage_error(argv[0], "give either --all or --kinds, not both");
+    if (!!options->output + options->json + !!options->journal > 1)
+        usage_error(argv[0], "give one of --output, --json and --journal");
+    if (options->journal && options->ready)
+        usage_error(argv[0], "--ready is for what is printed, and --journal prints nothing");
+    if (!options->output)
+        options->output = "TIME,TEXT";
     if (options->all)
         options->kinds = kinds_all();
 }
@@ -108,6 +145,16 @@ static bool event_wait(const struct watch_options *options, struct fdset_manager
     return !polled[1].revents && !polled[2].revents;
 }
 
+/* Told by default, and needed to know what sets are called. */
+#define KINDS_USUAL                                                                \
+    (~(FDSET_EVENT_BIT(FDSET_EVENT_OPENED) | FDSET_EVENT_BIT(FDSET_EVENT_CLOSED) | \
+       FDSET_EVENT_BIT(FDSET_EVENT_DENIED)))
+#define KINDS_OF_NAMES (FDSET_EVENT_BIT(FDSET_EVENT_ADDED) | FDSET_EVENT_BIT(FDSET_EVENT_SET_GONE))
+
+static bool names_wanted(const struct watch_options *options) {
+    return options->json || options->journal || strcasestr(options->output, "SET-NAME");
+}
+
 /* A reader must have each line at once. One that has gone, as event_wait() might
  * have seen before, has had enough. */
 static void line_flush(const struct watch_options *options) {
@@ -118,12 +165,35 @@ static void line_flush(const struct watch_options *options) {
     refused(options->name, "cannot write to standard output");
 }
 
-static void event_tell(const struct watch_options *options, const struct fdset_event *event) {
-    if (options->json)
-        json_print_line(event_json(event));
+static void event_tell(const struct watch_options *options, struct fdset_manager *manager,
+                       const struct fdset_event *event) {
+    struct told told = {.event = event, .vm = options->vm};
+
+    if (names_wanted(options))
+        told.set_name = set_name_of(manager, event);
+    if (options->journal)
+        journal_send(&told);
+    else if (options->json)
+        json_print_line(event_json(&told));
     else
-        event_print(event);
+        event_print(&told, options->output);
     line_flush(options);
+}
+
+/* Kinds that are not asked for may be needed for the names of sets. They are not told,
+ * but what was lost before them is. */
+static bool is_asked_for(const struct watch_options *options, struct fdset_manager *manager,
+                         struct fdset_event *event) {
+    static uint64_t lost;
+    uint32_t kinds = options->kinds ? options->kinds : KINDS_USUAL;
+
+    event->lost += lost;
+    lost = 0;
+    if (kinds & FDSET_EVENT_BIT(event->kind))
+        return true;
+    lost = event->lost;
+    set_name_of(manager, event);
+    return false;
 }
 
 static void watch(const struct watch_options *options, struct fdset_manager *manager, int signals) {
@@ -133,7 +203,9 @@ static void watch(const struct watch_options *options, struct fdset_manager *man
     do {
         int result;
         while ((result = fdset_next_event(manager, &event, 0)) > 0) {
-            event_tell(options, &event);
+            if (!is_asked_for(options, manager, &event))
+                continue;
+            event_tell(options, manager, &event);
             if (++told == options->count)
                 return;
         }
@@ -150,8 +222,17 @@ int command_watch(int argc, char **argv, const char *socket) {
     options_read(&options, argc, argv);
     int signals = signals_open(argv[0]);
     struct fdset_manager *manager = manager_connect(argv[0], options.socket, NULL);
-    if (fdset_subscribe(manager, options.kinds) < 0)
+    if (!options.vm)
+        options.vm = vm_name(options.socket);
+    if (options.journal)
+        journal_open(argv[0], options.journal);
+    uint32_t kinds = options.kinds;
+    if (kinds && names_wanted(&options))
+        kinds |= KINDS_OF_NAMES;
+    if (fdset_subscribe(manager, kinds) < 0)
         refused(argv[0], "%s", fdset_error_text());
+    if (names_wanted(&options))
+        set_names_begin(manager);
     if (options.ready) {
         puts("ready");
         line_flush(&options);

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "name.h"
 #include "words.h"
@@ -82,6 +83,29 @@ struct duration duration_text(uint64_t milliseconds) {
     else
         snprintf(text, size, "%llud%02lluh", seconds / 86400, seconds / 3600 % 24);
     return duration;
+}
+
+struct time_words time_text(uint64_t milliseconds) {
+    time_t seconds = milliseconds / 1000;
+    struct time_words words = {""};
+    struct tm local;
+    char date[32], zone[8];
+
+    if (!milliseconds || !localtime_r(&seconds, &local))
+        return words;
+    strftime(date, sizeof date, "%Y-%m-%dT%H:%M:%S", &local);
+    strftime(zone, sizeof zone, "%z", &local);
+    snprintf(words.text, sizeof words.text, "%s.%03u%.3s:%s", date, (unsigned)(milliseconds % 1000),
+             zone, zone + 3);
+    return words;
+}
+
+struct number_words pid_text(pid_t pid) {
+    struct number_words words = {"-"};
+
+    if (pid > 0)
+        snprintf(words.text, sizeof words.text, "%d", (int)pid);
+    return words;
 }
 
 const char *mode_word(int flags) {

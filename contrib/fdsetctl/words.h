@@ -26,6 +26,18 @@ struct duration {
 };
 struct duration duration_text(uint64_t milliseconds);
 
+/* Milliseconds since 1970 as "2026-11-30T15:04:05.678+01:00", or "" for 0. */
+struct time_words {
+    char text[48];
+};
+struct time_words time_text(uint64_t milliseconds);
+
+/* A process's number; "-" for 0, which is one that cannot be seen from here. */
+struct number_words {
+    char text[16];
+};
+struct number_words pid_text(pid_t pid);
+
 /* The access mode in open(2) flags: "read-only", ... */
 const char *mode_word(int flags);
 
@@ -36,7 +48,7 @@ const char *flag_word(size_t index, int flags, bool *is_set);
 /* Several words with commas between; "-" for none. There is room for all flags
  * and rules that a member can have. */
 struct words {
-    char text[160];
+    char text[192];
 };
 void words_append(struct words *words, const char *word);
 const char *words_text(const struct words *words);

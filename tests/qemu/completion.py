@@ -10,10 +10,11 @@ import re
 import shutil
 import signal
 import subprocess
-import sys
 import tempfile
 import threading
 import unittest
+
+from tap import main
 
 HELPER, FDSETCTL, SOURCE = (
     os.environ[name] for name in ("FDSET_HELPER", "FDSETCTL", "FDSET_SOURCE")
@@ -317,6 +318,8 @@ class Completion:
             self.assertEqual({c.strip(",") for c in self.all(f"{typed} --output ")}, columns)
             self.assertEqual({c.strip(",") for c in self.all(f"{typed} -o ")}, columns)
             self.assertEqual(self.all(f"{typed} --values "), columns)
+        fields = self.told_by("watch", "--output")
+        self.assertEqual({c.strip(",") for c in self.all("fdsetctl watch --output ")}, fields)
         self.assertEqual(
             self.shell.line("fdsetctl list --output SET,OW\t").rstrip(" ,"),
             "fdsetctl list --output SET,OWNER",
@@ -496,29 +499,5 @@ class ZshTest(Completion, unittest.TestCase):
     SHELL = Zsh
 
 
-class Tap(unittest.TextTestResult):
-    """One line a test, as meson reads it."""
-
-    def __init__(self, stream, descriptions, verbosity):
-        super().__init__(stream, descriptions, 0)
-        self.count = 0
-
-    def stopTest(self, test):
-        super().stopTest(test)
-        self.count += 1
-        bad = any(test.id() in str(t.id()) for t, _ in self.failures + self.errors)
-        reason = next((why for t, why in self.skipped if t is test), None)
-        print(
-            f"{'not ok' if bad else 'ok'} {self.count} - {test.id().removeprefix('__main__.')}"
-            + (f" # SKIP {reason}" if reason else ""),
-            flush=True,
-        )
-
-
 if __name__ == "__main__":
-    loader, module = unittest.defaultTestLoader, sys.modules["__main__"]
-    names = sys.argv[1:]
-    suite = loader.loadTestsFromNames(names, module) if names else loader.loadTestsFromModule(module)
-    result = unittest.TextTestRunner(stream=sys.stderr, resultclass=Tap).run(suite)
-    print(f"1..{result.testsRun}")
-    sys.exit(not result.wasSuccessful())
+    main()

@@ -1,0 +1,10 @@
+/* Events as entries of the journal, by its native protocol. */
+#pragma once
+
+#include "event.h"
+
+#define JOURNAL_SOCKET "/run/systemd/journal/socket"
+
+/* Ends the program where the journal is not there; `name` is argv[0]. */
+void journal_open(const char *name, const char *path);
+void journal_send(const struct told *told);

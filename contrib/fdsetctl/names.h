@@ -1,0 +1,10 @@
+/* What sets are called, for events, which have their numbers. */
+#pragma once
+
+#include <fdset/manager.h>
+
+/* Asks what all are called. To be called once the events are subscribed to. */
+void set_names_begin(struct fdset_manager *manager);
+
+/* The name of the event's set, or NULL. It lasts until the next call. */
+const char *set_name_of(struct fdset_manager *manager, const struct fdset_event *event);
