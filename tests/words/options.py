@@ -216,6 +216,21 @@ def mentions():
     return wrong
 
 
+def units():
+    """What a unit runs has the options that it is run with."""
+    wrong = []
+    for path in words.files(".service", ".service.in"):
+        for line in re.findall(r"^Exec\w*=(.*)", words.read(path), re.MULTILINE):
+            program, *arguments = line.split()
+            name = os.path.basename(program)
+            known = help_options(words.said(name, "--help"))
+            for verb in set(arguments) & set(verbs() if name == "fdsetctl" else []):
+                known |= verb_options(verb)
+            wrong += [f"{path}: {name} has no {option}" for option in
+                      long(set(re.findall(OPTION, line))) - known]
+    return wrong
+
+
 def variables_read(folder):
     found = set()
     for path in words.files(".c", ".h"):
@@ -257,6 +272,7 @@ def main():
         ("zsh completes what --help has", zsh),
         ("the helper's limits have the same defaults everywhere", limits),
         ("every option that is spoken of exists", mentions),
+        ("systemd's units use options that exist", units),
         ("every variable that is read is told of, and the other way round", variables),
     ])
 

@@ -168,6 +168,13 @@ def references():
         wrong += [f"{name} refers to {title}({section})" for title, section in
                   re.findall(r"\b((?:lib)?fdset[\w-]*)[*_`]*\(([1-8])\)", text)
                   if f"{title}.{section}" not in ours]
+    units = [os.path.basename(path).replace(".in", "") for path in
+             words.files(".service", ".socket", ".service.in", ".socket.in")]
+    for name in [*words.pages(), *words.files(".md", ".service", ".socket", ".in", but=("tests",))]:
+        text = words.page_source(name) if name in words.pages() else words.read(name)
+        wrong += [f"{name} refers to {unit}" for unit in
+                  re.findall(r"\b(fdset-[a-z-]+@)[%\w]*(\.(?:service|socket))", text)
+                  if "".join(unit) not in units]
     for path in words.files(".md"):
         folder = os.path.dirname(path)
         files = re.findall(r"`((?:contrib|helper|proto|tests|vmm-glue)/[\w./-]*)[`:]", words.read(path))
