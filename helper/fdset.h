@@ -251,7 +251,12 @@ int match_status(const struct member *member, int flags);
 int match_member(const struct fdset *set, const struct holder *holder, int flags,
                  struct match *match, struct refusal *refusal);
 
+/* `pid` is 0 where it is not known. */
 void holder_init(struct holder *holder, uint32_t connection, pid_t pid);
+
+/* Who it is, for people: its name and process id. */
+#define WHO_BYTES (NAME_MAX_BYTES + 32)
+const char *holder_who(const struct holder *holder, char text[WHO_BYTES]);
 
 /* Gives out a lease of a matched member. Returns NULL and a refusal where a
  * limit is reached. To be followed by lease_confirm() or lease_cancel(). */

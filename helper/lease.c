@@ -3,12 +3,21 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
 void holder_init(struct holder *holder, uint32_t connection, pid_t pid) {
     *holder = (struct holder){.connection = connection, .pid = pid};
     list_init(&holder->leases);
     list_init(&holder->holds);
+}
+
+const char *holder_who(const struct holder *holder, char text[WHO_BYTES]) {
+    if (holder->pid > 0)
+        snprintf(text, WHO_BYTES, "%s (pid %d)", holder->name, holder->pid);
+    else
+        snprintf(text, WHO_BYTES, "%s (process id not known)", holder->name);
+    return text;
 }
 
 struct lease *lease_open(struct model *model, struct holder *holder, struct member *member,

@@ -150,6 +150,7 @@ static void begin_inherited(int original, enum role role) {
                             "fs.epoll.max_user_watches is reached");
         _exit(1);
     }
+    session->handed_over = true;
     has_birth_vmm |= role == ROLE_VMM;
     has_birth_manager |= role == ROLE_MANAGER;
 }

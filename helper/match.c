@@ -124,7 +124,7 @@ static const char *flag_in_the_way(const struct member *member, int flags) {
 
 static int explain(const struct fdset *set, enum fitness nearest, const struct lease *obstacle,
                    int flags, struct refusal *refusal) {
-    char modes[64];
+    char modes[64], who[WHO_BYTES];
 
     switch (nearest) {
     case FIT_REMOVED:
@@ -141,16 +141,15 @@ static int explain(const struct fdset *set, enum fitness nearest, const struct l
                       flags & O_DSYNC ? "" : "out");
     case FIT_BUSY_FLAGS:
         return refuse(refusal, REFUSAL_BUSY, EBUSY,
-                      "set %u: the %s member is open in %s (pid %d) %s, which no other open may "
+                      "set %u: the %s member is open in %s %s, which no other open may "
                       "change: add another member",
-                      set->id, mode_name(flags), obstacle->holder->name, obstacle->holder->pid,
+                      set->id, mode_name(flags), holder_who(obstacle->holder, who),
                       flag_in_the_way(obstacle->member, flags));
     default:
         return refuse(refusal, REFUSAL_BUSY, EBUSY,
-                      "set %u: the %s member is held by %s (pid %d), lease %u: add a member for "
+                      "set %u: the %s member is held by %s, lease %u: add a member for "
                       "this VMM",
-                      set->id, mode_name(flags), obstacle->holder->name, obstacle->holder->pid,
-                      obstacle->id);
+                      set->id, mode_name(flags), holder_who(obstacle->holder, who), obstacle->id);
     }
 }
 

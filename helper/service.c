@@ -90,6 +90,12 @@ static void copy_name(char *to, const char *from) {
     make_plain(to);
 }
 
+/* The kernel's word of who is at the other end, where it has one; else the peer's own. */
+static void learn_pid(struct session *session, pid_t told) {
+    if (told > 0 && (session->handed_over || session->holder.pid <= 0))
+        session->holder.pid = told;
+}
+
 /* What is due now that the peer is known. */
 static void greet(struct service *service, struct session *session, const char *label) {
     if (session->role == ROLE_MANAGER && *label) {
@@ -117,6 +123,7 @@ static int serve_hello(struct service *service, struct session *session,
         return refuse(refusal, REFUSAL_ARGUMENT, EINVAL,
                       "an owner's label has at most %d bytes of printable ASCII", NAME_MAX_BYTES);
     copy_name(session->holder.name, request->hello->name);
+    learn_pid(session, request->hello->pid);
     session->features = request->hello->features & FEATURES;
     session->greeted = true;
     greet(service, session, request->hello->owner);

@@ -29,11 +29,12 @@ struct session {
     uid_t uid;                         /* SO_PEERCRED */
     char owner[NAME_MAX_BYTES + 1];    /* a manager's label, "" for none */
     struct subscription *subscription; /* NULL for none */
-    bool greeted;                      /* Hello has been exchanged */
-    bool closing;                      /* ends when the pending reply is out */
-    bool broken;  /* a send found the peer gone; ended at the end of the turn */
-    bool ended;   /* hung up; freed at the end of the turn */
-    bool stuffed; /* what is pending is tried again in time, not when there is room */
+    bool handed_over; /* connected when the helper got it: the kernel tells who made the pair */
+    bool greeted;     /* Hello has been exchanged */
+    bool closing;     /* ends when the pending reply is out */
+    bool broken;      /* a send found the peer gone; ended at the end of the turn */
+    bool ended;       /* hung up; freed at the end of the turn */
+    bool stuffed;     /* what is pending is tried again in time, not when there is room */
 
     bool sends_ahead;   /* had another packet waiting behind the last */
     uint8_t next_probe; /* so many packets until that is looked at again */

@@ -82,13 +82,20 @@ static int hello_check(const Fdset__V1__HelloReply *hello, Fdset__V1__Role role)
                 role == FDSET__V1__ROLE__ROLE_VMM ? "vmm" : "manage");
 }
 
+/* A VMM's name can be given from outside: many are called as their program is. */
+static const char *default_name(Fdset__V1__Role role) {
+    const char *given = role == FDSET__V1__ROLE__ROLE_VMM ? secure_getenv("FDSET_NAME") : NULL;
+    return given && *given ? given : program_invocation_short_name;
+}
+
 static int shake_hands(struct connection *connection, Fdset__V1__Role role, const char *name,
                        const char *owner) {
     Fdset__V1__Hello hello = FDSET__V1__HELLO__INIT;
     Fdset__V1__Request request = REQUEST(hello = &hello, HELLO);
     hello.version = PROTOCOL_VERSION;
     hello.features = FEATURES;
-    hello.name = (char *)(name ? name : program_invocation_short_name);
+    hello.name = (char *)(name ? name : default_name(role));
+    hello.pid = getpid();
     if (owner)
         hello.owner = (char *)owner;
     int error = connection_call(connection, &request, NULL, 0, FDSET__V1__REPLY__BODY_HELLO);

@@ -64,11 +64,15 @@ json_t *flags_json(int flags) {
     return array;
 }
 
+static json_t *pid_json(pid_t pid) {
+    return pid > 0 ? json_integer(pid) : json_null();
+}
+
 static json_t *lease_json(const struct fdset_lease_info *lease) {
-    return json_pack("{s:I, s:s, s:o, s:I, s:I, s:i, s:o}", "lease", (json_int_t)lease->lease,
+    return json_pack("{s:I, s:s, s:o, s:I, s:I, s:o, s:o}", "lease", (json_int_t)lease->lease,
                      "mode", mode_word(lease->flags), "flags", flags_json(lease->flags), "age_ms",
                      (json_int_t)lease->age_ms, "connection", (json_int_t)lease->connection, "pid",
-                     (int)lease->pid, "name", json_text(lease->name));
+                     pid_json(lease->pid), "name", json_text(lease->name));
 }
 
 static json_t *member_json(const struct fdset_member_info *member) {
@@ -108,13 +112,13 @@ static json_t *waiting_json(const struct fdset_listing *listing) {
     for (size_t i = 0; i < listing->waiting_count; i++) {
         const struct fdset_waiting_info *waiting = &listing->waiting[i];
         json_array_append_new(
-            array, json_pack("{s:I, s:o, s:s, s:o, s:I, s:o, s:I, s:i, s:o}", "waiting",
+            array, json_pack("{s:I, s:o, s:s, s:o, s:I, s:o, s:I, s:o, s:o}", "waiting",
                              (json_int_t)waiting->waiting, "path", json_text(waiting->path), "mode",
                              mode_word(waiting->flags), "flags", flags_json(waiting->flags),
                              "age_ms", (json_int_t)waiting->age_ms, "expires_ms",
                              waiting->expires_ms ? json_integer(waiting->expires_ms) : json_null(),
                              "connection", (json_int_t)waiting->connection, "pid",
-                             (int)waiting->pid, "name", json_text(waiting->name)));
+                             pid_json(waiting->pid), "name", json_text(waiting->name)));
     }
     return array;
 }

@@ -117,6 +117,8 @@ Reply *client_hello(struct client *client, const char *name) {
     return client_hello_as(client, name, "");
 }
 
+int client_says_pid;
+
 Reply *client_hello_as(struct client *client, const char *name, const char *owner) {
     Fdset__V1__Hello hello = FDSET__V1__HELLO__INIT;
     Request request = FDSET__V1__REQUEST__INIT;
@@ -124,6 +126,7 @@ Reply *client_hello_as(struct client *client, const char *name, const char *owne
     hello.features = UINT64_C(1) << FDSET__V1__FEATURE__FEATURE_LOOK;
     hello.name = (char *)name;
     hello.owner = (char *)owner;
+    hello.pid = client_says_pid;
     request.body_case = FDSET__V1__REQUEST__BODY_HELLO;
     request.hello = &hello;
     Reply *reply = client_ask(client, &request);

@@ -75,6 +75,9 @@ void assert_hung_up(struct client *client);
 
 /* ------------------------------------------------------------ well-formed */
 
+/* What clients say that their process is; 0, as is usual, for nothing. */
+extern int client_says_pid;
+
 Reply *client_hello(struct client *client, const char *name);
 Reply *client_hello_as(struct client *client, const char *name, const char *owner);
 

@@ -110,6 +110,29 @@ static void test_from_add_to_remove(void **state) {
     assert_int_equal(fdset_remove(manager, request.set, 0), -ENOENT);
 }
 
+/* What a VMM is called, where its program does not say so. */
+static void test_a_name_from_the_environment(void **state) {
+    struct fdset_listing *listing;
+    struct fdset_vmm *unnamed;
+    begin();
+    add(1, file_open("disk", O_RDONLY));
+    static const char *const names[] = {NULL, "", "web server 7"};
+    for (size_t i = 0; i < 3; i++) {
+        if (names[i])
+            setenv("FDSET_NAME", names[i], 1);
+        works(fdset_vmm_attach_path(&unnamed, helper_socket_path(ROLE(VMM)), NULL));
+        int fd = works(fdset_open(unnamed, "/dev/fdset/1", O_RDONLY | O_CLOEXEC));
+        works(fdset_query(manager, 1, &listing));
+        const struct fdset_lease_info *lease = &listing->sets[0].members[0].leases[0];
+        assert_string_equal(lease->name, i == 2 ? names[2] : program_invocation_short_name);
+        assert_int_equal(lease->pid, getpid());
+        fdset_listing_free(listing);
+        works(fdset_close(unnamed, fd));
+        fdset_vmm_free(unnamed);
+    }
+    unsetenv("FDSET_NAME");
+}
+
 static void test_refusals_have_their_errno_and_a_text(void **state) {
     begin();
     add(1, file_open("disk", O_RDONLY));
@@ -333,6 +356,7 @@ static void test_helper_is_killed(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         glue_test(test_from_add_to_remove),
+        glue_test(test_a_name_from_the_environment),
         glue_test(test_refusals_have_their_errno_and_a_text),
         glue_test(test_roles),
         glue_test(test_truncation),

@@ -109,7 +109,7 @@ static pid_t spawn(char **argv, const int *inherited, int output) {
     if (pid > 0)
         return pid;
     prctl(PR_SET_PDEATHSIG, SIGKILL);
-    if (getppid() != parent)
+    if (getppid() != parent && getppid() != 0) /* 0 where it is in a namespace of its own */
         _exit(125);
     for (; inherited && *inherited >= 0; inherited++)
         fcntl(*inherited, F_SETFD, 0);

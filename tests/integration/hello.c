@@ -2,7 +2,11 @@
 #include "harness.h"
 
 #include <errno.h>
+#include <sched.h>
+#include <stdio.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 static Reply *hello_with(struct client *client, uint32_t version, uint64_t features) {
     Fdset__V1__Hello hello = FDSET__V1__HELLO__INIT;
@@ -189,6 +193,90 @@ static void test_control_characters_in_a_name(void **state) {
         assert_true((unsigned char)*at >= ' ');
 }
 
+/* ------------------------------------------------------------- process ids */
+
+/* What is shown of the process that has set 1 open. */
+static int shown_pid(struct helper *helper) {
+    return client_query(helper->manager, 1, NULL)->sets[0]->members[0]->leases[0]->pid;
+}
+
+static void add_exclusive(struct helper *helper) {
+    struct new_member disk = {.fd = file_open("disk", O_RDWR), .sharing = SHARING(EXCLUSIVE)};
+    client_add_set(helper->manager, 1, LIFETIME(KEEP), &disk, 1);
+}
+
+static void test_the_kernels_word_goes_before_the_peers(void **state) {
+    struct helper *helper = helper_start(NULL);
+    add_exclusive(helper);
+    client_says_pid = 4711;
+    struct client *vmm = helper_connect(helper, ROLE(VMM), "by path");
+    client_says_pid = 0;
+    client_open_set(vmm, 1, O_RDWR);
+    assert_int_equal(shown_pid(helper), getpid());
+}
+
+/* Of a pair of sockets the kernel only knows who made it: a manager, or a process that
+ * has forked since. */
+static void check_handed_over(int said, int shown) {
+    char number[16];
+    int ends[2];
+    assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends), 0);
+    snprintf(number, sizeof(number), "%d", ends[1]);
+    struct helper *helper =
+        helper_start_with((const char *[]){"--vmm-fd", number, NULL}, (int[]){ends[1], -1});
+    close(ends[1]);
+    struct client *vmm = client_new(ends[0]);
+    client_says_pid = said;
+    client_hello(vmm, "handed over");
+    client_says_pid = 0;
+    add_exclusive(helper);
+    client_open_set(vmm, 1, O_RDWR);
+    assert_int_equal(shown_pid(helper), shown);
+    client_free(vmm);
+    client_wait_idle(helper->manager);
+    client_remove(helper->manager, 1, 0);
+    client_wait_settled(helper->manager);
+    helper->descriptors = helper_descriptors(helper); /* without that socket */
+}
+
+static void test_a_socket_that_was_handed_over(void **state) {
+    check_handed_over(4711, 4711);
+}
+
+static void test_a_socket_of_one_that_says_nothing(void **state) {
+    check_handed_over(0, getpid());
+}
+
+static void test_a_socket_of_one_that_says_nonsense(void **state) {
+    check_handed_over(-4711, getpid());
+}
+
+/* The kernel has no number for a process outside of the helper's namespace. */
+static void check_elsewhere(int said, const char *shown) {
+    int ours = harness_keep(open("/proc/self/ns/pid", O_RDONLY | O_CLOEXEC));
+    if (unshare(CLONE_NEWPID) < 0)
+        skip(); /* it takes root */
+    struct helper *helper = helper_start(NULL);
+    assert_int_equal(setns(ours, CLONE_NEWPID), 0);
+    add_exclusive(helper);
+    client_says_pid = said;
+    struct client *vmm = helper_connect(helper, ROLE(VMM), "elsewhere");
+    client_says_pid = 0;
+    client_open_set(vmm, 1, O_RDWR);
+    assert_int_equal(shown_pid(helper), said);
+    struct opened refused = client_open_set(helper->vmm, 1, O_RDWR);
+    assert_int_equal(refused.code, CODE(BUSY));
+    assert_non_null(strstr(refused.text, shown));
+}
+
+static void test_another_pid_namespace(void **state) {
+    check_elsewhere(77, "elsewhere (pid 77)");
+}
+
+static void test_another_pid_namespace_of_one_that_says_nothing(void **state) {
+    check_elsewhere(0, "elsewhere (process id not known)");
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         helper_test(test_reply),
@@ -202,6 +290,12 @@ int main(void) {
         helper_test(test_close_by_a_manager),
         helper_test(test_long_name_is_cut),
         helper_test(test_control_characters_in_a_name),
+        helper_test(test_the_kernels_word_goes_before_the_peers),
+        helper_test(test_a_socket_that_was_handed_over),
+        helper_test(test_a_socket_of_one_that_says_nothing),
+        helper_test(test_a_socket_of_one_that_says_nonsense),
+        helper_test(test_another_pid_namespace),
+        helper_test(test_another_pid_namespace_of_one_that_says_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

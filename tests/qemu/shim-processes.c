@@ -292,6 +292,25 @@ static void test_what_fails_is_told_once(void **state) {
     assert_int_equal(count(text, "\n"), 1);
 }
 
+/* Several programs on one helper are told apart by their names. */
+static void test_is_called_as_it_is_told_to(void **state) {
+    struct fdset_event event;
+
+    assert_int_equal(fdset_subscribe(manager, FDSET_EVENT_BIT(FDSET_EVENT_VMM_CONNECTED)), 0);
+    pid_t child = fork();
+    if (child == 0) {
+        setenv("FDSET_NAME", "web server 7", 1);
+        execl(self, self, "opens", NULL);
+        _exit(127);
+    }
+    assert_int_equal(fdset_next_event(manager, &event, -1), 1);
+    assert_string_equal(event.name, "web server 7");
+    assert_int_equal(event.pid, child);
+    assert_child_well(child);
+    for (int i = 0; i < PATIENCE && totals().leases; i++)
+        ;
+}
+
 #define shim_test(function) cmocka_unit_test_teardown(function, no_leases)
 
 int main(int argc, char **argv) {
@@ -305,6 +324,7 @@ int main(int argc, char **argv) {
         shim_test(test_spawns_a_helper),
         shim_test(test_another_helpers_manage_socket_is_left_alone),
         shim_test(test_what_fails_is_told_once),
+        shim_test(test_is_called_as_it_is_told_to),
     };
 
     self = argv[0];

@@ -172,8 +172,8 @@ def test_03_end_with_qemu_in_the_background():
     image("disk")
     with open("disk", "rb") as disk:
         done = subprocess.run(
-            [tree.wrapper, *MACHINE, "-daemonize", "-pidfile", "pid", "-add-fd",
-             f"fd={disk.fileno()},set=0", "-qmp", "unix:qmp,server=on,wait=off", "-blockdev",
+            [tree.wrapper, *MACHINE, "--fdset-manage", "manage", "-daemonize", "-pidfile", "pid",
+             "-add-fd", f"fd={disk.fileno()},set=0", "-qmp", "unix:qmp,server=on,wait=off", "-blockdev",
              "driver=file,filename=/dev/fdset/0,node-name=a,read-only=on"],
             pass_fds=[disk.fileno()], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
             timeout=wrapped.PATIENCE)
@@ -183,6 +183,10 @@ def test_03_end_with_qemu_in_the_background():
         pid = int(file.read())
     monitor = Monitor("qmp")
     equal(1, len(monitor.execute("query-fdsets")), "sets")
+    # Not the process that started it, which made the socket and has ended.
+    shown = subprocess.run([tree.fdsetctl, "--socket", "manage", "list", "-n", "--leases", "-o", "PID"],
+                           stdout=subprocess.PIPE, check=True, encoding="ascii")
+    equal({str(pid)}, set(shown.stdout.split()), "whose leases they are")
     monitor.execute("blockdev-del", {"node-name": "a"})
     monitor.execute("blockdev-add", blockdev(0, "again", **{"read-only": True}))
     os.kill(pid, signal.SIGKILL)

@@ -208,6 +208,7 @@ static void begin(struct call *call, Fdset__V1__Role role) {
     Request *request = fake_receive(REQUEST_IS(HELLO));
     assert_int_equal(request->hello->version, 1);
     assert_string_equal(request->hello->name, "a name");
+    assert_int_equal(request->hello->pid, getpid());
     assert_int_not_equal(request->serial, 0);
     fake_hello(request->serial, 1, role);
     assert_int_equal(call_end(call), 0);

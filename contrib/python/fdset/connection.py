@@ -57,7 +57,9 @@ class Connection:
             self._events_lost = 0
             name = os.path.basename(sys.argv[0]) if name is None else name
             #: The helper's HelloReply: its version, limits, this connection's role.
-            hello = proto.Hello(version=VERSION, features=FEATURES, name=name, owner=owner)
+            hello = proto.Hello(
+                version=VERSION, features=FEATURES, name=name, owner=owner, pid=os.getpid()
+            )
             self.hello = self.call(hello=hello)[0].hello
         except BaseException:
             self.socket.close()

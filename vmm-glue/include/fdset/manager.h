@@ -138,7 +138,7 @@ struct fdset_lease_info {
     int flags; /* of the open */
     uint64_t age_ms;
     uint32_t connection; /* the holder: its number in the helper's life, */
-    pid_t pid;           /* who connected, */
+    pid_t pid;           /* its process, 0 where that is not known, */
     char *name;          /* and what it calls itself */
 };
 

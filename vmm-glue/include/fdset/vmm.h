@@ -60,8 +60,8 @@ struct fdset_spawn_options {
      * installed with this library. */
     const char *helper;
 
-    /* What the VMM is called in the manager's tables. Default: the program's
-     * name. At most 63 bytes, the rest is cut off. */
+    /* What the VMM is called in the manager's tables. Default: $FDSET_NAME, else the
+     * program's name. At most 63 bytes, the rest is cut off. */
     const char *name;
 
     /* Where the helper listens for managers, a path for a new socket with mode
