@@ -4,6 +4,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "aside.h"
 #include "fdset-commands.h"
 #include "link-private.h"
 
@@ -13,7 +14,7 @@ static struct span span_of(const struct text *text) {
 
 static void command_free(struct command *command) {
     if (command->fd >= 0)
-        close(command->fd);
+        aside_close(&command->fd, 1);
     text_free(&command->message);
     free(command);
 }
@@ -73,7 +74,7 @@ static void forward(struct link *link, struct span message, const struct envelop
         parcel->count = 1;
         parcel->fd[0] = fd;
     } else if (fd >= 0) {
-        close(fd);
+        aside_close(&fd, 1);
     }
     if (envelope->arguments.bytes &&
         rewrite_strings(envelope->arguments, "/dev/fdset/", link->proxy->prefix, &text)) {

@@ -19,12 +19,13 @@ static void fail(struct job *job) {
     snprintf(job->error, sizeof job->error, "%s", fdset_error_text());
 }
 
-/* Its failure is not what is told of a job, whose own reason comes before it. */
-static bool is_visible(struct fdset_manager *manager, int set) {
+/* 1, 0 or -errno. The failure is another than that of what was asked before. */
+static int set_visible(struct fdset_manager *manager, int set) {
     struct fdset_listing *listing;
+    int error = fdset_query(manager, set, &listing);
 
-    if (fdset_query(manager, set, &listing) < 0)
-        return false;
+    if (error < 0)
+        return error == -ENOENT ? 0 : error;
     bool visible = listing->count > 0 && set_is_visible(&listing->sets[0]);
     fdset_listing_free(listing);
     return visible;
@@ -56,7 +57,7 @@ static void run_add(struct fdset_manager *manager, struct job *job) {
     int error = fdset_add(manager, &add, 1);
     if (error)
         fail(job);
-    if (error == -EINVAL && job->has_set && is_visible(manager, add.set)) {
+    if (error == -EINVAL && job->has_set && set_visible(manager, add.set) > 0) {
         /* Somebody else's, who may have chosen another lifetime. */
         add.lifetime = FDSET_LIFETIME_DEFAULT;
         error = fdset_add(manager, &add, 1);
@@ -86,7 +87,9 @@ static void run_remove(struct fdset_manager *manager, struct job *job) {
     if (in_range)
         removed = fdset_remove(manager, (int)job->set, job->has_member ? (uint32_t)job->member : 0);
     /* Nothing was left to remove: an empty set that is in use is still one. */
-    if (removed == 0 && (job->has_member || !is_visible(manager, (int)job->set)))
+    if (removed == 0)
+        removed = job->has_member ? 0 : set_visible(manager, (int)job->set);
+    if (removed == 0)
         removed = -ENOENT;
     if (removed >= 0)
         job->result = json_object();
@@ -237,12 +240,14 @@ struct fdset_command {
     const char *name;
     bool (*read)(struct reader *reader, struct job *job);
     void (*run)(struct fdset_manager *manager, struct job *job);
-    bool takes_descriptor;
+    bool takes_descriptor, waits;
 };
 
 static const struct fdset_command commands[] = {
-    {"add-fd", read_add, run_add, true},         {"remove-fd", read_remove, run_remove},
-    {"query-fdsets", read_nothing, run_query},   {"x-fdset-query-leases", read_nothing, run_leases},
+    {"add-fd", read_add, run_add, .takes_descriptor = true, .waits = true},
+    {"remove-fd", read_remove, run_remove, .waits = true},
+    {"query-fdsets", read_nothing, run_query},
+    {"x-fdset-query-leases", read_nothing, run_leases},
     {"x-fdset-events", read_events, run_events},
 };
 #define COMMAND_COUNT (sizeof commands / sizeof *commands)
@@ -272,6 +277,7 @@ struct job *fdset_command_job(const struct fdset_command *command, json_t *argum
         return NULL;
     }
     job->run = command->run;
+    job->waits = command->waits;
     if (command->read(&reader, job))
         return job;
     job_free(job);

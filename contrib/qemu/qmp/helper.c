@@ -4,15 +4,19 @@
 #include <errno.h>
 #include <poll.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/time.h>
 #include <unistd.h>
 
+#include "aside.h"
+
 /* Events that wait for the main thread; the helper's own queue holds as many. */
 #define NOTICES_MAX 256
+
+/* Jobs that wait beside each other; what comes beyond does not wait. */
+#define ERRANDS_MAX 32
 
 struct jobs {
     struct job *first, *last;
@@ -29,6 +33,7 @@ struct helper {
     struct notice notices[NOTICES_MAX];
     size_t first_notice, notice_count;
     uint64_t lost; /* for want of room in `notices` */
+    size_t errands;
 };
 
 /* -------------------------------------------------------------------- jobs */
@@ -45,7 +50,7 @@ void job_free(struct job *job) {
     if (!job)
         return;
     if (job->fd >= 0)
-        close(job->fd);
+        aside_close(&job->fd, 1);
     json_decref(job->result);
     free(job->opaque);
     free(job->id);
@@ -114,18 +119,28 @@ static bool take_events(struct helper *helper) {
     return result == 0;
 }
 
+static void run_job(struct helper *helper, struct job *job) {
+    job->run(helper->manager, job);
+    /* Before the answer: what was passed is the helper's alone then. */
+    if (job->fd >= 0)
+        aside_close(&job->fd, 1);
+    job->fd = -1;
+    pthread_mutex_lock(&helper->lock);
+    jobs_put(&helper->done, job);
+    pthread_mutex_unlock(&helper->lock);
+    ring(helper->wake_main);
+}
+
 static void run_jobs(struct helper *helper) {
     struct job *job;
 
-    pthread_mutex_lock(&helper->lock);
-    while ((job = jobs_take(&helper->asked))) {
-        pthread_mutex_unlock(&helper->lock);
-        job->run(helper->manager, job);
+    do {
         pthread_mutex_lock(&helper->lock);
-        jobs_put(&helper->done, job);
-        ring(helper->wake_main);
-    }
-    pthread_mutex_unlock(&helper->lock);
+        job = jobs_take(&helper->asked);
+        pthread_mutex_unlock(&helper->lock);
+        if (job)
+            run_job(helper, job);
+    } while (job);
 }
 
 static void *helper_thread(void *argument) {
@@ -148,19 +163,29 @@ static void *helper_thread(void *argument) {
     return NULL;
 }
 
-static int thread_start(struct helper *helper) {
-    pthread_attr_t attributes;
-    pthread_t thread;
-    sigset_t all, before;
+/* For one job alone. */
+struct errand {
+    struct helper *helper;
+    struct job *job;
+};
 
-    sigfillset(&all);
-    pthread_attr_init(&attributes);
-    pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    int error = pthread_create(&thread, &attributes, helper_thread, helper);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    pthread_attr_destroy(&attributes);
-    return -error;
+/* Counts one more, or one less; false: there are too many. */
+static bool errand_count(struct helper *helper, bool more) {
+    pthread_mutex_lock(&helper->lock);
+    bool fits = !more || helper->errands < ERRANDS_MAX;
+    if (fits)
+        helper->errands += more ? 1 : -1;
+    pthread_mutex_unlock(&helper->lock);
+    return fits;
+}
+
+static void *errand_thread(void *argument) {
+    struct errand errand = *(struct errand *)argument;
+
+    free(argument);
+    run_job(errand.helper, errand.job);
+    errand_count(errand.helper, false);
+    return NULL;
 }
 
 /* ------------------------------------------------------------- main thread */
@@ -189,7 +214,7 @@ int helper_open(struct helper **helper, const char *path, int socket) {
     if (!error)
         error = new->manager_fd = fdset_manager_poll_fd(new->manager);
     if (error >= 0)
-        error = thread_start(new);
+        error = aside_run(helper_thread, new);
     if (error)
         return error; /* and the process ends */
     *helper = new;
@@ -210,7 +235,25 @@ void helper_acknowledge(struct helper *helper) {
     hush(helper->wake_main);
 }
 
+/* False where there can be no thread for it. */
+static bool errand_begin(struct helper *helper, struct job *job) {
+    if (!errand_count(helper, true))
+        return false;
+    struct errand *errand = malloc(sizeof *errand);
+    if (errand) {
+        *errand = (struct errand){helper, job};
+        if (aside_run(errand_thread, errand) == 0)
+            return true;
+    }
+    free(errand);
+    errand_count(helper, false);
+    return false;
+}
+
 void helper_submit(struct helper *helper, struct job *job) {
+    if (job->waits && errand_begin(helper, job))
+        return;
+    job->waits = false;
     pthread_mutex_lock(&helper->lock);
     jobs_put(&helper->asked, job);
     pthread_mutex_unlock(&helper->lock);

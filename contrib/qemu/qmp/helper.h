@@ -1,5 +1,6 @@
 /* The helper, as the proxy knows it: a thread of its own makes the calls, so that
- * a helper that does not answer holds up nobody but those who ask it. */
+ * a helper that does not answer holds up nobody but those who ask it. A call that may
+ * wait for a file system has another one, so that it holds up nobody else. */
 #pragma once
 
 #include <stdbool.h>
@@ -20,12 +21,13 @@ struct job {
     int64_t set, member;
     bool has_set, has_member;
     bool sets_events, enable; /* whether the link is told of events from now on */
+    bool waits;               /* it may take as long as a file system does */
     char *opaque;             /* NULL: none */
     int fd;                   /* owned; -1: none */
 
-    char *id;        /* normalised JSON of the command's id; NULL: none */
-    json_t *result;  /* NULL where it failed: */
-    char error[512]; /* for people */
+    char *id;         /* normalised JSON of the command's id; NULL: none */
+    json_t *result;   /* NULL where it failed: */
+    char error[1024]; /* for people */
 };
 
 /* A job without arguments; NULL where memory ran out. */
@@ -52,7 +54,7 @@ int helper_fd(const struct helper *helper);
 /* Call when it is, before those two. */
 void helper_acknowledge(struct helper *helper);
 
-/* Hands over a job; it comes back from helper_done(). */
+/* Hands over a job; it comes back from helper_done(). One that waits may be overtaken. */
 void helper_submit(struct helper *helper, struct job *job);
 
 /* The next job that is done, which is the caller's; NULL: none. */

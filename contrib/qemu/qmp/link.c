@@ -5,6 +5,7 @@
 #include <sys/epoll.h>
 #include <unistd.h>
 
+#include "aside.h"
 #include "fdset-json.h"
 
 #define READ_BYTES 65536
@@ -21,7 +22,7 @@ static void link_free(struct link *link) {
     commands_free(link);
     replies_free(link);
     if (link->pending >= 0)
-        close(link->pending);
+        aside_close(&link->pending, 1);
     parcel_free(link->parcel);
     *link->previous = link->next;
     if (link->next)
@@ -112,7 +113,7 @@ static void pending_take(struct link *link, struct arrival *arrival) {
     if (!arrival->parcel && !arrival->lost)
         return;
     if (link->pending >= 0)
-        close(link->pending);
+        aside_close(&link->pending, 1);
     link->pending = arrival->parcel ? parcel_first(arrival->parcel) : -1;
     link->pending_lost = arrival->lost;
 }

@@ -6,35 +6,31 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "aside.h"
+
 /* ----------------------------------------------------------------- parcels */
 
 void parcel_free(struct parcel *parcel) {
-    for (size_t i = 0; parcel && i < parcel->count; i++)
-        close(parcel->fd[i]);
+    if (parcel)
+        aside_close(parcel->fd, parcel->count);
     free(parcel);
 }
 
 int parcel_first(struct parcel *parcel) {
     int fd = parcel->fd[0];
 
-    for (size_t i = 1; i < parcel->count; i++)
-        close(parcel->fd[i]);
+    aside_close(parcel->fd + 1, parcel->count - 1);
     free(parcel);
     return fd;
 }
 
 /* --------------------------------------------------------------- receiving */
 
-static void close_all(const int *fds, size_t count) {
-    for (size_t i = 0; i < count; i++)
-        close(fds[i]);
-}
-
 static void arrival_take(struct arrival *arrival, const int *fds, size_t count) {
     struct parcel *parcel = malloc(sizeof *parcel + count * sizeof *fds);
 
     if (arrival->parcel || !parcel) {
-        close_all(fds, count);
+        aside_close(fds, count);
         free(parcel);
         arrival->lost = true;
         return;
