@@ -185,6 +185,20 @@ def references():
     return wrong
 
 
+def overview():
+    """README tells of each page, and of each folder of tests and contrib."""
+    text = words.read("README.md")
+    wrong = [f"README.md does not tell of {page}" for page in words.pages()
+             if "`{}({})`".format(*page.rsplit(".", 1)) not in text]
+    for room in ("tests", "contrib"):
+        for name in os.listdir(os.path.join(words.source, room)):
+            if os.path.isdir(os.path.join(words.source, room, name)) and name[0] not in "._":
+                told = re.search(rf"^\| `{room}/` \|.*$", text, re.MULTILINE)[0]
+                if not re.search(rf"\b{re.sub('[^a-z]', '.', name)}\b", told, re.IGNORECASE):
+                    wrong.append(f"README.md does not tell of {room}/{name}")
+    return wrong
+
+
 def build_paths():
     return sorted(os.environ["FDSET_PATHS"].split(":"), key=len, reverse=True)
 
@@ -204,6 +218,7 @@ def main():
     cases = [("every page is installed under each of its names, and taken away", installed),
              ("the functions that are exported have a page", functions),
              ("a struct in a page has the header's fields", fields),
+             ("README tells of every page, and of every folder of tests and contrib", overview),
              ("what is referred to exists", references),
              ("a SYNOPSIS has the prototypes of the headers", prototypes)]
     for page in words.pages():
