@@ -130,15 +130,19 @@ static void test_what_another_has_is_there(void **state) {
 
 /* By /bin/sh and its kin: what a script asks before it reads. */
 static void test_programs_ask_before_they_open(void **state) {
+#define ASK_AS_A_SHELL                                                                     \
+    "test -e //dev/fdset/13 && test -f //dev/fdset/13 && test -r //dev/fdset/13 && "       \
+    "! test -w //dev/fdset/13 && ! test -x //dev/fdset/13 && ! test -d //dev/fdset/13 && " \
+    "test -s //dev/fdset/13 && ls -l //dev/fdset/13 && stat //dev/fdset/13 && "            \
+    "cat <//dev/fdset/13"
+#define ASK_AS_PYTHON                                                                  \
+    "python3 -c 'import os; p = \"//dev/fdset/13\"; os.stat(p); os.path.realpath(p); " \
+    "assert os.access(p, os.R_OK) and os.path.isfile(p); open(p, \"rb\").read()'"
     static const char *const commands[] = {
-        "test -e //dev/fdset/13 && test -f //dev/fdset/13 && test -r //dev/fdset/13 && "
-        "! test -w //dev/fdset/13 && ! test -x //dev/fdset/13 && ! test -d //dev/fdset/13 && "
-        "test -s //dev/fdset/13 && ls -l //dev/fdset/13 && stat //dev/fdset/13 && "
-        "cat <//dev/fdset/13",
+        ASK_AS_A_SHELL,
         "cp //dev/fdset/13 $DIRECTORY/other",
         "bash -c '[[ -r //dev/fdset/13 && ! -w //dev/fdset/13 ]] && cat <//dev/fdset/13'",
-        "python3 -c 'import os; p = \"//dev/fdset/13\"; os.stat(p); os.path.realpath(p); "
-        "assert os.access(p, os.R_OK) and os.path.isfile(p); open(p, \"rb\").read()'",
+        ASK_AS_PYTHON,
     };
     char command[1024];
 
