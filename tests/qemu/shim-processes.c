@@ -311,6 +311,28 @@ static void test_is_called_as_it_is_told_to(void **state) {
         ;
 }
 
+/* Of what is open something is known without a helper. */
+static void test_questions_after_the_helpers_end(void **state) {
+    const char *variables[] = {"FDSET_ADD_FD=fd=7,set=1", NULL};
+    char text[4096], command[1024];
+
+    close(file_open("disk", O_RDONLY));
+    snprintf(command, sizeof command,
+             "exec python3 -c 'import errno, os, signal\n"
+             "fd = os.open(\"//dev/fdset/1\", 0)\n"
+             "(helper,) = open(f\"/proc/self/task/{os.getpid()}/children\").read().split()\n"
+             "os.kill(int(helper), signal.SIGKILL); os.waitpid(int(helper), 0)\n"
+             "assert os.stat(\"//dev/fdset/1\").st_ino == os.fstat(fd).st_ino\n"
+             "assert os.access(\"//dev/fdset/1\", os.R_OK)\n"
+             "assert not os.access(\"//dev/fdset/1\", os.W_OK)\n"
+             "try: os.stat(\"//dev/fdset/2\")\n"
+             "except OSError as error: assert error.errno == errno.ECONNRESET, error\n"
+             "else: raise SystemExit(9)' 7<%s/disk",
+             directory);
+    if (says(variables, command, text, sizeof text) != 0)
+        fail_msg("%s", text);
+}
+
 #define shim_test(function) cmocka_unit_test_teardown(function, no_leases)
 
 int main(int argc, char **argv) {
@@ -325,6 +347,7 @@ int main(int argc, char **argv) {
         shim_test(test_another_helpers_manage_socket_is_left_alone),
         shim_test(test_what_fails_is_told_once),
         shim_test(test_is_called_as_it_is_told_to),
+        shim_test(test_questions_after_the_helpers_end),
     };
 
     self = argv[0];
