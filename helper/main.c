@@ -172,12 +172,20 @@ static void make_socket_files(void) {
 
 static void begin_sockets(void) {
     enum role roles[NOTIFY_MAX_SOCKETS];
-    size_t passed = notify_sockets(roles);
+    struct refusal refusal;
+    int passed = notify_sockets(roles, &refusal);
 
-    for (size_t i = 0; i < passed; i++)
-        if (roles[i] && options.endpoint_count < OPTIONS_MAX_ENDPOINTS)
-            options.endpoints[options.endpoint_count++] =
-                (struct endpoint){roles[i], NULL, NOTIFY_FIRST_SOCKET + (int)i};
+    if (passed < 0)
+        die_refused("cannot start", &refusal);
+    for (int i = 0; i < passed; i++) {
+        if (options.endpoint_count == OPTIONS_MAX_ENDPOINTS) {
+            log_line(LOG_ERROR, "at most %d sockets, those that systemd passed included",
+                     OPTIONS_MAX_ENDPOINTS);
+            _exit(1);
+        }
+        options.endpoints[options.endpoint_count++] =
+            (struct endpoint){roles[i], NULL, NOTIFY_FIRST_SOCKET + i};
+    }
     if (options.endpoint_count == 0) {
         log_line(LOG_ERROR, "nobody could reach this helper: give it --manage and --vmm, or see "
                             "--help");

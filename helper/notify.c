@@ -22,23 +22,31 @@ static enum role role_named(const char *name, size_t length) {
     return 0;
 }
 
-size_t notify_sockets(enum role roles[NOTIFY_MAX_SOCKETS]) {
+int notify_sockets(enum role roles[NOTIFY_MAX_SOCKETS], struct refusal *refusal) {
     const char *pid = getenv("LISTEN_PID"), *count_text = getenv("LISTEN_FDS");
-    const char *name = getenv("LISTEN_FDNAMES");
+    const char *names = getenv("LISTEN_FDNAMES"), *name = names;
+    char *end;
 
     /* Meant for another process, such as a wrapper that started us. */
     if (!pid || !count_text || atol(pid) != getpid())
         return 0;
-    long count = atol(count_text);
-    if (count < 0 || count > NOTIFY_MAX_SOCKETS)
-        return 0;
+    long count = strtol(count_text, &end, 10);
+    if (end == count_text || *end || count < 0 || count > NOTIFY_MAX_SOCKETS)
+        return refuse(refusal, REFUSAL_ARGUMENT, EINVAL,
+                      "the service manager passes up to %d sockets, not LISTEN_FDS=%s",
+                      NOTIFY_MAX_SOCKETS, count_text);
     for (long i = 0; i < count; i++) {
         size_t length = name ? strcspn(name, ":") : 0;
         roles[i] = role_named(name, length);
+        if (!roles[i])
+            return refuse(refusal, REFUSAL_ARGUMENT, EINVAL,
+                          "a socket of systemd's must be called manage, vmm or observe "
+                          "(FileDescriptorName= in its unit); these %ld are called \"%s\"",
+                          count, names ? names : "");
         if (name)
             name += length + (name[length] == ':');
     }
-    return (size_t)count;
+    return (int)count;
 }
 
 int notify_prepare(void) {

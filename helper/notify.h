@@ -1,18 +1,17 @@
 /* systemd's two small protocols: sockets passed at start, and readiness. */
 #pragma once
 
-#include <stddef.h>
-
+#include "refusal.h"
 #include "session.h"
 
 /* Sockets that the service manager passed (LISTEN_FDS), numbered from 3. */
 #define NOTIFY_FIRST_SOCKET 3
 #define NOTIFY_MAX_SOCKETS  16
 
-/* How many were passed to this process, 0 if none. Fills in the role of each
- * from its name in LISTEN_FDNAMES ("manage", "vmm", "observe"), 0 where it has
- * another. */
-size_t notify_sockets(enum role roles[NOTIFY_MAX_SOCKETS]);
+/* How many were passed to this process, 0 if none. Fills in the role of each from its name
+ * in LISTEN_FDNAMES. Returns -errno, with a sentence, where one is called otherwise: whoever
+ * passed it wants it served. */
+int notify_sockets(enum role roles[NOTIFY_MAX_SOCKETS], struct refusal *refusal);
 
 /* The socket to say READY=1 on, connected before the sandbox takes the file
  * system away: -1 where nobody asked for it. The caller owns it. */

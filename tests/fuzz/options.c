@@ -106,11 +106,12 @@ static void parse(int argc, char **argv) {
 
 static void ask_environment(void) {
     enum role roles[NOTIFY_MAX_SOCKETS];
-    size_t count = notify_sockets(roles);
+    struct refusal refusal;
+    int count = notify_sockets(roles, &refusal);
 
     CHECK(count <= NOTIFY_MAX_SOCKETS);
-    for (size_t i = 0; i < count; i++)
-        CHECK(roles[i] <= ROLE_OBSERVER);
+    for (int i = 0; i < count; i++)
+        CHECK(roles[i] >= ROLE_VMM && roles[i] <= ROLE_OBSERVER);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {

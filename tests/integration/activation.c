@@ -96,19 +96,16 @@ static struct client *reach(const char *name, int role) {
 
 #define NOTHING_MORE ((const char *const[]){NULL})
 
-/* The name alone tells the role: not the order, not the path. What has a name that
- * means nothing is closed, and so refuses whoever connects. */
+/* The name alone tells the role: not the order, not the path. */
 static void test_each_name_is_a_role(void **state) {
     listen_at("first");
     listen_at("second");
     listen_at("third");
-    listen_at("fourth");
-    pid_t pid = activate("vmm:nonsense:observe:manage", "4", 0, NOTHING_MORE, STDERR_FILENO);
+    pid_t pid = activate("vmm:observe:manage", "3", 0, NOTHING_MORE, STDERR_FILENO);
 
-    struct client *manager = reach("fourth", ROLE(MANAGER));
-    struct client *observer = reach("third", ROLE(OBSERVER));
+    struct client *manager = reach("third", ROLE(MANAGER));
+    struct client *observer = reach("second", ROLE(OBSERVER));
     struct client *vmm = reach("first", ROLE(VMM));
-    assert_int_equal(try_connect("second"), -ECONNREFUSED);
     int disk = file_open("disk", O_RDWR);
     client_add_one(manager, 7, disk);
     assert_serves(client_open_set(vmm, 7, O_RDWR).fd, disk, O_RDWR);
@@ -118,7 +115,7 @@ static void test_each_name_is_a_role(void **state) {
     client_free(vmm);
     client_free(observer);
     client_free(manager);
-    manager = reach("fourth", ROLE(MANAGER));
+    manager = reach("third", ROLE(MANAGER));
     client_wait_idle(manager);
     client_free(manager);
     kill(pid, SIGTERM);
@@ -154,36 +151,66 @@ static void test_it_says_when_it_is_ready(void **state) {
     assert_int_equal(status_of(pid), 0);
 }
 
-/* Sockets that are not for this process, or not told of as they should be, are none:
- * then there is nobody to serve, and the helper says so and ends. */
+/* What a helper says that is started with one socket, or with two. Returns its status. */
+static int say(const char *names, const char *fds, pid_t forged, char *said, size_t size) {
+    int pipes[2];
+    size_t used = 0;
+    ssize_t length;
+
+    listen_at("manage.sock");
+    if (fds[0] == '2')
+        listen_at("vmm.sock");
+    assert_int_equal(pipe2(pipes, O_CLOEXEC), 0);
+    pid_t pid = activate(names, fds, forged, NOTHING_MORE, pipes[1]);
+    close(pipes[1]);
+    while ((length = read(pipes[0], said + used, size - 1 - used)) > 0)
+        used += (size_t)length;
+    said[used] = '\0';
+    close(pipes[0]);
+    unlink(file_path("manage.sock"));
+    unlink(file_path("vmm.sock"));
+    return status_of(pid);
+}
+
+/* Sockets that are not for this process are none: then there is nobody to serve, and the
+ * helper says so and ends. */
 static void test_what_is_no_activation(void **state) {
+    char said[1024];
+
+    assert_int_equal(say("manage", "1", getpid(), said, sizeof(said)), 2); /* a wrapper's */
+    assert_non_null(strstr(said, "nobody could reach this helper"));
+    assert_int_equal(say("manage", "0", 0, said, sizeof(said)), 2);
+    assert_non_null(strstr(said, "nobody could reach this helper"));
+}
+
+/* One that is not served would be waited at for ever: by default systemd calls a socket as
+ * its unit. */
+static void test_what_is_called_otherwise(void **state) {
     static const struct {
-        const char *names, *fds;
-        bool forged;
+        const char *names, *fds, *said;
     } rows[] = {
-        {"manage", "1", .forged = true}, /* of a wrapper that started us */
-        {"manage", "0"},                 /* none */
-        {"manage", "-1"},
-        {"manage", "17"}, /* more than there ever are */
-        {"manage", "many"},
-        {"managers", "1"}, /* a name that begins like one */
-        {":manage", "1"},  /* the first has none */
-        {NULL, "1"},
+        {"managers", "1", "these 1 are called \"managers\""}, /* begins like one */
+        {"fdset-helper-manage.socket", "1", "\"fdset-helper-manage.socket\""},
+        {"unknown", "1", "\"unknown\""},
+        {"manage:fdset-helper-vmm.socket", "2", "\"manage:fdset-helper-vmm.socket\""},
+        {"nonsense:vmm", "2", "these 2 are called \"nonsense:vmm\""},
+        {"manage", "2", "\"manage\""},
+        {":manage", "1", "\":manage\""},
+        {"man\033[1mage\n", "1", "\"man?[1mage?\""},
+        {NULL, "1", "called \"\""},
+        {"manage", "-1", "not LISTEN_FDS=-1"},
+        {"manage", "17", "up to 16 sockets, not LISTEN_FDS=17"},
+        {"manage", "many", "not LISTEN_FDS=many"},
+        {"manage", "", "not LISTEN_FDS="},
     };
+    char said[1024];
+
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
-        char said[1024] = "";
-        int pipes[2];
         print_message("# row %zu\n", i);
-        listen_at("manage.sock");
-        assert_int_equal(pipe2(pipes, O_CLOEXEC), 0);
-        pid_t pid = activate(rows[i].names, rows[i].fds, rows[i].forged ? getpid() : 0,
-                             NOTHING_MORE, pipes[1]);
-        close(pipes[1]);
-        assert_true(read(pipes[0], said, sizeof(said) - 1) > 0);
-        close(pipes[0]);
-        assert_int_equal(status_of(pid), 2);
-        assert_non_null(strstr(said, "nobody could reach this helper"));
-        assert_int_equal(unlink(file_path("manage.sock")), 0);
+        assert_int_equal(say(rows[i].names, rows[i].fds, 0, said, sizeof(said)), 1);
+        assert_non_null(strstr(said, rows[i].said));
+        assert_true(strstr(said, "LISTEN_FDS=") ||
+                    strstr(said, "must be called manage, vmm or observe (FileDescriptorName="));
     }
 }
 
@@ -203,9 +230,8 @@ static void test_a_socket_of_another_type(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        helper_test(test_each_name_is_a_role),
-        helper_test(test_it_says_when_it_is_ready),
-        helper_test(test_what_is_no_activation),
+        helper_test(test_each_name_is_a_role),      helper_test(test_it_says_when_it_is_ready),
+        helper_test(test_what_is_no_activation),    helper_test(test_what_is_called_otherwise),
         helper_test(test_a_socket_of_another_type),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
