@@ -16,8 +16,8 @@ struct manager_policy {
     uint32_t count;
 
     /* In a user namespace of its own the kernel shows the helper every other
-     * user, root too, as this one. On a socket that the helper made with mode
-     * 0600 it can only be root. */
+     * user, root too, as this one. Whom the mode of a socket that the helper made
+     * lets in, which is root only unless somebody has asked for more, may manage. */
     uid_t unmapped;
     bool has_unmapped;
 };
@@ -27,7 +27,7 @@ struct listener {
     struct service *service;
     const struct manager_policy *policy;
     enum role role;
-    bool own;           /* made by the helper, mode 0600 */
+    bool own;           /* made by the helper, with a mode of its choice */
     uint64_t paused_ms; /* since when it is not polled, out of descriptors; 0: it is */
 };
 

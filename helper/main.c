@@ -160,9 +160,15 @@ static void make_socket_files(void) {
     struct refusal refusal;
     size_t count = 0;
 
-    for (size_t i = 0; i < options.endpoint_count; i++)
-        if (options.endpoints[i].path)
-            files[count++] = (struct socket_file){.path = options.endpoints[i].path};
+    for (size_t i = 0; i < options.endpoint_count; i++) {
+        const struct endpoint *endpoint = &options.endpoints[i];
+        const struct socket_access *access = &options.access[endpoint->role];
+        if (endpoint->path)
+            files[count++] = (struct socket_file){.path = endpoint->path,
+                                                  .mode = access->mode,
+                                                  .owner = access->owner,
+                                                  .group = access->group};
+    }
     if (socket_files_make(files, count, &refusal) < 0)
         die_refused("cannot start", &refusal);
     for (size_t i = options.endpoint_count; i-- > 0;)

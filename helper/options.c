@@ -10,6 +10,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "accounts.h"
 #include "version.h"
 
 static const char help[] =
@@ -19,12 +20,18 @@ static const char help[] =
     "emulator sees no path and needs no right to open one.\n"
     "\n"
     "Sockets (each may be given several times):\n"
-    "  --manage PATH      listen for managers at a new socket with mode 0600\n"
+    "  --manage PATH      listen for managers at a new socket\n"
     "  --vmm PATH         listen for emulators\n"
     "  --observe PATH     listen for those who may only look\n"
     "  --manage-fd N      the same on an inherited socket, listening or connected\n"
     "  --vmm-fd N\n"
     "  --observe-fd N\n"
+    "  --manage-mode MODE, --manage-owner USER[:GROUP]\n"
+    "  --vmm-mode MODE, --vmm-owner USER[:GROUP]\n"
+    "  --observe-mode MODE, --observe-owner USER[:GROUP]\n"
+    "                     who may connect to these sockets: mode and owner of their\n"
+    "                     files, 0600 and the helper's if not given; names or numbers,\n"
+    "                     :GROUP alone is possible\n"
     "  --manager-uid UID  a user who may manage, besides root and the one who\n"
     "                     starts the helper\n"
     "Sockets passed by systemd are taken by their names: manage, vmm, observe.\n"
@@ -36,7 +43,8 @@ static const char help[] =
     "\n"
     "Running:\n"
     "  --linger           go on when the emulator that spawned it hangs up\n"
-    "  --user UID[:GID]   who to become if started as root (65534:65534)\n"
+    "  --user USER[:GROUP]\n"
+    "                     who to become if started as root (65534:65534)\n"
     "  --sandbox MODE     enforce: end if a stage fails (the default);\n"
     "                     best-effort: go on without it; log: let seccomp only log\n"
     "  --limit NAME=N     sets (1024), members (4096), leases (16384),\n"
@@ -157,6 +165,42 @@ static void parse_add_fd(struct options *options, char *text) {
     options->add_fds[options->add_fd_count++] = add;
 }
 
+static uid_t user(const char *option, const char *text, gid_t *login) {
+    uid_t uid;
+    if (!account_user(text, &uid, login))
+        die_usage("%s: there is no user '%s' in /etc/passwd: give a number", option, text);
+    return uid;
+}
+
+static gid_t group(const char *option, const char *text) {
+    gid_t gid;
+    if (!account_group(text, &gid))
+        die_usage("%s: there is no group '%s' in /etc/group: give a number", option, text);
+    return gid;
+}
+
+/* Cuts the group off USER:GROUP: what follows the colon, or NULL where there is none. */
+static char *cut_group(const char *option, char *text) {
+    char *colon = strchr(text, ':');
+
+    if (colon)
+        *colon++ = '\0';
+    if (colon ? !*colon : !*text)
+        die_usage("%s: expected USER or USER:GROUP, by names or numbers", option);
+    return colon;
+}
+
+static void add_manager(struct options *options, const char *option, uid_t uid) {
+    struct manager_policy *managers = &options->managers;
+
+    for (uint32_t i = 0; i < managers->count; i++)
+        if (managers->uids[i] == uid)
+            return;
+    if (managers->count == MANAGER_UIDS)
+        die_usage("%s: too many managers", option);
+    managers->uids[managers->count++] = uid;
+}
+
 static void parse_ready_fd(struct options *options, const char *text) {
     int fd = (int)number("--ready-fd", text, INT_MAX);
 
@@ -187,13 +231,53 @@ static void parse_limit(struct options *options, char *text) {
 }
 
 static void parse_user(struct options *options, char *text) {
-    char *colon = strchr(text, ':');
-    if (colon)
-        *colon = '\0';
-    options->uid = (uid_t)number("--user", text, UINT32_MAX - 1);
-    options->gid = colon ? (gid_t)number("--user", colon + 1, UINT32_MAX - 1) : options->uid;
+    gid_t login = (gid_t)-1;
+    char *after = cut_group("--user", text);
+
+    options->uid = user("--user", text, &login);
+    options->gid = after                ? group("--user", after)
+                   : login != (gid_t)-1 ? login
+                                        : (gid_t)options->uid;
     if (options->uid == 0)
         die_usage("--user: 0 would keep root's power over its own files");
+}
+
+static void parse_mode(struct options *options, enum role role, const char *option,
+                       const char *text) {
+    char *end;
+    unsigned long mode = strtoul(text, &end, 8);
+
+    if (text[0] < '0' || text[0] > '7' || *end || mode > 0777)
+        die_usage("%s: an octal mode from 0 to 0777, as 0660, not '%s'", option, text);
+    options->access[role].mode = (mode_t)mode;
+    options->access[role].option = option;
+}
+
+static void parse_owner(struct options *options, enum role role, const char *option, char *text) {
+    struct socket_access *access = &options->access[role];
+    char *after = cut_group(option, text);
+
+    access->owner = text[0] ? user(option, text, NULL) : (uid_t)-1;
+    access->group = after ? group(option, after) : (gid_t)-1;
+    access->option = option;
+    if (role == ROLE_MANAGER && text[0])
+        add_manager(options, option, access->owner);
+}
+
+/* A mode that no socket gets would be believed to protect one. */
+static void check_access(const struct options *options) {
+    for (enum role role = ROLE_VMM; role <= ROLE_OBSERVER; role++) {
+        const struct socket_access *access = &options->access[role];
+        bool used = false;
+        for (size_t i = 0; i < options->endpoint_count; i++)
+            used |= options->endpoints[i].path && options->endpoints[i].role == role;
+        if (access->option && !used)
+            die_usage("%s: there is no --%s PATH; who made an inherited socket has set its own",
+                      access->option,
+                      role == ROLE_MANAGER ? "manage"
+                      : role == ROLE_VMM   ? "vmm"
+                                           : "observe");
+    }
 }
 
 static void parse_sandbox(struct options *options, const char *text) {
@@ -225,6 +309,12 @@ enum choice {
     MANAGE_FD,
     VMM_FD,
     OBSERVE_FD,
+    MANAGE_MODE,
+    VMM_MODE,
+    OBSERVE_MODE,
+    MANAGE_OWNER,
+    VMM_OWNER,
+    OBSERVE_OWNER,
     MANAGER_UID,
     ADD_FD,
     LINGER,
@@ -245,6 +335,12 @@ static const struct option choices[] = {
     {"manage-fd", required_argument, NULL, MANAGE_FD},
     {"vmm-fd", required_argument, NULL, VMM_FD},
     {"observe-fd", required_argument, NULL, OBSERVE_FD},
+    {"manage-mode", required_argument, NULL, MANAGE_MODE},
+    {"vmm-mode", required_argument, NULL, VMM_MODE},
+    {"observe-mode", required_argument, NULL, OBSERVE_MODE},
+    {"manage-owner", required_argument, NULL, MANAGE_OWNER},
+    {"vmm-owner", required_argument, NULL, VMM_OWNER},
+    {"observe-owner", required_argument, NULL, OBSERVE_OWNER},
     {"manager-uid", required_argument, NULL, MANAGER_UID},
     {"add-fd", required_argument, NULL, ADD_FD},
     {"linger", no_argument, NULL, LINGER},
@@ -281,10 +377,26 @@ static void apply(struct options *options, int choice, char *value) {
                      choice == OBSERVE ? NULL : value);
         break;
     case MANAGER_UID:
-        if (options->managers.count == MANAGER_UIDS)
-            die_usage("--manager-uid: too many");
-        options->managers.uids[options->managers.count++] =
-            (uid_t)number("--manager-uid", value, UINT32_MAX - 1);
+        add_manager(options, "--manager-uid",
+                    (uid_t)number("--manager-uid", value, UINT32_MAX - 1));
+        break;
+    case MANAGE_MODE:
+        parse_mode(options, ROLE_MANAGER, "--manage-mode", value);
+        break;
+    case VMM_MODE:
+        parse_mode(options, ROLE_VMM, "--vmm-mode", value);
+        break;
+    case OBSERVE_MODE:
+        parse_mode(options, ROLE_OBSERVER, "--observe-mode", value);
+        break;
+    case MANAGE_OWNER:
+        parse_owner(options, ROLE_MANAGER, "--manage-owner", value);
+        break;
+    case VMM_OWNER:
+        parse_owner(options, ROLE_VMM, "--vmm-owner", value);
+        break;
+    case OBSERVE_OWNER:
+        parse_owner(options, ROLE_OBSERVER, "--observe-owner", value);
         break;
     case ADD_FD:
         parse_add_fd(options, value);
@@ -332,6 +444,9 @@ void options_parse(struct options *options, int argc, char **argv) {
         .gid = 65534,
         .ready_fd = -1,
     };
+    for (enum role role = ROLE_VMM; role <= ROLE_OBSERVER; role++)
+        options->access[role] =
+            (struct socket_access){.mode = 0600, .owner = (uid_t)-1, .group = (gid_t)-1};
     options->managers.unmapped = 65534;
     /* Root, and whoever starts the helper. */
     options->managers.uids[options->managers.count++] = 0;
@@ -343,8 +458,10 @@ void options_parse(struct options *options, int argc, char **argv) {
     if (optind < argc)
         die_usage("unexpected argument '%s'", argv[optind]);
     check_sandbox(options);
+    check_access(options);
     /* In a user namespace of its own the helper could not tell one stranger
      * from another; only root can do without. */
     if (geteuid() != 0 && options->managers.count > 2)
-        die_usage("--manager-uid: only a helper that root starts can tell users apart");
+        die_usage("--manager-uid, --manage-owner: only a helper that root starts can tell users "
+                  "apart");
 }

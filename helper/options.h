@@ -26,9 +26,19 @@ struct add_fd {
     const char *opaque; /* NULL where none was given */
 };
 
+/* Who may connect to the sockets of a role that are made: the mode and owner of their
+ * files. */
+struct socket_access {
+    mode_t mode;
+    uid_t owner; /* -1: the helper's, as of the group */
+    gid_t group;
+    const char *option; /* that was given, or NULL */
+};
+
 struct options {
     struct endpoint endpoints[OPTIONS_MAX_ENDPOINTS];
     size_t endpoint_count;
+    struct socket_access access[ROLE_OBSERVER + 1]; /* by role */
     struct add_fd add_fds[OPTIONS_MAX_ADD_FDS];
     size_t add_fd_count;
     struct limits limits;

@@ -185,35 +185,76 @@ static void describe_obstacle(const struct sockaddr_un *address, char *text, siz
         close(probe);
 }
 
-static int bind_private(int socket, const struct sockaddr_un *address) {
-    mode_t before = umask(0177);
+/* Made with its mode: there is no moment at which it has another. */
+static int bind_with_mode(int socket, const struct sockaddr_un *address, mode_t mode) {
+    mode_t before = umask(0777 & ~mode);
     int error = bind(socket, (const struct sockaddr *)address, sizeof(*address)) < 0 ? errno : 0;
 
     umask(before);
     return -error;
 }
 
+/* By a descriptor, for by its name it may be something else by now. */
+static int give_away(const struct socket_file *file) {
+    struct stat status;
+
+    if (file->owner == (uid_t)-1 && file->group == (gid_t)-1)
+        return 0;
+    int fd = open(file->path, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+    if (fd < 0)
+        return -errno;
+    int result = fstat(fd, &status) < 0 ? -errno : 0;
+    if (result == 0 && (!S_ISSOCK(status.st_mode) || status.st_uid != geteuid()))
+        result = -ESTALE;
+    if (result == 0 && fchownat(fd, "", file->owner, file->group, AT_EMPTY_PATH) < 0)
+        result = -errno;
+    close(fd);
+    return result;
+}
+
+static const char *owner_advice(int error) {
+    switch (error) {
+    case EPERM:
+        return "; only root can, but for giving it to a group of one's own";
+    case EINVAL:
+        return "; this user namespace has no such id";
+    default:
+        return "";
+    }
+}
+
+/* Nobody can connect before listen(). */
+static int begin_to_listen(int socket, const struct socket_file *file, struct refusal *refusal) {
+    int result = give_away(file);
+
+    if (result < 0)
+        refuse(refusal, REFUSAL_ARGUMENT, -result, "cannot give %s to its owner: %s%s", file->path,
+               strerror(-result), owner_advice(-result));
+    else if (listen(socket, BACKLOG) < 0)
+        result = refuse(refusal, REFUSAL_ARGUMENT, errno, "cannot listen at %s: %s", file->path,
+                        strerror(errno));
+    if (result < 0)
+        unlink(file->path);
+    return result;
+}
+
 /* The directory is locked. */
-static int bind_in_place(int socket, const struct sockaddr_un *address, struct refusal *refusal) {
+static int bind_in_place(int socket, const struct sockaddr_un *address,
+                         const struct socket_file *file, struct refusal *refusal) {
     char obstacle[120] = "";
-    int result = bind_private(socket, address);
+    int result = bind_with_mode(socket, address, file->mode);
 
     if (result == -EADDRINUSE) {
         describe_obstacle(address, obstacle, sizeof(obstacle));
         if (!obstacle[0]) {
             unlink(address->sun_path);
-            result = bind_private(socket, address);
+            result = bind_with_mode(socket, address, file->mode);
         }
     }
     if (result < 0)
         return refuse(refusal, REFUSAL_ARGUMENT, -result, "cannot listen at %s: %s",
                       address->sun_path, obstacle[0] ? obstacle : strerror(-result));
-    if (listen(socket, BACKLOG) == 0)
-        return 0;
-    result = refuse(refusal, REFUSAL_ARGUMENT, errno, "cannot listen at %s: %s", address->sun_path,
-                    strerror(errno));
-    unlink(address->sun_path);
-    return result;
+    return begin_to_listen(socket, file, refusal);
 }
 
 static int socket_file_make(struct socket_file *file, struct refusal *refusal) {
@@ -225,7 +266,7 @@ static int socket_file_make(struct socket_file *file, struct refusal *refusal) {
     int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (fd < 0)
         return refuse(refusal, REFUSAL_LIMIT, errno, "socket: %s", strerror(errno));
-    result = bind_in_place(fd, &address, refusal);
+    result = bind_in_place(fd, &address, file, refusal);
     if (result < 0)
         close(fd);
     else

@@ -34,6 +34,7 @@ const struct start_call start_calls[] = {
     {CALL(signalfd4), {EMFILE, ENFILE, ENOMEM}},
     {CALL(flock), {ENOLCK, EINTR}},
     {CALL(bind), {EADDRINUSE, EACCES, ENOMEM, EROFS}},
+    {CALL(fchownat), {EPERM, EIO}},
     {CALL(listen), {EADDRINUSE}},
     {CALL(connect), {ECONNREFUSED, EAGAIN, EACCES}},
     {CALL(getsockopt), {EACCES}},

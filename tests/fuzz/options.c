@@ -80,6 +80,8 @@ static void check_options(const struct options *options) {
         CHECK(value >= 1 && value <= LIMITS_LARGEST);
     }
     CHECK(options->managers.count >= 1 && options->managers.count <= MANAGER_UIDS);
+    for (enum role role = ROLE_VMM; role <= ROLE_OBSERVER; role++)
+        CHECK(options->access[role].mode <= 0777);
     CHECK(options->uid != 0 && options->uid != (uid_t)-1 && options->gid != (gid_t)-1);
     CHECK(options->confine <= CONFINE_LOG);
     CHECK(!getenv("FDSET_SANDBOX") || options->confine == CONFINE_ENFORCE);

@@ -2,6 +2,9 @@
 #include "harness.h"
 
 #include <errno.h>
+#include <grp.h>
+#include <poll.h>
+#include <pwd.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -10,6 +13,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 static char output[16384];
@@ -54,6 +58,24 @@ static void test_wrong_usage(void **state) {
         {"--limit", "sets=4294967297"},
         {"--limit", "nonsense=3"},
         {"--user", "0"},
+        {"--user", "root"},
+        {"--user", ""},
+        {"--user", "nobody:"},
+        {"--user", "no-such-user"},
+        {"--user", "nobody:no-such-group"},
+        {"--user", "4294967295"},
+        {"--vmm-mode", "0660"}, /* for no socket */
+        {"--vmm-mode", ""},
+        {"--vmm-mode", "660x"},
+        {"--vmm-mode", "-1"},
+        {"--vmm-mode", "0680"},
+        {"--manage-mode", "4600"},
+        {"--observe-mode", "u+rw"},
+        {"--vmm-owner", "nobody"}, /* for no socket */
+        {"--vmm-owner", ""},
+        {"--vmm-owner", ":"},
+        {"--manage-owner", "no-such-user"},
+        {"--observe-owner", ":no-such-group"},
         {"--sandbox", "off"},
     };
     for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
@@ -167,6 +189,90 @@ static void test_sockets_are_private(void **state) {
     assert_int_equal(client_totals(helper->manager).connections, 2);
 }
 
+/* What a shell or service manager had for an umask is no matter. */
+static void test_modes_as_asked(void **state) {
+    static const struct {
+        const char *text;
+        mode_t mode;
+    } modes[] = {{"0660", 0660}, {"666", 0666}, {"0", 0}, {"0200", 0200}, {"0777", 0777}};
+    static const char *const options[] = {"--vmm-mode", "--manage-mode", "--observe-mode"};
+    struct stat status;
+
+    for (size_t i = 0; i < sizeof(modes) / sizeof(modes[0]); i++) {
+        mode_t before = umask(i % 2 ? 0 : 0077);
+        int role = (int)i % 3;
+        struct helper *helper = helper_start(ARGUMENTS(options[role], modes[i].text));
+        umask(before);
+        for (int other = ROLE(VMM); other <= ROLE(OBSERVER); other++) {
+            assert_int_equal(stat(helper_socket_path(other), &status), 0);
+            assert_int_equal(status.st_mode & 07777, other == role + 1 ? modes[i].mode : 0600);
+        }
+        helper_end(helper);
+        harness_put_away();
+        assert_int_equal(harness_begin(state), 0);
+    }
+}
+
+static void expect_owner(int role, uid_t uid, gid_t gid) {
+    struct stat status;
+    assert_int_equal(stat(helper_socket_path(role), &status), 0);
+    assert_int_equal(status.st_uid, uid);
+    assert_int_equal(status.st_gid, gid);
+}
+
+static void test_owners_as_asked(void **state) {
+    if (geteuid() != 0)
+        skip();
+    helper_start(ARGUMENTS("--vmm-owner", "daemon:3", "--manage-owner", "4242", "--observe-owner",
+                           ":nogroup"));
+    expect_owner(ROLE(VMM), getpwnam("daemon")->pw_uid, 3);
+    expect_owner(ROLE(MANAGER), 4242, getegid());
+    expect_owner(ROLE(OBSERVER), 0, getgrnam("nogroup")->gr_gid);
+}
+
+/* In a child that becomes that user: what it gets for its connection and Hello. */
+static int connect_as(uid_t uid, int role) {
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    int status;
+
+    strcpy(address.sun_path, helper_socket_path(role));
+    pid_t child = fork();
+    if (child == 0) {
+        int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+        if (setgroups(0, NULL) < 0 || setresgid(uid, uid, uid) < 0 || setresuid(uid, uid, uid) < 0)
+            _exit(255);
+        if (connect(fd, (struct sockaddr *)&address, sizeof(address)) < 0)
+            _exit(errno);
+        /* A manager that is turned away hears so at once. */
+        struct pollfd heard = {.fd = fd, .events = POLLIN};
+        _exit(poll(&heard, 1, role == ROLE(MANAGER) ? 300 : 0) > 0 ? EPERM : 0);
+    }
+    assert_int_equal(waitpid(child, &status, 0), child);
+    return WEXITSTATUS(status);
+}
+
+/* Without a chown after it: a VMM of another user, and a manager, reach a helper of root's. */
+static void test_owner_may_connect(void **state) {
+    if (geteuid() != 0)
+        skip();
+    assert_int_equal(chmod(file_path(""), 0711), 0);
+    helper_start(ARGUMENTS("--vmm-owner", "4242", "--manage-owner", "4243", "--vmm-mode", "0660"));
+    assert_int_equal(connect_as(4242, ROLE(VMM)), 0);
+    assert_int_equal(connect_as(4243, ROLE(VMM)), EACCES);
+    assert_int_equal(connect_as(4243, ROLE(MANAGER)), 0);
+    assert_int_equal(connect_as(4242, ROLE(MANAGER)), EACCES);
+    assert_int_equal(connect_as(4242, ROLE(OBSERVER)), EACCES);
+}
+
+/* Who may connect may not yet manage. */
+static void test_mode_makes_no_manager(void **state) {
+    if (geteuid() != 0)
+        skip();
+    assert_int_equal(chmod(file_path(""), 0711), 0);
+    helper_start(ARGUMENTS("--manage-mode", "0666"));
+    assert_int_equal(connect_as(4242, ROLE(MANAGER)), EPERM);
+}
+
 static int bind_as(int type, const char *path) {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
     int fd = socket(AF_UNIX, type | SOCK_CLOEXEC, 0);
@@ -190,7 +296,7 @@ static void test_live_socket_is_left_alone(void **state) {
     char path[128];
     snprintf(path, sizeof(path), "%s", helper_socket_path(ROLE(MANAGER)));
     char wanted[64];
-    snprintf(wanted, sizeof(wanted), "process %d (fdset-helper) listens there", helper->pid);
+    snprintf(wanted, sizeof(wanted), "process %d (fdset-helper", helper->pid);
     assert_int_equal(run(ARGUMENTS("--manage", path), NULL), 1);
     assert_non_null(strstr(output, wanted));
     helper_connect(helper, ROLE(MANAGER), "still there");
@@ -340,6 +446,10 @@ int main(void) {
         helper_test(test_add_fd_of_what_is_no_file),
         helper_test(test_add_fd_of_another_file),
         helper_test(test_sockets_are_private),
+        helper_test(test_modes_as_asked),
+        helper_test(test_owners_as_asked),
+        helper_test(test_owner_may_connect),
+        helper_test(test_mode_makes_no_manager),
         helper_test(test_stale_socket_is_replaced),
         helper_test(test_live_socket_is_left_alone),
         helper_test(test_what_was_made_is_taken_back),

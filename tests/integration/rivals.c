@@ -156,9 +156,47 @@ static void test_one_of_two_serves(void **state) {
     unsetenv("FDSET_TEST_DELAYS");
 }
 
+/* From the first moment that it is seen to the last before somebody could connect. */
+static void test_mode_from_the_first_moment(void **state) {
+    struct stat seen;
+    char said[2000];
+    int log[2], status;
+    bool heard = false;
+
+    assert_int_equal(pipe2(log, O_CLOEXEC | O_NONBLOCK), 0);
+    setenv("FDSET_TEST_DELAYS", "0,0,100000", 1);
+    pid_t pid = fork();
+    if (pid == 0) {
+        umask(0);
+        dup2(log[1], STDERR_FILENO);
+        execl(getenv("RIVALS_HELPER"), "fdset-helper", "--vmm", file_path("vmm"), "--vmm-mode",
+              "0620", geteuid() ? NULL : "--vmm-owner", "4242:4243", NULL);
+        _exit(127);
+    }
+    close(log[1]);
+    unsetenv("FDSET_TEST_DELAYS");
+    for (unsigned looks = 0; !heard || looks == 0;) {
+        heard = read(log[0], said, sizeof(said)) > 0;
+        if (stat(file_path("vmm"), &seen) < 0)
+            continue;
+        looks++;
+        assert_int_equal(seen.st_mode & 07777, 0620);
+        assert_true(seen.st_uid == geteuid() || seen.st_uid == 4242);
+    }
+    if (geteuid() == 0) {
+        assert_int_equal(seen.st_uid, 4242);
+        assert_int_equal(seen.st_gid, 4243);
+    }
+    close(log[0]);
+    kill(pid, SIGTERM);
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_int_equal(status, 0);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         helper_test(test_one_of_two_serves),
+        helper_test(test_mode_from_the_first_moment),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
