@@ -29,7 +29,7 @@ static uint32_t count_labels(const struct fdset *set) {
 }
 
 static uint32_t check_set(const struct model *model, const struct fdset *set) {
-    uint32_t members = 0, leases = 0, holds = 0;
+    uint32_t members = 0, leases = 0, holds = 0, closing = 0;
 
     assert(model_find_set(model, set->id) == set);
     assert(!set->name || model_find_name(model, set->name) == set);
@@ -38,12 +38,13 @@ static uint32_t check_set(const struct model *model, const struct fdset *set) {
         assert(member->set == set);
         check_member(model, member);
         leases += member->lease_count;
+        closing += !!(member->work & WORK_CLOSE);
         members++;
     }
     list_for_each (link, &set->holds)
         holds++;
     assert(members == set->member_count && leases == set->lease_count && holds == set->hold_count);
-    assert(members + holds > 0);
+    assert(members + holds > 0 && closing == set->closing_count);
     assert(!deadline_runs(&set->deadline) || set->lifetime != LIFETIME_IDLE || leases + holds == 0);
     return leases;
 }
@@ -73,7 +74,7 @@ void model_check(const struct model *model) {
 }
 
 void service_check(const struct service *service) {
-    uint32_t sessions = 0, waiting = 0, pending = 0, subscriptions = 0, leases = 0;
+    uint32_t sessions = 0, waiting = 0, pending = 0, subscriptions = 0, leases = 0, closings = 0;
 
     list_for_each (link, &service->sessions) {
         const struct session *session = list_object(link, struct session, link);
@@ -84,6 +85,9 @@ void service_check(const struct service *service) {
         leases += session->holder.lease_count;
         assert(!session->ended || session->holder.lease_count == 0);
     }
+    list_for_each (link, &service->closings)
+        closings++;
+    assert(closings == service->closing_slab.used);
     assert(sessions == service->session_slab.used);
     assert(waiting == service->waiting_slab.used);
     assert(pending == service->pending_slab.used);

@@ -30,7 +30,6 @@ int description_look(int fd, struct description *description) {
     *description = (struct description){
         .flags = flags,
         .type = status.stx_mode & S_IFMT,
-        .unlinked = status.stx_nlink == 0,
         .device = device_pack(status.stx_dev_major, status.stx_dev_minor),
         .device_number = device_pack(status.stx_rdev_major, status.stx_rdev_minor),
         .inode = status.stx_ino,

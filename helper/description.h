@@ -13,7 +13,6 @@
 struct description {
     int flags;                      /* F_GETFL */
     mode_t type;                    /* S_IFMT bits */
-    bool unlinked;                  /* closing it may have to free all it holds */
     uint32_t device, device_number; /* st_dev and st_rdev, packed */
     uint64_t inode;
     /* Until description_asks_server() has told: no block device behind it, so

@@ -194,6 +194,8 @@ void tell_lease(struct model *model, enum event_kind kind, const struct lease *l
 /* -------------------------------------------------------------------- work */
 
 void member_queue(struct model *model, struct member *member, unsigned work) {
+    if (member->set && work & ~member->work & WORK_CLOSE)
+        member->set->closing_count++;
     member->work |= work;
     if ((member->work & ~member->working) && list_empty(&member->queue))
         list_append(&model->unsettled, &member->queue);
@@ -221,6 +223,7 @@ static void member_free(struct model *model, struct member *member) {
         index_drop(&model->member_index, member);
         model->member_count--;
         set->member_count--;
+        set->closing_count--;
     }
     slab_give(&model->member_slab, member);
     if (set)

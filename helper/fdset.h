@@ -70,7 +70,8 @@ struct fdset {
     uint32_t member_count;
     uint32_t lease_count;
     uint32_t hold_count;
-    uint32_t manager; /* the connection that made it; 0: none, or it has ended */
+    uint32_t closing_count; /* members that are removed and being closed */
+    uint32_t manager;       /* the connection that made it; 0: none, or it has ended */
     uid_t owner_uid;
     uint32_t grace_ms;
     uint32_t idle_ms;

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "closing.h"
 #include "description.h"
 #include "text.h"
 
@@ -163,28 +164,57 @@ int serve_add_fds(struct service *service, struct session *session,
     return 0;
 }
 
+void reply_removed(struct service *service, struct session *session, uint32_t serial,
+                   const struct removed *what) {
+    Fdset__V1__Reply reply = FDSET__V1__REPLY__INIT;
+    Fdset__V1__Removed removed = FDSET__V1__REMOVED__INIT;
+
+    removed.members = what->members;
+    removed.leases = what->leases;
+    removed.closing = what->closing;
+    reply.serial = serial;
+    reply.body_case = FDSET__V1__REPLY__BODY_REMOVED;
+    reply.removed = &removed;
+    service_reply(service, session, &reply, NULL, 0);
+}
+
+/* Of what was removed: one member, or all of the set. */
+static uint32_t leases_left(const struct model *model, uint32_t set_id, uint32_t member_id) {
+    const struct member *member = member_id ? model_find_member(model, member_id) : NULL;
+    const struct fdset *set = model_find_set(model, set_id);
+
+    if (member_id)
+        return member ? member->lease_count : 0;
+    return set ? set->lease_count : 0;
+}
+
 int serve_remove_fd(struct service *service, struct session *session,
                     const Fdset__V1__Request *request, struct refusal *refusal) {
     const Fdset__V1__RemoveFd *wanted = request->remove_fd;
-    Fdset__V1__Reply reply = FDSET__V1__REPLY__INIT;
-    Fdset__V1__Removed removed = FDSET__V1__REMOVED__INIT;
     bool one = wanted->which_case == FDSET__V1__REMOVE_FD__WHICH_MEMBER;
+    bool says = wanted->patience_case == FDSET__V1__REMOVE_FD__PATIENCE_WAIT_MS;
+    uint32_t wait_ms = says ? wanted->wait_ms : CLOSING_WAIT_MS;
+    struct closing what = {.set = (uint32_t)wanted->set, .member = one ? wanted->member : 0};
 
     if (wanted->set < 0 || (one && wanted->member == 0))
         return refuse(refusal, REFUSAL_ARGUMENT, EINVAL,
                       "a set's number is 0 to %d, a member's 1 or more", INT_MAX);
-    int count =
-        model_remove(&service->model, (uint32_t)wanted->set, one ? wanted->member : 0, refusal);
+    if (wait_ms > CLOSING_MAX_WAIT_MS)
+        return refuse(refusal, REFUSAL_ARGUMENT, EINVAL, "a removal waits at most %d ms",
+                      CLOSING_MAX_WAIT_MS);
+    int count = model_remove(&service->model, what.set, what.member, refusal);
     if (count < 0)
         return count;
-    removed.members = (uint32_t)count;
-    reply.serial = request->serial;
-    reply.body_case = FDSET__V1__REPLY__BODY_REMOVED;
-    reply.removed = &removed;
-    /* What can be closed at once is closed before the manager hears of it. */
-    service_settle(service);
+    what.removed = (uint32_t)count;
     service->retry_waiting = true;
-    service_reply(service, session, &reply, NULL, 0);
+    service_settle(service);
+    uint32_t leases = leases_left(&service->model, what.set, what.member);
+    uint32_t closing = closing_left(service, what.set, what.member);
+    if (closing > 0 && leases == 0 && wait_ms > 0 &&
+        closing_begin_removal(service, session, request->serial, &what, wait_ms))
+        return 0;
+    reply_removed(service, session, request->serial,
+                  &(struct removed){what.removed, leases, closing});
     return 0;
 }
 

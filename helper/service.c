@@ -5,6 +5,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "closing.h"
 #include "description.h"
 #include "shortcut.h"
 #include "subscription.h"
@@ -243,7 +244,8 @@ static void take_descriptors(struct service *service, struct packet_descriptors 
     }
 }
 
-static void discard_offers(struct service *service) {
+/* `closing` has the request's answer until they are closed, if it is not NULL. */
+static void discard_offers(struct service *service, struct closing *closing) {
     for (uint32_t i = 0; i < service->offer.count; i++) {
         struct member *member = service->offer.members[i];
         if (!member)
@@ -251,6 +253,8 @@ static void discard_offers(struct service *service) {
         struct description description = {0};
         member->may_block = description_look(member->fd, &description) < 0 || description.may_block;
         service_note(member, &description);
+        if (closing)
+            closing_note(service, closing, member);
         member_discard(&service->model, member);
     }
     service->offer.count = 0;
@@ -268,14 +272,18 @@ void service_packet(struct service *service, struct session *session, size_t len
     service->serving = session;
     if (result == 0)
         result = find_handler(request)->serve(service, session, request, &refusal);
-    if (result < 0)
+    /* What was refused with descriptors is answered when they are closed. */
+    struct closing *closing = NULL;
+    if (result < 0 && service->offer.count > 0 && request && !session->closing)
+        closing = closing_begin_refusal(service, session, request->serial, &refusal);
+    if (result < 0 && !closing)
         service_reply_error(service, session, request ? request->serial : 0, &refusal);
     service->serving = NULL;
     if (session->closing) {
         service->malformed++;
         session_close(session);
     }
-    discard_offers(service);
+    discard_offers(service, closing);
     service_follow_up(service);
 }
 
@@ -285,6 +293,7 @@ void service_session_ended(struct service *service, struct session *session) {
     service->model.now_ms = service_now();
     unsubscribe(session);
     waiting_drop(service, session);
+    closings_drop(service, session);
     holder_end(&service->model, &session->holder);
     if (session->role == ROLE_MANAGER)
         model_manager_gone(&service->model, session->number);
@@ -315,6 +324,7 @@ int service_init(struct service *service, const struct limits *limits) {
     packet_arena_init(&service->arena);
     list_init(&service->sessions);
     list_init(&service->waiting);
+    list_init(&service->closings);
     service->started_ms = service_now();
     int result = model_init(&service->model, limits, SPARE_MEMBERS);
     /* Members may be given before the first request. */
@@ -327,6 +337,10 @@ int service_init(struct service *service, const struct limits *limits) {
         result = slab_init(&service->waiting_slab, sizeof(struct waiting), limits->waiting);
     if (result == 0)
         result = deadlines_init(&service->waiting_deadlines, limits->waiting);
+    if (result == 0)
+        result = slab_init(&service->closing_slab, sizeof(struct closing), limits->connections);
+    if (result == 0)
+        result = deadlines_init(&service->closing_deadlines, limits->connections);
     if (result == 0)
         result = slab_init(&service->subscription_slab, subscription_bytes(limits->events),
                            limits->connections);

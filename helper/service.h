@@ -50,14 +50,16 @@ struct service {
     struct loop loop;
     struct model model;
     struct settle settle;
-    struct slab session_slab, pending_slab, waiting_slab, subscription_slab;
+    struct slab session_slab, pending_slab, waiting_slab, subscription_slab, closing_slab;
     struct list sessions;
     const struct session *serving;      /* whose request is at hand: its reply comes first */
     bool last_was_close;                /* the request served last */
     struct list waiting;                /* oldest first */
     struct deadlines waiting_deadlines; /* their times */
     uint32_t next_waiting;
-    bool retry_waiting; /* something has changed that they may wait for */
+    struct list closings;               /* answers that wait for closes, oldest first */
+    struct deadlines closing_deadlines; /* their times */
+    bool retry_waiting;                 /* something has changed that they may wait for */
     bool events_queued;
     bool reap;           /* a session is broken or has ended */
     bool stuffed;        /* a session has something to be tried again, */
@@ -155,6 +157,14 @@ void service_reply_error(struct service *service, struct session *session, uint3
 
 /* Fills in the protocol's Error; the text is borrowed from the refusal. */
 void service_error(Fdset__V1__Error *error, struct refusal *refusal);
+
+/* What came of a RemoveFd. */
+struct removed {
+    uint32_t members, leases, closing;
+};
+
+void reply_removed(struct service *service, struct session *session, uint32_t serial,
+                   const struct removed *removed);
 
 /* The answer to what needs none: done. */
 void service_reply_done(struct service *service, struct session *session, uint32_t serial);

@@ -3,8 +3,8 @@
 #include "service.h"
 
 #include <limits.h>
-#include <unistd.h>
 
+#include "closing.h"
 #include "description.h"
 #include "subscription.h"
 
@@ -20,7 +20,7 @@ uint64_t service_now(void) {
 /* Not after most opens. */
 static bool has_follow_up(const struct service *service) {
     return !list_empty(&service->model.unsettled) || service->retry_waiting ||
-           service->events_queued;
+           service->events_queued || !list_empty(&service->closings);
 }
 
 void service_follow_up(struct service *service) {
@@ -28,6 +28,7 @@ void service_follow_up(struct service *service) {
         service_settle(service);
         waiting_retry(service);
         service_settle(service);
+        closings_answer(service);
         subscriptions_flush(service);
     }
 #ifdef CHECK_MODEL
@@ -46,6 +47,8 @@ void service_settled(struct settle *settle, struct member *member, unsigned work
             if (sibling->device == member->device)
                 sibling->may_block = may_block;
         }
+    if (work & WORK_CLOSE)
+        closing_done(service, member);
     member_settled(&service->model, member, work);
     service->retry_waiting = true;
     service_follow_up(service);
@@ -80,7 +83,8 @@ static int64_t earlier(int64_t due, const struct deadline *deadline) {
 /* Nothing is due now or in time, as is usual between two packets. */
 static bool is_idle(const struct service *service) {
     return !deadlines_first(&service->model.deadlines) &&
-           !deadlines_first(&service->waiting_deadlines) && service->settle.count == 0 &&
+           !deadlines_first(&service->waiting_deadlines) &&
+           !deadlines_first(&service->closing_deadlines) && service->settle.count == 0 &&
            !service->stuffed && !service->retry_waiting && !service->events_queued &&
            list_empty(&service->model.unsettled);
 }
@@ -94,6 +98,7 @@ int service_timeout(const struct service *service) {
 
     due = earlier(due, deadlines_first(&service->model.deadlines));
     due = earlier(due, deadlines_first(&service->waiting_deadlines));
+    due = earlier(due, deadlines_first(&service->closing_deadlines));
     /* Where a settle thread is busy, somebody may have to hear of it. */
     if (service->settle.count > 0 && (due < 0 || due > now + STUCK_MS / 2))
         due = now + STUCK_MS / 2;
@@ -124,37 +129,28 @@ void service_tick(struct service *service) {
     /* An open may be waiting for what has gone. */
     service->retry_waiting |= service->model.totals.removed != removed;
     waiting_expire(service);
+    closings_expire(service);
     if (service->settle.count > 0)
         settle_watch(&service->settle, service->model.now_ms, STUCK_MS);
     service_follow_up(service);
 }
 
-/* Closing takes time where a device's driver does, or where it is the last that
- * keeps an unlinked file. Never asks a server. */
-static bool closes_slowly(const struct member *member) {
-    struct description description;
-    return member_is_device(member) || description_look(member->fd, &description) < 0 ||
-           description.unlinked;
-}
-
-/* What is to be done to the member that no thread is at. */
+/* What is to be done to the member that no thread is at. A close may be the last, which
+ * flushes what was written, frees an unlinked file, or waits for a device's driver: hence it
+ * is never done here, whatever the file system. */
 static void begin_work(struct service *service, struct member *member) {
     unsigned work = member->work & ~member->working;
-    bool slow = member->may_block || (work & WORK_CLOSE && closes_slowly(member));
+    bool slow = member->may_block || work & (WORK_CLOSE | WORK_INSPECT);
 
-    if (member->working && (slow || work & (WORK_CLOSE | WORK_INSPECT)))
+    if (member->working && slow)
         return; /* comes back through service_settled() */
-    if (slow || work & WORK_INSPECT) {
+    if (slow) {
         settle_submit(&service->settle, member);
         return;
     }
-    if (work & WORK_RESTORE) {
-        if (!member->keep_locks)
-            description_unlock(member->fd);
-        member->status = description_restore_status(member->fd, member->flags);
-    }
-    if (work & WORK_CLOSE)
-        close(member->fd);
+    if (!member->keep_locks)
+        description_unlock(member->fd);
+    member->status = description_restore_status(member->fd, member->flags);
     member_settled(&service->model, member, work);
 }
 

@@ -242,7 +242,8 @@ int fdset_add(struct fdset_manager *manager, struct fdset_add *sets, size_t coun
 
 /* ------------------------------------------------------------------ remove */
 
-int fdset_remove(struct fdset_manager *manager, int set, uint32_t member) {
+int fdset_remove_wait(struct fdset_manager *manager, int set, uint32_t member, unsigned wait_ms,
+                      struct fdset_removed *removed) {
     Fdset__V1__RemoveFd remove = FDSET__V1__REMOVE_FD__INIT;
     Fdset__V1__Request request = REQUEST(remove_fd = &remove, REMOVE_FD);
     struct connection *connection = &manager->connection;
@@ -254,12 +255,21 @@ int fdset_remove(struct fdset_manager *manager, int set, uint32_t member) {
         remove.which_case = FDSET__V1__REMOVE_FD__WHICH_MEMBER;
         remove.member = member;
     }
+    remove.patience_case = FDSET__V1__REMOVE_FD__PATIENCE_WAIT_MS;
+    remove.wait_ms = wait_ms;
     error = connection_call(connection, &request, NULL, 0, FDSET__V1__REPLY__BODY_REMOVED);
     if (error)
         return error;
-    uint32_t removed = connection->reply->removed->members;
+    const Fdset__V1__Removed *answer = connection->reply->removed;
+    uint32_t members = answer->members;
+    if (removed)
+        *removed = (struct fdset_removed){members, answer->leases, answer->closing};
     connection_release(connection);
-    return removed > INT_MAX ? INT_MAX : (int)removed;
+    return members > INT_MAX ? INT_MAX : (int)members;
+}
+
+int fdset_remove(struct fdset_manager *manager, int set, uint32_t member) {
+    return fdset_remove_wait(manager, set, member, FDSET_REMOVE_WAIT_MS, NULL);
 }
 
 /* ------------------------------------------------------------------- query */

@@ -21,7 +21,8 @@ static struct helper *start(const char *limit) {
     disk = file_open("disk", O_RDWR);
     log_file = file_open("log", O_RDONLY);
     client_add_one(helper->manager, 1, disk);
-    client_add_one(helper->manager, 2, log_file);
+    struct new_member anyones = {.fd = log_file, .sharing = SHARING(SHARED)};
+    client_add_set(helper->manager, 2, 0, &anyones, 1);
     client_wait_settled(helper->manager);
     return helper;
 }

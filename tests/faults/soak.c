@@ -297,7 +297,7 @@ static void add_sets(struct helper *helper) {
         client_add_set(helper->manager, 1 + i, LIFETIME(KEEP), &member, 1);
     }
     shared_file = file_open("shared", O_RDONLY);
-    struct new_member member = {.fd = shared_file};
+    struct new_member member = {.fd = shared_file, .sharing = SHARING(SHARED)};
     client_add_set(helper->manager, SHARED, LIFETIME(KEEP), &member, 1);
 }
 

@@ -3,6 +3,8 @@
 #include "scene.h"
 #include "settle.h"
 
+#include "client-more.h"
+
 #include <errno.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -19,7 +21,7 @@ static void test_stuck_close(void **state) {
     client_add_one(helper->manager, 2, mount_open(answers, 0, O_RDWR));
     client_wait_settled(helper->manager);
     mount_stop(stuck, STUCK_FLUSH);
-    assert_int_equal(client_remove(helper->manager, 1, 0)->removed->members, 1);
+    assert_int_equal(client_remove_at_once(helper->manager, 1, 0)->removed->members, 1);
     pid_t thread = mount_await(stuck, STUCK_FLUSH);
     assert_settle_thread(helper, thread);
     assert_int_equal(state_of(helper, 1), MEMBER(CLOSING));
@@ -32,13 +34,49 @@ static void test_stuck_close(void **state) {
         assert_int_not_equal(mount_await(answers, STUCK_SETLK), thread);
     }
     client_barrier(helper->vmm);
-    assert_int_equal(client_remove(helper->manager, 2, 0)->removed->members, 1);
+    assert_int_equal(client_remove_at_once(helper->manager, 2, 0)->removed->members, 1);
     assert_int_equal(client_event(observer, EVENT(SET_GONE))->set, 2);
     assert_int_not_equal(mount_await(answers, STUCK_FLUSH), thread);
     assert_locals_served(helper, helper->vmm);
     assert_int_equal(state_of(helper, 1), MEMBER(CLOSING));
     mount_go_on(stuck, STUCK_FLUSH);
     assert_int_equal(client_event(observer, EVENT(SET_GONE))->set, 1);
+}
+
+/* Who removes waits for the close, and nobody else does; as long as it said, or until it
+ * hangs up. Where too many wait, the next hears at once that it is not closed. */
+static void test_a_removal_waits_for_a_stuck_close(void **state) {
+    enum { CONNECTIONS = 5, LAST = CONNECTIONS + 3 };
+    const char *const options[] = {"--limit", "connections=5", NULL};
+    struct helper *helper = scene_start(options);
+    uint32_t before = client_totals(helper->manager).connections;
+    struct client *hasty = helper_connect(helper, ROLE(MANAGER), "hasty");
+    struct mount *mount = mount_new();
+    for (int set = 1; set <= LAST; set++)
+        client_add_one(helper->manager, set, mount_open(mount, 0, O_RDWR));
+    client_wait_settled(helper->manager);
+    mount_stop(mount, STUCK_FLUSH);
+
+    Fdset__V1__Removed *removed =
+        client_answer(helper->manager, client_send_remove(helper->manager, 1, 0, 50))->removed;
+    assert_int_equal(removed->members, 1);
+    assert_int_equal(removed->closing, 1);
+    client_send_remove(hasty, 2, 0, -1);
+    assert_locals_served(helper, helper->vmm);
+    client_hang_up(hasty);
+    wait_until(client_totals(helper->manager).connections == before);
+
+    uint32_t patient = client_send_remove(helper->manager, 3, 0, 3600000);
+    for (int set = 4; set < LAST; set++)
+        client_send_remove(helper->manager, set, 0, 3600000);
+    removed = client_remove(helper->manager, LAST, 0)->removed;
+    assert_int_equal(removed->closing, 1);
+    assert_manager_served(helper);
+    mount_go_on(mount, STUCK_FLUSH);
+    assert_int_equal(client_answer(helper->manager, patient)->removed->closing, 0);
+    for (int set = 4; set < LAST; set++)
+        assert_int_equal(client_receive(helper->manager)->removed->closing, 0);
+    client_wait_settled(helper->manager);
 }
 
 /* A file system that was mounted without allow_other does not tell the helper, which is
@@ -63,7 +101,7 @@ static void test_close_that_fails(void **state) {
     client_add_one(helper->manager, 1, mount_open(mount, 0, O_RDWR));
     client_wait_settled(helper->manager);
     mount_stop(mount, STUCK_FLUSH);
-    client_remove(helper->manager, 1, 0);
+    client_remove_at_once(helper->manager, 1, 0);
     mount_await(mount, STUCK_FLUSH);
     mount_fail(mount, STUCK_FLUSH, EIO);
     client_wait_settled(helper->manager);
@@ -117,7 +155,7 @@ static void test_as_many_stuck_servers_as_threads(void **state) {
     client_wait_settled(helper->manager);
     for (int i = 0; i <= SETTLE_THREADS; i++) {
         mount_stop(mounts[i], STUCK_FLUSH);
-        assert_int_equal(client_remove(helper->manager, i, 0)->removed->members, 1);
+        assert_int_equal(client_remove_at_once(helper->manager, i, 0)->removed->members, 1);
         if (i < SETTLE_THREADS)
             assert_settle_thread(helper, mount_await(mounts[i], STUCK_FLUSH));
         assert_int_equal(state_of(helper, i), MEMBER(CLOSING));
@@ -187,6 +225,7 @@ static void test_end_while_nothing_can_be_closed(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         mounts_test(test_stuck_close),
+        mounts_test(test_a_removal_waits_for_a_stuck_close),
         mounts_test(test_a_file_system_of_one_user),
         mounts_test(test_close_that_fails),
         mounts_test(test_refused_descriptors_of_a_stuck_file),

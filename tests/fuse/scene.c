@@ -80,7 +80,7 @@ void assert_manager_served(struct helper *helper) {
     assert_serves(opened.fd, file, O_RDWR);
     client_close(helper->vmm, &opened);
     client_barrier(helper->vmm);
-    assert_int_equal(client_remove(helper->manager, NEW_SET, 0)->removed->members, 1);
+    assert_int_equal(client_remove_at_once(helper->manager, NEW_SET, 0)->removed->members, 1);
     harness_close(file);
 }
 

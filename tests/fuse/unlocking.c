@@ -27,7 +27,7 @@ static void test_unlock_on_a_thread(void **state) {
         client_close(helper->vmm, &opened);
     }
     client_wait_idle(helper->manager);
-    assert_int_equal(client_remove(helper->manager, 1, 0)->removed->members, 1);
+    assert_int_equal(client_remove_at_once(helper->manager, 1, 0)->removed->members, 1);
     client_wait_settled(helper->manager);
     assert_settle_thread(helper, mount_await(mount, STUCK_FLUSH));
     assert_int_equal(client_totals(helper->manager).sets, LOCALS);
@@ -113,7 +113,7 @@ static void test_waiting_open_of_a_removed_member(void **state) {
     scene_get_stuck(helper, mount);
     uint32_t waits = client_send_open(helper->vmm, "/dev/fdset/1", O_RDWR);
     client_barrier(helper->vmm);
-    assert_int_equal(client_remove(helper->manager, 1, 0)->removed->members, 1);
+    assert_int_equal(client_remove_at_once(helper->manager, 1, 0)->removed->members, 1);
     assert_int_equal(client_opened(helper->vmm, waits).code, CODE(EMPTY_SET));
     assert_int_equal(state_of(helper, 1), MEMBER(CLOSING));
     mount_go_on(mount, STUCK_SETLK);

@@ -359,7 +359,7 @@ uint32_t client_add_one(struct client *client, int set, int fd) {
     return add_one_set(client, &new_set)->members[0];
 }
 
-Reply *client_remove(struct client *client, int set, uint32_t member) {
+uint32_t client_send_remove(struct client *client, int set, uint32_t member, int64_t wait_ms) {
     Fdset__V1__RemoveFd remove = FDSET__V1__REMOVE_FD__INIT;
     Request request = FDSET__V1__REQUEST__INIT;
     remove.set = set;
@@ -367,9 +367,21 @@ Reply *client_remove(struct client *client, int set, uint32_t member) {
         remove.which_case = FDSET__V1__REMOVE_FD__WHICH_MEMBER;
         remove.member = member;
     }
+    if (wait_ms >= 0) {
+        remove.patience_case = FDSET__V1__REMOVE_FD__PATIENCE_WAIT_MS;
+        remove.wait_ms = (uint32_t)wait_ms;
+    }
     request.body_case = FDSET__V1__REQUEST__BODY_REMOVE_FD;
     request.remove_fd = &remove;
-    return client_ask(client, &request);
+    return client_send(client, &request, NULL, 0);
+}
+
+Reply *client_remove(struct client *client, int set, uint32_t member) {
+    return client_answer(client, client_send_remove(client, set, member, -1));
+}
+
+Reply *client_remove_at_once(struct client *client, int set, uint32_t member) {
+    return client_answer(client, client_send_remove(client, set, member, 0));
 }
 
 Reply *client_hold(struct client *client, const char *path) {

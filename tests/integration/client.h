@@ -162,8 +162,11 @@ Reply *client_look(struct client *client, const char *path);
 void client_subscribe(struct client *client);
 const Event *client_event(struct client *client, int kind);
 
-/* `member` 0: all. */
+/* `member` 0: all. The second does not wait for the close; the third sends only, and waits
+ * so many milliseconds, or with -1 as long as a request that does not say. */
 Reply *client_remove(struct client *client, int set, uint32_t member);
+Reply *client_remove_at_once(struct client *client, int set, uint32_t member);
+uint32_t client_send_remove(struct client *client, int set, uint32_t member, int64_t wait_ms);
 
 /* One page. `after` may be NULL. */
 QueryReply *client_query(struct client *client, int set, const Cursor *after);

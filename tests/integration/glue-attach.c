@@ -99,14 +99,18 @@ static void test_from_add_to_remove(void **state) {
     assert_string_equal(info->leases[0].name, VMM_NAME);
     fdset_listing_free(listing);
 
+    struct fdset_removed removed;
+    assert_int_equal(works(fdset_remove_wait(manager, request.set, member.id, 0, &removed)), 1);
+    assert_int_equal(removed.members, 1);
+    assert_int_equal(removed.leases, 1);
+    assert_int_equal(removed.closing, 0);
     works(fdset_close(vmm, fd));
     assert_int_equal(totals().leases, 0);
-    assert_int_equal(works(fdset_remove(manager, request.set, member.id)), 1);
-    /* The set goes when the member's last descriptor is closed. */
-    int result;
-    while ((result = fdset_query(manager, request.set, &listing)) == 0)
-        fdset_listing_free(listing);
-    assert_int_equal(result, -ENOENT);
+
+    works(fdset_add(manager, &request, 1));
+    assert_int_equal(works(fdset_remove(manager, request.set, 0)), 1);
+    /* The set goes with its last descriptor, and that is closed. */
+    assert_int_equal(fdset_query(manager, request.set, &listing), -ENOENT);
     assert_int_equal(fdset_remove(manager, request.set, 0), -ENOENT);
 }
 

@@ -247,5 +247,9 @@ void ref_remove(struct reference *ref, int client, uint32_t serial, int set, boo
     int count = one ? !member->removed : ref_clear(ref, set);
     if (one)
         ref_member_remove(ref, member);
-    ref_reply(ref, client, serial, REPLY(REMOVED))->count = count;
+    struct ref_reply *reply = ref_reply(ref, client, serial, REPLY(REMOVED));
+    reply->count = count;
+    for (int i = 0; i < ref->member_count; i++)
+        if (ref->members[i].set == set && (!one || ref->members[i].id == id))
+            reply->first += (int)ref_member_leases(ref, ref->members[i].id);
 }

@@ -85,7 +85,9 @@ struct ref_reply {
     uint32_t serial;
     int kind; /* REPLY() */
     int code, error;
-    int first, count; /* of results; of sets added; of members removed; modes and file seen */
+    /* Of results; of sets added; leases of what was removed, and members removed; modes
+     * and file seen. */
+    int first, count;
     bool came;
 };
 

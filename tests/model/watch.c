@@ -115,6 +115,9 @@ static void check_reply(struct play *play, int who, struct ref_reply *expected, 
         break;
     case REPLY(REMOVED):
         assert_int_equal(reply->removed->members, expected->count);
+        assert_int_equal(reply->removed->leases, expected->first);
+        if (expected->first == 0) /* else nothing was waited for */
+            assert_int_equal(reply->removed->closing, 0);
         break;
     }
 }

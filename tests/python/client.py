@@ -49,7 +49,9 @@ class Client(HelperTest):
                 file.write(b"hello")
         with open(self.path("disk"), "rb") as disk:
             self.assertEqual(disk.read(), b"hello")
-        self.assertEqual(manager.remove(name), 1)
+        with vmm.open("/dev/fdset/disk0", O_RDWR):
+            removal = manager.removal(name)
+            self.assertEqual((removal.members, removal.leases, removal.closing), (1, 1, 0))
 
     def test_refused(self):
         with self.assertRaises(fdset.Refused) as caught:

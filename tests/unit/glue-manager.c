@@ -236,6 +236,7 @@ static void test_remove(void **state) {
         assert_int_equal(request->remove_fd->set, 4);
         assert_int_equal(request->remove_fd->which_case, member ? 2 : 0);
         assert_int_equal(request->remove_fd->member, member);
+        assert_int_equal(request->remove_fd->wait_ms, FDSET_REMOVE_WAIT_MS);
         reply.serial = request->serial;
         reply.body_case = REPLY_IS(REMOVED);
         reply.removed = &removed;

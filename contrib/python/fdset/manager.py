@@ -91,6 +91,13 @@ class Manager(Observer):
         reply, _ = self.call([_fileno(file) for file in files], add_fds=proto.AddFds(sets=sets))
         return list(reply.added.sets)
 
-    def remove(self, which, member=None):
-        """Take a member, or all, out of set `which`. Returns how many went."""
-        return self.call(remove_fd=proto.RemoveFd(set=which, member=member))[0].removed.members
+    def remove(self, which, member=None, wait_ms=None):
+        """Take a member, or all, out of set `which`. Returns how many went, when they
+        are closed: see removal()."""
+        return self.removal(which, member, wait_ms).members
+
+    def removal(self, which, member=None, wait_ms=None):
+        """The same, with all that is told: a proto.Removed. The answer waits for the close,
+        up to `wait_ms` or ten seconds, while no lease is open."""
+        wanted = proto.RemoveFd(set=which, member=member, wait_ms=wait_ms)
+        return self.call(remove_fd=wanted)[0].removed

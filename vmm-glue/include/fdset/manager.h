@@ -128,8 +128,26 @@ struct fdset_add {
 int fdset_add(struct fdset_manager *manager, struct fdset_add *sets, size_t count);
 
 /* Removes one member, or all with `member` 0: no open is served from them any
- * more; leases stay good. Returns how many it removed. -ENOENT. */
+ * more; leases stay good. Returns how many it removed, when their descriptors are
+ * closed: what they kept busy may be unmounted, detached or deleted. It waits ten seconds
+ * at most, and not at all while leases are open. -ENOENT. */
 int fdset_remove(struct fdset_manager *manager, int set, uint32_t member);
+
+/* What came of a removal. */
+struct fdset_removed {
+    uint32_t members; /* that it removed; 0: they had been removed before */
+    uint32_t leases;  /* that are open of what was removed: the file stays in use */
+    uint32_t closing; /* members without a lease that are not closed yet */
+};
+
+/* How long a removal waits if nothing else is said. */
+#define FDSET_REMOVE_WAIT_MS 10000
+
+/* The same, but waits for the close up to `wait_ms`, at most an hour; 0: not at all. A file
+ * system may hang, and what was written may have to be flushed. Other threads' calls
+ * go on meanwhile. `removed` may be NULL. Returns how many it removed, or -errno. */
+int fdset_remove_wait(struct fdset_manager *manager, int set, uint32_t member, unsigned wait_ms,
+                      struct fdset_removed *removed);
 
 /* What there is, as of one moment for what fits in a packet (about a hundred
  * members). Arrays are owned by the listing. */
