@@ -184,7 +184,7 @@ job_finish() {
 test_run() {
     local qemu='' helper='' children
     # Everything that it started, whether it is in a variable or not.
-    trap 'children=$(jobs -p); kill -KILL $children 2>/dev/null; wait 2>/dev/null' EXIT
+    trap 'trap - ERR; children=$(jobs -p); kill -KILL $children 2>/dev/null; wait 2>/dev/null' EXIT
     # What fails without being looked at would let a test do less than it says.
     set -E
     trap 'fail "line $LINENO: $BASH_COMMAND: status $?"' ERR
