@@ -113,8 +113,31 @@ def check(value, patterns):
     return wrong if heard else ["nothing speaks of it"]
 
 
+def errors():
+    """Each code of fdset.proto comes with the errno values that stand there, and with no others."""
+    told = {code: set(re.findall(r"\bE[A-Z0-9]{3,}\b", comment)) for code, comment in
+            re.findall(r"^  CODE_(\w+) = \d+;\s*// (.*)$", words.read("proto/fdset.proto"),
+                       re.MULTILINE)}
+    given = {}
+    for path in words.files(".c"):
+        # Who starts the helper hears of other ones.
+        if path.startswith("helper/") and os.path.basename(path) not in (
+                "listener.c", "main.c", "options.c", "socket_file.c"):
+            for code, error in re.findall(r"REFUSAL_(\w+),\s*(E[A-Z0-9]+|\w*)", words.read(path)):
+                given.setdefault(code, set()).add(error)
+    wrong = [f"CODE_{code} comes with {error}, which fdset.proto does not say"
+             for code in told for error in given.get(code, set()) - told[code]
+             if re.fullmatch("E[A-Z0-9]+", error)]
+    for code, values in told.items():
+        # One that is passed on from a system call may be any.
+        if given.get(code) and all(re.fullmatch("E[A-Z0-9]+", error) for error in given[code]):
+            wrong += [f"fdset.proto says {error} of CODE_{code}, which nothing gives"
+                      for error in values - given[code]]
+    return wrong
+
+
 def main():
-    words.tell([(what, lambda value=value, patterns=patterns: check(value, patterns))
+    words.tell([("the errno of each code", errors)] + [(what, lambda value=value, patterns=patterns: check(value, patterns))
                 for what, value, patterns in ROWS])
 
 

@@ -216,6 +216,32 @@ def mentions():
     return wrong
 
 
+def choices(*arguments):
+    """What fdsetctl says that there is, where it is given a comma."""
+    run = subprocess.run([os.path.join(words.build, words.PROGRAMS["fdsetctl"]), *arguments, ","],
+                         capture_output=True, text=True, stdin=subprocess.DEVNULL,
+                         env={"FDSET_MANAGE_SOCKET": "/nowhere"})
+    return set(re.search(r"there are (\S+)", run.stderr)[1].split(","))
+
+
+def columns_and_kinds():
+    page = sections("fdsetctl.1")
+    kinds = set(re.findall(r"_([a-z-]+)_", "".join(re.findall(
+        r"^(?:\|\[|\|) +(_.*)$", page["WATCH"], re.MULTILINE))))
+    wrong = differ(kinds, choices("watch", "--kinds"), "fdsetctl(1)", "fdsetctl watch --kinds")
+    for section, arguments in [("LIST", ["list", "--output"]),
+                               ("LIST", ["list", "--leases", "--output"]),
+                               ("LIST", ["list", "--waiting", "--output"]),
+                               ("WATCH", ["watch", "--output"])]:
+        told = set(re.findall(r"\*([A-Z][A-Z-]+)\*", page[section]))
+        wrong += [f"fdsetctl {' '.join(arguments)} has {column}, and fdsetctl(1) has not"
+                  for column in sorted(choices(*arguments) - told)]
+    every = set().union(*(choices(*arguments) for arguments in [
+        ["list", "--output"], ["list", "--leases", "--output"], ["list", "--waiting", "--output"]]))
+    told = set(re.findall(r"\*([A-Z][A-Z-]+)\*", page["LIST"]))
+    return wrong + [f"fdsetctl(1) has {column}" for column in sorted(told - every)]
+
+
 def units():
     """What a unit runs has the options that it is run with."""
     wrong = []
@@ -272,6 +298,7 @@ def main():
         ("zsh completes what --help has", zsh),
         ("the helper's limits have the same defaults everywhere", limits),
         ("every option that is spoken of exists", mentions),
+        ("fdsetctl(1) has the columns and the kinds that there are", columns_and_kinds),
         ("systemd's units use options that exist", units),
         ("every variable that is read is told of, and the other way round", variables),
     ])
