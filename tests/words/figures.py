@@ -122,7 +122,7 @@ def errors():
     for path in words.files(".c"):
         # Who starts the helper hears of other ones.
         if path.startswith("helper/") and os.path.basename(path) not in (
-                "listener.c", "main.c", "options.c", "socket_file.c"):
+                "main.c", "options.c", "socket_file.c"):
             for code, error in re.findall(r"REFUSAL_(\w+),\s*(E[A-Z0-9]+|\w*)", words.read(path)):
                 given.setdefault(code, set()).add(error)
     wrong = [f"CODE_{code} comes with {error}, which fdset.proto does not say"
