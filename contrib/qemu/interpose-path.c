@@ -13,7 +13,21 @@ static int fails(int error) {
     return -1;
 }
 
+/* /dev/fdset is no directory of the file system's. But who asks about each part of a set's
+ * path, as realpath(1) does, must find one. It cannot be opened. */
+static bool is_missing_directory(const char *path) {
+    return errno == ENOENT && path_is_directory(path);
+}
+
 /* ------------------------------------------------------------------- stat */
+
+/* `result` is what the file system says. */
+static int directory_stat(const char *path, struct stat *status, int result) {
+    if (result == 0 || !is_missing_directory(path))
+        return result;
+    *status = (struct stat){.st_mode = S_IFDIR | 0555, .st_nlink = 2};
+    return 0;
+}
 
 static int set_stat(const struct set_path *set, struct stat *status) {
     struct fdset_look_result look;
@@ -27,7 +41,8 @@ static int set_stat(const struct set_path *set, struct stat *status) {
 EXPORTED int stat(const char *path, struct stat *status) {
     struct set_path set;
 
-    return path_is_set(path, &set) ? set_stat(&set, status) : REAL(stat)(path, status);
+    return path_is_set(path, &set) ? set_stat(&set, status)
+                                   : directory_stat(path, status, REAL(stat)(path, status));
 }
 EXPORTED int stat64(const char *path, struct stat64 *status) {
     return stat(path, (struct stat *)status);
@@ -36,7 +51,8 @@ EXPORTED int stat64(const char *path, struct stat64 *status) {
 EXPORTED int lstat(const char *path, struct stat *status) {
     struct set_path set;
 
-    return path_is_set(path, &set) ? set_stat(&set, status) : REAL(lstat)(path, status);
+    return path_is_set(path, &set) ? set_stat(&set, status)
+                                   : directory_stat(path, status, REAL(lstat)(path, status));
 }
 EXPORTED int lstat64(const char *path, struct stat64 *status) {
     return lstat(path, (struct stat *)status);
@@ -45,8 +61,9 @@ EXPORTED int lstat64(const char *path, struct stat64 *status) {
 EXPORTED int fstatat(int directory, const char *path, struct stat *status, int flags) {
     struct set_path set;
 
-    return path_is_set(path, &set) ? set_stat(&set, status)
-                                   : REAL(fstatat)(directory, path, status, flags);
+    if (path_is_set(path, &set))
+        return set_stat(&set, status);
+    return directory_stat(path, status, REAL(fstatat)(directory, path, status, flags));
 }
 EXPORTED int fstatat64(int directory, const char *path, struct stat64 *status, int flags) {
     return fstatat(directory, path, (struct stat *)status, flags);
@@ -76,33 +93,41 @@ static struct statx_timestamp timestamp(struct timespec time) {
     return (struct statx_timestamp){.tv_sec = time.tv_sec, .tv_nsec = (uint32_t)time.tv_nsec};
 }
 
+static struct statx statx_of(const struct stat *known) {
+    return (struct statx){
+        .stx_mask = STATX_BASIC_STATS,
+        .stx_blksize = (uint32_t)known->st_blksize,
+        .stx_nlink = (uint32_t)known->st_nlink,
+        .stx_uid = known->st_uid,
+        .stx_gid = known->st_gid,
+        .stx_mode = (uint16_t)known->st_mode,
+        .stx_ino = known->st_ino,
+        .stx_size = (uint64_t)known->st_size,
+        .stx_blocks = (uint64_t)known->st_blocks,
+        .stx_atime = timestamp(known->st_atim),
+        .stx_mtime = timestamp(known->st_mtim),
+        .stx_ctime = timestamp(known->st_ctim),
+        .stx_rdev_major = major(known->st_rdev),
+        .stx_rdev_minor = minor(known->st_rdev),
+        .stx_dev_major = major(known->st_dev),
+        .stx_dev_minor = minor(known->st_dev),
+    };
+}
+
 EXPORTED int statx(int directory, const char *path, int flags, unsigned mask,
                    struct statx *status) {
     struct set_path set;
     struct stat known;
 
-    if (!path_is_set(path, &set))
-        return REAL(statx)(directory, path, flags, mask, status);
-    if (set_stat(&set, &known) < 0)
-        return -1;
-    *status = (struct statx){
-        .stx_mask = STATX_BASIC_STATS,
-        .stx_blksize = (uint32_t)known.st_blksize,
-        .stx_nlink = (uint32_t)known.st_nlink,
-        .stx_uid = known.st_uid,
-        .stx_gid = known.st_gid,
-        .stx_mode = (uint16_t)known.st_mode,
-        .stx_ino = known.st_ino,
-        .stx_size = (uint64_t)known.st_size,
-        .stx_blocks = (uint64_t)known.st_blocks,
-        .stx_atime = timestamp(known.st_atim),
-        .stx_mtime = timestamp(known.st_mtim),
-        .stx_ctime = timestamp(known.st_ctim),
-        .stx_rdev_major = major(known.st_rdev),
-        .stx_rdev_minor = minor(known.st_rdev),
-        .stx_dev_major = major(known.st_dev),
-        .stx_dev_minor = minor(known.st_dev),
-    };
+    if (path_is_set(path, &set)) {
+        if (set_stat(&set, &known) < 0)
+            return -1;
+    } else {
+        int result = REAL(statx)(directory, path, flags, mask, status);
+        if (result == 0 || directory_stat(path, &known, result) != 0)
+            return result;
+    }
+    *status = statx_of(&known);
     return 0;
 }
 
@@ -140,23 +165,32 @@ static int set_access(const struct set_path *set, int access) {
     return access & X_OK || !modes_allow(look.modes, access) ? fails(EACCES) : 0;
 }
 
+static int directory_access(const char *path, int mode, int result) {
+    if (result == 0 || !is_missing_directory(path))
+        return result;
+    return mode & W_OK ? fails(EACCES) : 0;
+}
+
 EXPORTED int access(const char *path, int mode) {
     struct set_path set;
 
-    return path_is_set(path, &set) ? set_access(&set, mode) : REAL(access)(path, mode);
+    return path_is_set(path, &set) ? set_access(&set, mode)
+                                   : directory_access(path, mode, REAL(access)(path, mode));
 }
 
 EXPORTED int faccessat(int directory, const char *path, int mode, int flags) {
     struct set_path set;
 
-    return path_is_set(path, &set) ? set_access(&set, mode)
-                                   : REAL(faccessat)(directory, path, mode, flags);
+    if (path_is_set(path, &set))
+        return set_access(&set, mode);
+    return directory_access(path, mode, REAL(faccessat)(directory, path, mode, flags));
 }
 
 EXPORTED int euidaccess(const char *path, int mode) {
     struct set_path set;
 
-    return path_is_set(path, &set) ? set_access(&set, mode) : REAL(euidaccess)(path, mode);
+    return path_is_set(path, &set) ? set_access(&set, mode)
+                                   : directory_access(path, mode, REAL(euidaccess)(path, mode));
 }
 EXPORTED_ALIAS(eaccess, euidaccess);
 
@@ -184,18 +218,24 @@ EXPORTED char *__realpath_chk(const char *path, char *resolved, size_t size) {
     return realpath(path, resolved);
 }
 
-/* It is no symbolic link. */
+/* Neither a set nor their directory is a symbolic link. */
+static ssize_t directory_readlink(const char *path, ssize_t result) {
+    return result < 0 && is_missing_directory(path) ? fails(EINVAL) : result;
+}
+
 EXPORTED ssize_t readlink(const char *path, char *target, size_t size) {
     struct set_path set;
 
-    return path_is_set(path, &set) ? set_refuse(&set, EINVAL) : REAL(readlink)(path, target, size);
+    return path_is_set(path, &set) ? set_refuse(&set, EINVAL)
+                                   : directory_readlink(path, REAL(readlink)(path, target, size));
 }
 
 EXPORTED ssize_t readlinkat(int directory, const char *path, char *target, size_t size) {
     struct set_path set;
 
-    return path_is_set(path, &set) ? set_refuse(&set, EINVAL)
-                                   : REAL(readlinkat)(directory, path, target, size);
+    if (path_is_set(path, &set))
+        return set_refuse(&set, EINVAL);
+    return directory_readlink(path, REAL(readlinkat)(directory, path, target, size));
 }
 
 /* What they become with _FORTIFY_SOURCE, which has checked `size` against the room. */

@@ -86,16 +86,32 @@ __attribute__((constructor)) static void other_directory_find(void) {
         other_directory = strdup(text);
 }
 
+/* `path`, in `resolved` where it had to be changed; NULL where it can be no set's. */
+static const char *path_resolve(const char *path, char resolved[PATH_MAX]) {
+    if (!path || path[0] != '/')
+        return NULL;
+    if (!strstr(path, "/.."))
+        return path;
+    return parents_resolve(path, resolved) ? resolved : NULL;
+}
+
+bool path_is_directory(const char *path) {
+    char resolved[PATH_MAX], ended[PATH_MAX + 1];
+
+    path = path_resolve(path, resolved);
+    if (!path || strlen(path) >= PATH_MAX)
+        return false;
+    strcpy(stpcpy(ended, path), "/");
+    const char *rest = below(ended, "/dev/fdset");
+    return rest && !*rest;
+}
+
 bool path_is_set(const char *path, struct set_path *set) {
     char resolved[PATH_MAX];
 
-    if (!path || path[0] != '/')
+    path = path_resolve(path, resolved);
+    if (!path)
         return false;
-    if (strstr(path, "/..")) {
-        if (!parents_resolve(path, resolved))
-            return false;
-        path = resolved;
-    }
     return is_set(path, "/dev/fdset", set) ||
            (other_directory && is_set(path, other_directory, set));
 }

@@ -52,6 +52,9 @@ struct set_path {
  * NULL is allowed. */
 bool path_is_set(const char *path, struct set_path *set);
 
+/* Is it /dev/fdset itself? NULL is allowed. */
+bool path_is_directory(const char *path);
+
 /* -------------------------------------------------------------- attach.c */
 
 /* Every call into libfdset stands between shim_enter() and shim_leave(): its

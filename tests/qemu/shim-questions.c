@@ -159,6 +159,40 @@ static void test_programs_ask_before_they_open(void **state) {
     assert_int_equal(unlink(path), 0);
 }
 
+/* For those who ask about each part of a path. It is there for questions only. */
+static void test_the_directory_of_the_sets(void **state) {
+    static const char *const names[] = {"/dev/fdset", "//dev/fdset/", "/dev/./fdset/.",
+                                        "/dev/fdset/1/.."};
+    struct stat status;
+    struct statx statx_of;
+    char buffer[PATH_MAX];
+
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        assert_int_equal(stat(names[i], &status), 0);
+        assert_true(S_ISDIR(status.st_mode));
+        assert_int_equal(lstat(names[i], &status), 0);
+        assert_int_equal(fstatat(AT_FDCWD, names[i], &status, 0), 0);
+        assert_int_equal(statx(AT_FDCWD, names[i], 0, STATX_BASIC_STATS, &statx_of), 0);
+        assert_true(S_ISDIR(statx_of.stx_mode));
+        assert_int_equal(access(names[i], R_OK | X_OK), 0);
+        assert_int_equal(eaccess(names[i], F_OK), 0);
+        ASSERT_FAILS(faccessat(AT_FDCWD, names[i], W_OK, 0), EACCES);
+        ASSERT_FAILS(readlink(names[i], buffer, sizeof buffer), EINVAL);
+        ASSERT_FAILS(readlinkat(AT_FDCWD, names[i], buffer, sizeof buffer), EINVAL);
+        ASSERT_FAILS(open(names[i], O_RDONLY), ENOENT);
+    }
+    ASSERT_FAILS(stat("/dev/fdsets", &status), ENOENT);
+    ASSERT_FAILS(stat("/dev/fdset/..x", &status), ENOENT);
+    ASSERT_FAILS(stat("/xdev/fdset", &status), ENOENT);
+    ASSERT_FAILS(stat("dev/fdset", &status), ENOENT);
+    assert_int_equal(system("test \"$(realpath //dev/fdset/1)\" = /dev/fdset/1 && "
+                            "test \"$(readlink -f //dev/fdset/1)\" = /dev/fdset/1 && "
+                            "test -d /dev/fdset && ! realpath -e //dev/fdset/999 2>/dev/null && "
+                            "python3 -c 'import pathlib; "
+                            "pathlib.Path(\"/dev/fdset/1\").resolve(strict=True)'"),
+                     0);
+}
+
 static void test_modes(void **state) {
     assert_int_equal(access(CDROM, R_OK), 0);
     ASSERT_FAILS(access(CDROM, W_OK), EACCES);
@@ -309,15 +343,11 @@ static void test_other_files_go_through(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        shim_test(test_no_question_opens),
-        shim_test(test_questions_do_not_use_up_a_set),
-        shim_test(test_what_another_has_is_there),
-        shim_test(test_programs_ask_before_they_open),
-        shim_test(test_modes),
-        shim_test(test_what_is_not_there),
-        shim_test(test_the_file_system_of_an_open_set),
-        shim_test(test_changes_are_refused),
-        shim_test(test_truncate_is_an_open),
+        shim_test(test_no_question_opens),         shim_test(test_questions_do_not_use_up_a_set),
+        shim_test(test_what_another_has_is_there), shim_test(test_programs_ask_before_they_open),
+        shim_test(test_the_directory_of_the_sets), shim_test(test_modes),
+        shim_test(test_what_is_not_there),         shim_test(test_the_file_system_of_an_open_set),
+        shim_test(test_changes_are_refused),       shim_test(test_truncate_is_an_open),
         shim_test(test_other_files_go_through),
     };
     return cmocka_run_group_tests(tests, group_begin, group_end);
