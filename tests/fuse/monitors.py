@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""fdset-qmp and a file whose server does not answer: what is done with it
-holds up no other client.
+"""fdset-qmp and a file whose server does not answer: a remove-fd that waits for it holds
+up its own client, and nobody else's.
 
 stuck-fs is the server, see stuck-fs.h; it holds up the helper, and never this process."""
 
@@ -12,7 +12,7 @@ import subprocess
 import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../qemu"))
-from monitors import PATIENCE, Failure, Proxied, equal, image, run  # noqa: E402
+from monitors import PATIENCE, Failure, Proxied, equal, image, run, until  # noqa: E402
 
 CLONE_NEWNS, MNT_FORCE, MNT_DETACH = 0x20000, 1, 2
 FLUSH = 2
@@ -78,6 +78,14 @@ def case(function):
     return function
 
 
+def added(client, mount, file, set_id):
+    """And what the proxy had of it is closed when the next answer is there."""
+    fd = mount.open(file)
+    client.does("add-fd", [fd], fdset_id=set_id, opaque="stuck")
+    os.close(fd)
+    client.does("query-fdsets")
+
+
 @case
 def descriptors_that_cannot_be_closed_hold_up_nobody(world, mount):
     """However the proxy comes by them, and is rid of them."""
@@ -101,6 +109,62 @@ def descriptors_that_cannot_be_closed_hold_up_nobody(world, mount):
     for fd in fds:
         os.close(fd)
     mount.order(GO_ON)
+
+
+@case
+def a_removal_waits_for_its_file_alone(world, mount):
+    """Its answer comes when the file is closed: what management does next finds it free."""
+    slow, other, third = (world.client(number) for number in range(3))
+    added(slow, mount, 0, 1)
+    mount.order(STOP)
+    slow.send('{"execute": "remove-fd", "arguments": {"fdset-id": 1}, "id": "slow"}'
+              '{"execute": "query-fdsets", "id": "after"}')
+    mount.order(AWAIT)
+    for client in (other, third):
+        client.does("add-fd", [image("disk")], fdset_id=2, opaque="here")
+        client.does("query-fdsets")
+        client.does("remove-fd", fdset_id=2)
+        client.does("query-status")
+    equal(slow.is_quiet(), True, "no answer before the file is closed")
+    mount.order(GO_ON)
+    equal(slow.reply(), {"return": {}, "id": "slow"}, "answer")
+    equal(slow.reply()["id"], "after", "the next answer")
+
+
+@case
+def two_removals_wait_beside_each_other(world, mount):
+    one, two, other = (world.client(number) for number in range(3))
+    for number, client in enumerate((one, two)):
+        added(client, mount, number, number)
+    mount.order(STOP)
+    for number, client in enumerate((one, two)):
+        client.send('{"execute": "remove-fd", "arguments": {"fdset-id": %d}}' % number)
+    until(lambda: other.does("query-fdsets") == [], "what is removed is gone at once")
+    for client in (one, two):
+        equal(client.is_quiet(), True, "no answer before the file is closed")
+    mount.order(GO_ON)
+    for client in (one, two):
+        equal(client.reply(), {"return": {}}, "answer")
+
+
+@case
+def what_was_removed_leaves_its_file_system_free(world, mount):
+    """Neither the helper nor the proxy has it, nor had QEMU a copy: each time."""
+    client = world.client()
+    os.mkdir("disk")
+    for turn in range(200):
+        subprocess.run(["mount", "-t", "tmpfs", "none", "disk"], check=True)
+        fds = [image(f"disk/{number}") for number in range(3)]
+        if turn % 2:
+            client.send(" ", fds[1:])  # which nobody uses
+        client.does("add-fd", fds, fdset_id=1, opaque="x")
+        for fd in fds:
+            os.close(fd)
+        if turn % 4 == 0:
+            client.does("blockdev-add", driver="file", node_name="node", filename="/dev/fdset/1")
+            client.does("blockdev-del", node_name="node")
+        client.does("remove-fd", fdset_id=1)
+        subprocess.run(["umount", "disk"], check=True)
 
 
 mounts_of_our_own()

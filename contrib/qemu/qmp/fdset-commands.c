@@ -85,7 +85,9 @@ static void run_remove(struct fdset_manager *manager, struct job *job) {
     if (job->has_member) /* and 0 would mean all */
         in_range = in_range && job->member > 0 && job->member <= UINT32_MAX;
     if (in_range)
-        removed = fdset_remove(manager, (int)job->set, job->has_member ? (uint32_t)job->member : 0);
+        removed =
+            fdset_remove_wait(manager, (int)job->set, job->has_member ? (uint32_t)job->member : 0,
+                              job->waits ? FDSET_REMOVE_WAIT_MS : 0, NULL);
     /* Nothing was left to remove: an empty set that is in use is still one. */
     if (removed == 0)
         removed = job->has_member ? 0 : set_visible(manager, (int)job->set);
