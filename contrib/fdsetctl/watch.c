@@ -165,12 +165,12 @@ static void line_flush(const struct watch_options *options) {
     refused(options->name, "cannot write to standard output");
 }
 
-static void event_tell(const struct watch_options *options, struct fdset_manager *manager,
+static void event_tell(const struct watch_options *options, struct fdset_manager *names,
                        const struct fdset_event *event) {
     struct told told = {.event = event, .vm = options->vm};
 
-    if (names_wanted(options))
-        told.set_name = set_name_of(manager, event);
+    if (names)
+        told.set_name = set_name_of(names, event);
     if (options->journal)
         journal_send(&told);
     else if (options->json)
@@ -182,7 +182,7 @@ static void event_tell(const struct watch_options *options, struct fdset_manager
 
 /* Kinds that are not asked for may be needed for the names of sets. They are not told,
  * but what was lost before them is. */
-static bool is_asked_for(const struct watch_options *options, struct fdset_manager *manager,
+static bool is_asked_for(const struct watch_options *options, struct fdset_manager *names,
                          struct fdset_event *event) {
     static uint64_t lost;
     uint32_t kinds = options->kinds ? options->kinds : KINDS_USUAL;
@@ -192,20 +192,21 @@ static bool is_asked_for(const struct watch_options *options, struct fdset_manag
     if (kinds & FDSET_EVENT_BIT(event->kind))
         return true;
     lost = event->lost;
-    set_name_of(manager, event);
+    set_name_of(names, event);
     return false;
 }
 
-static void watch(const struct watch_options *options, struct fdset_manager *manager, int signals) {
+static void watch(const struct watch_options *options, struct fdset_manager *manager,
+                  struct fdset_manager *names, int signals) {
     struct fdset_event event;
     uint32_t told = 0;
 
     do {
         int result;
         while ((result = fdset_next_event(manager, &event, 0)) > 0) {
-            if (!is_asked_for(options, manager, &event))
+            if (!is_asked_for(options, names, &event))
                 continue;
-            event_tell(options, manager, &event);
+            event_tell(options, names, &event);
             if (++told == options->count)
                 return;
         }
@@ -231,13 +232,16 @@ int command_watch(int argc, char **argv, const char *socket) {
         kinds |= KINDS_OF_NAMES;
     if (fdset_subscribe(manager, kinds) < 0)
         refused(argv[0], "%s", fdset_error_text());
-    if (names_wanted(&options))
-        set_names_begin(manager);
+    struct fdset_manager *names =
+        names_wanted(&options) ? manager_connect(argv[0], options.socket, NULL) : NULL;
+    if (names)
+        set_names_begin(names);
     if (options.ready) {
         puts("ready");
         line_flush(&options);
     }
-    watch(&options, manager, signals);
+    watch(&options, manager, names, signals);
+    fdset_manager_free(names);
     fdset_manager_free(manager);
     close(signals);
     return EXIT_DONE;
