@@ -1,6 +1,6 @@
 #include <stdarg.h>
 #include <stdio.h>
-#include <sys/sysmacros.h>
+#include <time.h>
 
 #include "columns.h"
 #include "fdsetctl.h"
@@ -37,6 +37,14 @@ static void cell_pid(struct cell *cell, pid_t pid) {
 static void cell_flags(struct cell *cell, int flags) {
     struct words words = flags_words(flags);
     cell_text(cell, words.text[0] ? words.text : NULL);
+}
+
+static void cell_device(struct cell *cell, dev_t device) {
+    cell_print(cell, "%s", device_text(device).text);
+}
+
+static void row_vm(struct cell *cell, const struct row *row) {
+    cell_text(cell, row->vm);
 }
 
 /* ---------------------------------------------------------------- of a set */
@@ -79,6 +87,13 @@ static bool any_expires(const struct fdset_info *set) {
     return set->expires_ms >= 0;
 }
 
+static bool any_device_number(const struct fdset_info *set) {
+    for (size_t i = 0; i < set->member_count; i++)
+        if (set->members[i].device_number)
+            return true;
+    return false;
+}
+
 static bool any_holds(const struct fdset_info *set) {
     return set->holds;
 }
@@ -114,12 +129,22 @@ static void member_age(struct cell *cell, const struct row *row) {
 
 static void member_device(struct cell *cell, const struct row *row) {
     if (row->member)
-        cell_print(cell, "%u:%u", major(row->member->device), minor(row->member->device));
+        cell_device(cell, row->member->device);
 }
 
 static void member_inode(struct cell *cell, const struct row *row) {
     if (row->member)
         cell_print(cell, "%llu", (unsigned long long)row->member->inode);
+}
+
+static void member_type(struct cell *cell, const struct row *row) {
+    if (row->member)
+        cell_text(cell, type_word(row->member->type));
+}
+
+static void member_device_number(struct cell *cell, const struct row *row) {
+    if (row->member && row->member->device_number)
+        cell_device(cell, row->member->device_number);
 }
 
 static void member_opaque(struct cell *cell, const struct row *row) {
@@ -142,6 +167,15 @@ static void lease_flags(struct cell *cell, const struct row *row) {
 
 static void lease_age(struct cell *cell, const struct row *row) {
     cell_duration(cell, row->lease->age_ms);
+}
+
+static void lease_since(struct cell *cell, const struct row *row) {
+    struct timespec now;
+
+    clock_gettime(CLOCK_REALTIME, &now);
+    cell_text(
+        cell,
+        time_text((uint64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000 - row->lease->age_ms).text);
 }
 
 static void lease_pid(struct cell *cell, const struct row *row) {
@@ -196,6 +230,7 @@ static bool never(const struct fdset_info *set) {
 
 /* OPAQUE stays last: it may have blanks in it. */
 static const struct column member_columns[] = {
+    {{"VM"}, row_vm, never, .several = true},
     {{"SET", true}, set_number},
     {{"MEMBER", true}, member_number},
     {{"MODE"}, member_mode},
@@ -208,6 +243,8 @@ static const struct column member_columns[] = {
     {{"OWNER"}, set_owner, any_owner},
     {{"EXPIRES", true}, set_expires, any_expires},
     {{"HOLDS", true}, set_holds, any_holds},
+    {{"TYPE"}, member_type, never},
+    {{"DEVICE-NUMBER"}, member_device_number, any_device_number},
     {{"DEVICE"}, member_device, never},
     {{"INODE", true}, member_inode, never},
     {{"OPAQUE"}, member_opaque},
@@ -215,14 +252,23 @@ static const struct column member_columns[] = {
 };
 
 static const struct column lease_columns[] = {
-    {{"LEASE", true}, lease_number},    {{"SET", true}, set_number},
-    {{"MEMBER", true}, member_number},  {{"MODE"}, lease_mode},
-    {{"FLAGS"}, lease_flags},           {{"AGE", true}, lease_age},
-    {{"PID", true}, lease_pid},         {{"NAME"}, lease_holder},
-    {{"OPAQUE"}, member_opaque, never}, {{NULL}},
+    {{"VM"}, row_vm, never, .several = true},
+    {{"LEASE", true}, lease_number},
+    {{"SET", true}, set_number},
+    {{"SET-NAME"}, set_name, never},
+    {{"MEMBER", true}, member_number},
+    {{"MODE"}, lease_mode},
+    {{"FLAGS"}, lease_flags},
+    {{"AGE", true}, lease_age},
+    {{"SINCE"}, lease_since, never},
+    {{"PID", true}, lease_pid},
+    {{"NAME"}, lease_holder},
+    {{"OPAQUE"}, member_opaque, never},
+    {{NULL}},
 };
 
 static const struct column waiting_columns[] = {
+    {{"VM"}, row_vm, never, .several = true},
     {{"WAITING", true}, waiting_number},
     {{"PATH"}, waiting_path},
     {{"MODE"}, waiting_mode},

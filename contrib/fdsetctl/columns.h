@@ -9,6 +9,7 @@
 
 /* What a line is about; what its view has no use for is NULL. */
 struct row {
+    const char *vm;
     const struct fdset_info *set;
     const struct fdset_member_info *member;
     const struct fdset_lease_info *lease;
@@ -24,6 +25,7 @@ struct column {
     struct table_column table;
     void (*fill)(struct cell *cell, const struct row *row);
     bool (*wanted)(const struct fdset_info *set); /* shown if any set has it; NULL: always */
+    bool several;                                 /* shown where several helpers were asked */
 };
 
 /* By enum view; each ends with a NULL `fill`. */

@@ -152,10 +152,11 @@ _fdsetctl_columns() {
 _fdsetctl_takes() {
     case $1 in
     --socket | --set | --opaque | --fd | --sharing | --name | --owner | --lifetime | --grace | \
-        --idle | --output | --values | --kinds | --count | --vm) return 0 ;;
+        --idle | --output | --values | --kinds | --count | --vm | \
+        --file | --directory) return 0 ;;
     esac
     case $command$1 in
-    -S | [a-z]*-S | add-[rwpjn]*[so] | add-[so] | list-[lwjn]*o | list-o | watch-[arj]*[kco] | \
+    -S | [a-z]*-S | who-[ajn]*o | who-o | add-[rwpjn]*[so] | add-[so] | list-[lwajn]*o | list-o | watch-[arj]*[kco] | \
         watch-[kco]) return 0 ;;
     esac
     return 1
@@ -164,7 +165,7 @@ _fdsetctl_takes() {
 # _fdsetctl_argument OPTION PREFIX: what may stand there, and has PREFIX before it.
 _fdsetctl_argument() {
     case $command$1 in
-    *--socket | *-S) compopt -o default ;;
+    *--socket | *-S | *--file | *--directory) compopt -o default ;;
     *--set | add-*s) _fdsetctl_values "$2" SET ;;
     *--name) _fdsetctl_values "$2" NAME ;;
     *--owner) _fdsetctl_values "$2" OWNER ;;
@@ -174,6 +175,7 @@ _fdsetctl_argument() {
     watch--output | watch-*o) _fdsetctl_among "$2" "$(_fdsetctl_told watch --output)" ;;
     watch--journal) compopt -o default ;;
     *--kinds | watch-*k) _fdsetctl_among "$2" "$(_fdsetctl_told watch --kinds)" ;;
+    who--output | who-*o) _fdsetctl_among "$2" "$(_fdsetctl_told who --output)" ;;
     list--output | list-*o) _fdsetctl_among "$2" "$(_fdsetctl_columns)" ;;
     *--values) _fdsetctl_words "$2" "$(_fdsetctl_columns)" ;;
     esac
@@ -187,7 +189,7 @@ _fdsetctl_operand() {
         _fdsetctl_words '' "$(command fdsetctl --help 2>/dev/null </dev/null |
             sed -n 's/^  \([a-z][a-z]*\)  .*/\1/p')"
         ;;
-    add*) compopt -o default ;;
+    add* | who0) compopt -o default ;;
     remove0 | list0 | show0) _fdsetctl_sets ;;
     remove1) _fdsetctl_list --values MEMBER -- "${operands[0]}" && _fdsetctl_offer "${lines[@]}" ;;
     esac

@@ -15,6 +15,7 @@ enum {
     EXIT_DONE = 0,
     EXIT_REFUSED = 1, /* the helper or the kernel said no, or nobody listens */
     EXIT_USAGE = 2,   /* the command line makes no sense; nothing was done */
+    EXIT_NOTHING = 3, /* what was looked for is nowhere */
 };
 
 /* A subcommand. `run` gets the command line from the command's name on (as
@@ -31,6 +32,7 @@ int command_remove(int argc, char **argv, const char *socket);
 int command_list(int argc, char **argv, const char *socket);
 int command_show(int argc, char **argv, const char *socket);
 int command_watch(int argc, char **argv, const char *socket);
+int command_who(int argc, char **argv, const char *socket);
 int command_stats(int argc, char **argv, const char *socket);
 
 /* By index from 0; NULL after the last. */
@@ -61,6 +63,9 @@ _Noreturn void usage_error(const char *name, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 _Noreturn void refused(const char *name, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
+
+/* The same sentence, and the program goes on. */
+void complain(const char *name, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 /* Reads an argument that is a set's number, name or path into `filter`, or ends
  * the program as usage_error() does. */

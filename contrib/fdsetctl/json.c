@@ -80,23 +80,26 @@ static json_t *member_json(const struct fdset_member_info *member) {
 
     for (size_t i = 0; i < member->lease_count; i++)
         json_array_append_new(leases, lease_json(&member->leases[i]));
-    return json_pack("{s:I, s:s, s:o, s:s, s:o, s:I, s:I, s:s, s:b, s:b, s:b, s:I, s:o}", "member",
-                     (json_int_t)member->member, "mode", mode_word(member->flags), "flags",
-                     flags_json(member->flags), "state", state_word(member->state), "opaque",
-                     json_text(member->opaque), "device", (json_int_t)member->device, "inode",
-                     (json_int_t)member->inode, "sharing", sharing_word(member->sharing),
-                     "serves_read_only", member->serves_read_only, "keep_content",
-                     member->keep_content, "keep_locks", member->keep_locks, "age_ms",
-                     (json_int_t)member->age_ms, "leases", leases);
+    return json_pack(
+        "{s:I, s:s, s:o, s:s, s:o, s:s, s:I, s:o, s:o, s:s, s:b, s:b, s:b, s:I, s:o}", "member",
+        (json_int_t)member->member, "mode", mode_word(member->flags), "flags",
+        flags_json(member->flags), "state", state_word(member->state), "opaque",
+        json_text(member->opaque), "device", device_text(member->device).text, "inode",
+        (json_int_t)member->inode, "type", json_text(type_word(member->type)), "device_number",
+        json_text(member->device_number ? device_text(member->device_number).text : NULL),
+        "sharing", sharing_word(member->sharing), "serves_read_only", member->serves_read_only,
+        "keep_content", member->keep_content, "keep_locks", member->keep_locks, "age_ms",
+        (json_int_t)member->age_ms, "leases", leases);
 }
 
-static json_t *set_json(const struct fdset_info *set) {
+static json_t *set_json(const struct fdset_info *set, const struct file_id *file) {
     json_t *members = json_array();
     char path[32];
 
     snprintf(path, sizeof path, "/dev/fdset/%d", set->set);
     for (size_t i = 0; i < set->member_count; i++)
-        json_array_append_new(members, member_json(&set->members[i]));
+        if (file_id_fits(file, &set->members[i]))
+            json_array_append_new(members, member_json(&set->members[i]));
     return json_pack("{s:i, s:s, s:s, s:b, s:o, s:o, s:I, s:I, s:I, s:o, s:b, s:I, s:o}", "set",
                      set->set, "path", path, "lifetime", lifetime_word(set->lifetime), "orphaned",
                      set->orphaned, "name", json_text(set->name), "owner", json_text(set->owner),
@@ -146,17 +149,66 @@ json_t *sandbox_json(const struct fdset_listing *listing) {
 }
 
 json_t *listing_set_json(const struct fdset_listing *listing) {
-    json_t *set = set_json(&listing->sets[0]);
+    json_t *set = set_json(&listing->sets[0], NULL);
 
     json_object_set_new(set, "waiting", waiting_json(listing));
     return set;
 }
 
-json_t *listing_json(const struct fdset_listing *listing) {
+static bool set_has(const struct fdset_info *set, const struct file_id *file) {
+    for (size_t i = 0; i < set->member_count; i++)
+        if (file_id_fits(file, &set->members[i]))
+            return true;
+    return !file;
+}
+
+static json_t *listing_json(const struct fdset_listing *listing, const struct file_id *file) {
     json_t *sets = json_array();
 
     for (size_t i = 0; i < listing->count; i++)
-        json_array_append_new(sets, set_json(&listing->sets[i]));
+        if (set_has(&listing->sets[i], file))
+            json_array_append_new(sets, set_json(&listing->sets[i], file));
     return json_pack("{s:o, s:o, s:o}", "sets", sets, "waiting", waiting_json(listing), "totals",
                      totals_json(&listing->totals));
+}
+
+json_t *sources_json(const struct sources *sources, const struct file_id *file) {
+    json_t *helpers = json_array();
+
+    if (!sources->several)
+        return listing_json(sources->all[0].listing, file);
+    for (size_t i = 0; i < sources->count; i++) {
+        const struct source *source = &sources->all[i];
+        json_t *helper = listing_json(source->listing, file);
+        json_object_set_new(helper, "vm", json_text(source->vm));
+        json_object_set_new(helper, "socket", json_text(source->socket));
+        json_array_append_new(helpers, helper);
+    }
+    return json_pack("{s:o}", "helpers", helpers);
+}
+
+static void holders_add(json_t *holders, const struct source *source, const struct fdset_info *set,
+                        const struct fdset_member_info *member) {
+    for (size_t i = 0; i < member->lease_count; i++) {
+        json_t *holder = lease_json(&member->leases[i]);
+        json_object_set_new(holder, "vm", json_text(source->vm));
+        json_object_set_new(holder, "socket", json_text(source->socket));
+        json_object_set_new(holder, "set", json_integer(set->set));
+        json_object_set_new(holder, "set_name", json_text(set->name));
+        json_object_set_new(holder, "member", json_integer(member->member));
+        json_array_append_new(holders, holder);
+    }
+}
+
+json_t *holders_json(const struct sources *sources, const struct file_id *file) {
+    json_t *holders = json_array();
+
+    for (size_t i = 0; i < sources->count; i++)
+        for (size_t j = 0; j < sources->all[i].listing->count; j++) {
+            const struct fdset_info *set = &sources->all[i].listing->sets[j];
+            for (size_t k = 0; k < set->member_count; k++)
+                if (file_id_fits(file, &set->members[k]))
+                    holders_add(holders, &sources->all[i], set, &set->members[k]);
+        }
+    return json_pack("{s:o}", "holders", holders);
 }

@@ -9,12 +9,19 @@
 
 #include <fdset/manager.h>
 
+#include "file.h"
+#include "sources.h"
+
 /* A JSON string, null for NULL. Where `text` is not UTF-8, which JSON must be,
  * every byte that is not ASCII is replaced by U+FFFD. */
 json_t *json_text(const char *text);
 
-/* Sets, in each its members, in each its leases; opens that wait; and the totals. */
-json_t *listing_json(const struct fdset_listing *listing);
+/* Sets, in each its members, in each its leases; opens that wait; and the totals. Of
+ * several helpers, each so. Only members of the file, and their sets; NULL: all. */
+json_t *sources_json(const struct sources *sources, const struct file_id *file);
+
+/* The leases of members of the file, and whose they are. */
+json_t *holders_json(const struct sources *sources, const struct file_id *file);
 
 /* The first set, and the opens that wait. */
 json_t *listing_set_json(const struct fdset_listing *listing);

@@ -20,6 +20,12 @@ static const char help[] =
     "      --name NAME      the set of this name\n"
     "      --owner LABEL    sets that were made under this label\n"
     "      --opaque TEXT    members with this label, exactly\n"
+    "      --file PATH      members that are of this file, whatever its path was\n"
+    "\n"
+    "  -a, --all            of all helpers: by the sockets in /run/fdset-helper and\n"
+    "                       $XDG_RUNTIME_DIR/fdset-helper\n"
+    "      --directory DIR  of all helpers whose sockets are in DIR or in a directory\n"
+    "                       there; may be repeated\n"
     "\n"
     "  -o, --output COLUMNS  these columns, with commas between; see fdsetctl(1)\n"
     "      --values COLUMN  the different values of one column, one a line, for scripts\n"
@@ -28,15 +34,22 @@ static const char help[] =
 
 struct list_options {
     const char *name; /* "fdsetctl list" */
-    const char *socket;
+    struct where where;
     struct fdset_filter filter;
+    const char *output, *values, *file;
     enum view view;
-    const char *output, *values;
-    bool leases, waiting, json, headings;
+    bool leases, waiting, json, no_headings;
 };
 
 /* Options without a short form. */
-enum { OPTION_NAME = 256, OPTION_OWNER, OPTION_OPAQUE, OPTION_VALUES };
+enum {
+    OPTION_NAME = 256,
+    OPTION_OWNER,
+    OPTION_OPAQUE,
+    OPTION_VALUES,
+    OPTION_FILE,
+    OPTION_DIRECTORY
+};
 
 static void filter_read(struct list_options *options, int option, const char *argument) {
     switch (option) {
@@ -53,8 +66,17 @@ static void filter_read(struct list_options *options, int option, const char *ar
     case OPTION_OPAQUE:
         options->filter.opaque = argument;
         break;
+    case OPTION_FILE:
+        options->file = argument;
+        break;
+    case 'a':
+        options->where.all = true;
+        break;
+    case OPTION_DIRECTORY:
+        where_directory(options->name, &options->where, argument);
+        break;
     default:
-        common_option(option, argument, &options->socket, help);
+        common_option(option, argument, &options->where.socket, help);
     }
 }
 
@@ -76,7 +98,7 @@ static void option_read(struct list_options *options, int option, const char *ar
         options->json = true;
         break;
     case 'n':
-        options->headings = false;
+        options->no_headings = true;
         break;
     default:
         filter_read(options, option, argument);
@@ -90,6 +112,9 @@ static void options_check(struct list_options *options) {
         usage_error(options->name, "--values goes with neither --output nor --json");
     if (options->json && options->output)
         usage_error(options->name, "--output is for tables: JSON has everything");
+    where_check(options->name, &options->where);
+    if (options->waiting && options->file)
+        usage_error(options->name, "--file is for members and leases: an open that waits has none");
     options->view = options->leases ? VIEW_LEASES : options->waiting ? VIEW_WAITING : VIEW_MEMBERS;
     if (options->output && !view_has(options->view, options->output))
         usage_error(options->name, "--output: '%s' is no list of columns; there are %s",
@@ -106,6 +131,9 @@ static void options_read(struct list_options *options, int argc, char **argv) {
         {"name", required_argument, NULL, OPTION_NAME},
         {"owner", required_argument, NULL, OPTION_OWNER},
         {"opaque", required_argument, NULL, OPTION_OPAQUE},
+        {"file", required_argument, NULL, OPTION_FILE},
+        {"all", no_argument, NULL, 'a'},
+        {"directory", required_argument, NULL, OPTION_DIRECTORY},
         {"output", required_argument, NULL, 'o'},
         {"values", required_argument, NULL, OPTION_VALUES},
         {"json", no_argument, NULL, 'j'},
@@ -114,7 +142,7 @@ static void options_read(struct list_options *options, int argc, char **argv) {
     };
     int option;
 
-    while ((option = getopt_long(argc, argv, "lwo:jn" COMMON_SHORT_OPTIONS, table, NULL)) >= 0)
+    while ((option = getopt_long(argc, argv, "lwao:jn" COMMON_SHORT_OPTIONS, table, NULL)) >= 0)
         option_read(options, option, optarg);
     if (argc - optind > 1)
         usage_error(argv[0], "more than one set given; leave out the set to see all");
@@ -125,21 +153,36 @@ static void options_read(struct list_options *options, int argc, char **argv) {
     options_check(options);
 }
 
+/* No helper, or no member of the file, is nothing to list. */
+static int is_there(const struct sources *sources, const struct file_id *file) {
+    struct member_cursor cursor = {0};
+    bool found = file ? sources_next(sources, file, &cursor) != NULL : sources->count > 0;
+
+    return found ? EXIT_DONE : EXIT_NOTHING;
+}
+
 int command_list(int argc, char **argv, const char *socket) {
-    struct list_options options = {.name = argv[0], .socket = socket, .headings = true};
-    struct fdset_listing *listing;
+    struct list_options options = {.name = argv[0], .where.socket = socket};
+    struct file_id file;
 
     options_read(&options, argc, argv);
-    struct fdset_manager *manager = manager_connect(argv[0], options.socket, NULL);
-    if (fdset_query_filtered(manager, &options.filter, &listing) < 0)
-        refused(argv[0], "%s", fdset_error_text());
+    if (options.file)
+        file = file_id_read(argv[0], options.file);
+    struct sources sources = sources_ask(argv[0], &options.where, &options.filter);
+    struct view_request request = {
+        .view = options.view,
+        .sources = &sources,
+        .file = options.file ? &file : NULL,
+        .output = options.values ? options.values : options.output,
+        .no_headings = options.no_headings,
+    };
     if (options.json)
-        json_print(listing_json(listing));
+        json_print(sources_json(&sources, request.file));
     else if (options.values)
-        view_values_print(options.view, listing, options.values);
+        view_values_print(&request);
     else
-        view_print(options.view, listing, options.output, options.headings);
-    fdset_listing_free(listing);
-    fdset_manager_free(manager);
-    return EXIT_DONE;
+        view_print(&request);
+    int code = sources.failed ? EXIT_REFUSED : is_there(&sources, request.file);
+    sources_free(&sources);
+    return code;
 }

@@ -18,6 +18,7 @@ static const struct command commands[] = {
     {"remove", "take members out of a set", command_remove},
     {"list", "show sets, members, leases and waiting opens", command_list},
     {"show", "show one set in full, or the helper's sandbox", command_show},
+    {"who", "show who has a file open", command_who},
     {"watch", "print what happens, as it happens", command_watch},
     {"stats", "show the helper's totals", command_stats},
 };
@@ -42,6 +43,13 @@ void usage_error(const char *name, const char *format, ...) {
     fprintf(stderr, "Try '%s --help'.\n", name);
     va_end(arguments);
     exit(EXIT_USAGE);
+}
+
+void complain(const char *name, const char *format, ...) {
+    va_list arguments;
+    va_start(arguments, format);
+    sentence_print(name, format, arguments);
+    va_end(arguments);
 }
 
 void refused(const char *name, const char *format, ...) {

@@ -96,7 +96,14 @@ static void set_print(const struct fdset_info *set) {
     table_print(table);
 }
 
-static void listing_print(const struct fdset_listing *listing) {
+static void table_of_set_print(enum view view, struct fdset_listing *listing, const char *output) {
+    struct source source = {.listing = listing};
+    struct sources sources = {.all = &source, .count = 1};
+
+    view_print(&(struct view_request){.view = view, .sources = &sources, .output = output});
+}
+
+static void listing_print(struct fdset_listing *listing) {
     const struct fdset_info *set = &listing->sets[0];
     size_t leases = 0;
 
@@ -105,15 +112,16 @@ static void listing_print(const struct fdset_listing *listing) {
     set_print(set);
     if (set->member_count) {
         puts("");
-        view_print(VIEW_MEMBERS, listing, "MEMBER,MODE,FLAGS,STATE,AGE,DEVICE,INODE,OPAQUE", true);
+        table_of_set_print(VIEW_MEMBERS, listing,
+                           "MEMBER,MODE,FLAGS,STATE,AGE,TYPE,DEVICE-NUMBER,DEVICE,INODE,OPAQUE");
     }
     if (leases) {
         puts("");
-        view_print(VIEW_LEASES, listing, "LEASE,MEMBER,MODE,FLAGS,AGE,PID,NAME", true);
+        table_of_set_print(VIEW_LEASES, listing, "LEASE,MEMBER,MODE,FLAGS,AGE,PID,NAME");
     }
     if (listing->waiting_count) {
         puts("");
-        view_print(VIEW_WAITING, listing, NULL, true);
+        table_of_set_print(VIEW_WAITING, listing, NULL);
     }
 }
 

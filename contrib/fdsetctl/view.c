@@ -41,15 +41,21 @@ static bool output_parse(struct choice *choice, enum view view, const char *outp
     }
 }
 
-static void usual_choose(struct choice *choice, enum view view,
-                         const struct fdset_listing *listing) {
-    for (const struct column *column = view_all_columns[view]; column->fill; column++) {
-        bool wanted = !column->wanted;
-        for (size_t i = 0; !wanted && i < listing->count; i++)
-            wanted = column->wanted(&listing->sets[i]);
-        if (wanted)
+static bool is_wanted(const struct column *column, const struct sources *sources) {
+    bool wanted = !column->wanted || (column->several && sources->several);
+
+    for (size_t i = 0; i < sources->count; i++)
+        for (size_t j = 0; !wanted && j < sources->all[i].listing->count; j++)
+            wanted = column->wanted(&sources->all[i].listing->sets[j]);
+    return wanted;
+}
+
+static void usual_choose(struct choice *choice, const struct view_request *request) {
+    const struct column *column = view_all_columns[request->view];
+
+    for (; column->fill; column++)
+        if (is_wanted(column, request->sources))
             choice->all[choice->count++] = column;
-    }
 }
 
 bool view_has(enum view view, const char *output) {
@@ -85,36 +91,45 @@ struct sink {
     void (*line)(struct sink *sink, const struct row *row);
     struct libscols_table *table; /* of a table, */
     void *seen;                   /* of values: those that have been printed */
+    const char *vm;               /* whose lines those are */
 };
 
 static void row_give(struct sink *sink, struct row row) {
+    row.vm = sink->vm;
     sink->line(sink, &row);
 }
 
-static void members_give(struct sink *sink, const struct fdset_info *set) {
-    for (size_t i = 0; i < set->member_count; i++)
-        row_give(sink, (struct row){.set = set, .member = &set->members[i]});
-    if (set->member_count == 0)
-        row_give(sink, (struct row){.set = set});
-}
-
-static void leases_give(struct sink *sink, const struct fdset_info *set) {
-    for (size_t i = 0; i < set->member_count; i++) {
-        struct row row = {.set = set, .member = &set->members[i]};
-        for (size_t j = 0; j < row.member->lease_count; j++) {
-            row.lease = &row.member->leases[j];
-            row_give(sink, row);
-        }
+static void leases_give(struct sink *sink, struct row row) {
+    for (size_t i = 0; i < row.member->lease_count; i++) {
+        row.lease = &row.member->leases[i];
+        row_give(sink, row);
     }
 }
 
-static void lines_give(struct sink *sink, enum view view, const struct fdset_listing *listing) {
-    for (size_t i = 0; view == VIEW_MEMBERS && i < listing->count; i++)
-        members_give(sink, &listing->sets[i]);
-    for (size_t i = 0; view == VIEW_LEASES && i < listing->count; i++)
-        leases_give(sink, &listing->sets[i]);
-    for (size_t i = 0; view == VIEW_WAITING && i < listing->waiting_count; i++)
-        row_give(sink, (struct row){.waiting = &listing->waiting[i]});
+static void set_give(struct sink *sink, const struct view_request *request,
+                     const struct fdset_info *set) {
+    for (size_t i = 0; i < set->member_count; i++) {
+        struct row row = {.set = set, .member = &set->members[i]};
+        if (!file_id_fits(request->file, row.member))
+            continue;
+        if (request->view == VIEW_MEMBERS)
+            row_give(sink, row);
+        else
+            leases_give(sink, row);
+    }
+    if (request->view == VIEW_MEMBERS && set->member_count == 0 && !request->file)
+        row_give(sink, (struct row){.set = set});
+}
+
+static void lines_give(struct sink *sink, const struct view_request *request) {
+    for (size_t i = 0; i < request->sources->count; i++) {
+        const struct fdset_listing *listing = request->sources->all[i].listing;
+        sink->vm = request->sources->all[i].vm;
+        for (size_t j = 0; request->view != VIEW_WAITING && j < listing->count; j++)
+            set_give(sink, request, &listing->sets[j]);
+        for (size_t j = 0; request->view == VIEW_WAITING && j < listing->waiting_count; j++)
+            row_give(sink, (struct row){.waiting = &listing->waiting[j]});
+    }
 }
 
 /* ------------------------------------------------------------------- table */
@@ -138,16 +153,15 @@ static struct libscols_table *choice_table(const struct choice *choice, bool hea
     return table_new(columns, headings);
 }
 
-bool view_print(enum view view, const struct fdset_listing *listing, const char *output,
-                bool headings) {
+bool view_print(const struct view_request *request) {
     struct sink sink = {.line = line_print};
 
-    if (!output)
-        usual_choose(&sink.choice, view, listing);
-    else if (!output_parse(&sink.choice, view, output))
+    if (!request->output)
+        usual_choose(&sink.choice, request);
+    else if (!output_parse(&sink.choice, request->view, request->output))
         return false;
-    sink.table = choice_table(&sink.choice, headings);
-    lines_give(&sink, view, listing);
+    sink.table = choice_table(&sink.choice, !request->no_headings);
+    lines_give(&sink, request);
     table_print(sink.table);
     return true;
 }
@@ -171,11 +185,11 @@ static void value_print(struct sink *sink, const struct row *row) {
         refused("fdsetctl", "out of memory");
 }
 
-void view_values_print(enum view view, const struct fdset_listing *listing, const char *column) {
+void view_values_print(const struct view_request *request) {
     struct sink sink = {.line = value_print};
 
-    if (!output_parse(&sink.choice, view, column))
+    if (!output_parse(&sink.choice, request->view, request->output))
         return;
-    lines_give(&sink, view, listing);
+    lines_give(&sink, request);
     tdestroy(sink.seen, free);
 }

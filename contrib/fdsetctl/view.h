@@ -5,25 +5,34 @@
 
 #include <fdset/manager.h>
 
+#include "file.h"
+#include "sources.h"
+
 enum view {
     VIEW_MEMBERS, /* a line for each member, and for each set without */
     VIEW_LEASES,
     VIEW_WAITING, /* opens that wait */
 };
 
-/* Prints nothing where there is nothing to list. `output` names the columns,
- * with commas between; NULL for those that are usual. False where there is no
- * such column: before anything is printed, and view_columns() tells which there
- * are. */
-bool view_print(enum view view, const struct fdset_listing *listing, const char *output,
-                bool headings);
+/* What to show of what. */
+struct view_request {
+    enum view view;
+    const struct sources *sources;
+    const struct file_id *file; /* only members of this file; NULL: all */
+    const char *output;         /* columns with commas between; NULL: those that are usual */
+    bool no_headings;
+};
+
+/* Prints nothing where there is nothing to list. Returns false where there is no such column: before anything is printed, and view_columns() tells
+ * which there are. */
+bool view_print(const struct view_request *request);
 
 /* Is `output` such a list? */
 bool view_has(enum view view, const char *output);
 
-/* Each different value of one column alone, one a line, as it is. Nothing stands for
+/* Each different value of the one column `output` alone, one a line, as it is. Nothing stands for
  * what is absent; values that would not be plain text are left out. */
-void view_values_print(enum view view, const struct fdset_listing *listing, const char *column);
+void view_values_print(const struct view_request *request);
 
 /* Is `column` one column? */
 bool view_has_column(enum view view, const char *column);

@@ -4,6 +4,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <time.h>
 
 #include "name.h"
@@ -106,6 +108,30 @@ struct number_words pid_text(pid_t pid) {
     if (pid > 0)
         snprintf(words.text, sizeof words.text, "%d", (int)pid);
     return words;
+}
+
+struct number_words device_text(dev_t device) {
+    struct number_words words;
+
+    snprintf(words.text, sizeof words.text, "%u:%u", major(device), minor(device));
+    return words;
+}
+
+const char *type_word(mode_t type) {
+    switch (type & S_IFMT) {
+    case S_IFREG:
+        return "regular";
+    case S_IFBLK:
+        return "block";
+    case S_IFCHR:
+        return "character";
+    case S_IFIFO:
+        return "fifo";
+    case S_IFSOCK:
+        return "socket";
+    default:
+        return NULL;
+    }
 }
 
 const char *mode_word(int flags) {

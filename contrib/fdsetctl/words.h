@@ -4,6 +4,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #include <fdset/manager.h>
 
@@ -34,9 +35,15 @@ struct time_words time_text(uint64_t milliseconds);
 
 /* A process's number; "-" for 0, which is one that cannot be seen from here. */
 struct number_words {
-    char text[16];
+    char text[32];
 };
 struct number_words pid_text(pid_t pid);
+
+/* "254:0", major and minor number, as lsblk(8) has them. */
+struct number_words device_text(dev_t device);
+
+/* What a file is, by the type bits of its mode. */
+const char *type_word(mode_t type);
 
 /* The access mode in open(2) flags: "read-only", ... */
 const char *mode_word(int flags);

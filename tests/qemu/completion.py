@@ -318,6 +318,8 @@ class Completion:
             self.assertEqual({c.strip(",") for c in self.all(f"{typed} --output ")}, columns)
             self.assertEqual({c.strip(",") for c in self.all(f"{typed} -o ")}, columns)
             self.assertEqual(self.all(f"{typed} --values "), columns)
+        holders = self.told_by("who", "--output")
+        self.assertEqual({c.strip(",") for c in self.all("fdsetctl who --output ")}, holders)
         fields = self.told_by("watch", "--output")
         self.assertEqual({c.strip(",") for c in self.all("fdsetctl watch --output ")}, fields)
         self.assertEqual(
@@ -327,6 +329,10 @@ class Completion:
 
     def test_files(self):
         self.assertEqual(self.shell.line("fdsetctl add im\t"), "fdsetctl add image ")
+        self.assertEqual(self.shell.line("fdsetctl who im\t"), "fdsetctl who image ")
+        self.assertEqual(
+            self.shell.line("fdsetctl list --file im\t"), "fdsetctl list --file image "
+        )
         self.assertEqual(
             self.shell.line(f"fdsetctl list --socket {self.directory}/man\t"),
             f"fdsetctl list --socket {self.directory}/manage ",

@@ -87,7 +87,7 @@ test_wrong_command_lines_do_nothing() {
     status 2 fdsetctl list --name 1
     status 2 fdsetctl list --owner ''
     status 2 fdsetctl list --json --output SET
-    refused "'SETS' is no list of columns; there are SET,MEMBER,MODE" fdsetctl list --output SETS
+    refused "'SETS' is no list of columns; there are VM,SET,MEMBER,MODE" fdsetctl list --output SETS
     status 2 fdsetctl list --output ''
     status 2 fdsetctl list --output SET,
     status 2 fdsetctl list --leases --output STATE
@@ -278,10 +278,10 @@ test_show() {
     [[ $(fdsetctl show base) == *'me (uid '[0-9]*')'* ]] || fail "no owner"
     [[ $(fdsetctl show base) == *'idle, 9m'*' left'* ]] || fail "no time that is left"
     [[ $(fdsetctl show 4) == *'connection, 9m'*' left'* ]] || fail "no grace that is left"
-    equal 'MEMBER MODE FLAGS STATE AGE DEVICE INODE OPAQUE' \
+    equal 'MEMBER MODE FLAGS STATE AGE TYPE DEVICE-NUMBER DEVICE INODE OPAQUE' \
         "$(fdsetctl show 3 | sed -n '/^MEMBER/p' | xargs)" "the columns"
     a_file="$(stat -c %Hd:%Ld a.img) $(stat -c %i a.img)"
-    equal "1 read-only shared listed $a_file a label" \
+    equal "1 read-only shared listed regular - $a_file a label" \
         "$(fdsetctl show 3 | sed '1,/^MEMBER/d' | awk '{ $5 = ""; print }' | xargs)" "the member"
 
     vmm_start

@@ -1,0 +1,189 @@
+#!/usr/bin/env bash
+# fdsetctl, asked about files: which set a file is in and who has it open, over one
+# helper and over all.
+# shellcheck disable=SC2317,SC2119,SC2094,SC2016,SC2034
+# shellcheck source-path=SCRIPTDIR source=common.sh
+. "$(dirname "$0")/common.sh"
+
+# status WANTED COMMAND...: its exit status.
+status() {
+    local wanted=$1 found=0
+    shift
+    "$@" >output 2>errors || found=$?
+    equal "$wanted" "$found" "status of '$*', which says '$(cat output errors)'"
+}
+
+# json FILE EXPRESSION: is it true of the document `j`?
+json() {
+    python3 -c 'import json, sys
+j = json.load(open(sys.argv[1]))
+if not eval(sys.argv[2]): sys.exit(json.dumps(j))' "$1" "$2" || fail "not so: $2"
+}
+
+
+helper_in() {
+    local directory=run/$1 line
+    mkdir -p "$directory"
+    exec {log}< <(exec "$FDSET_HELPER" --manage "$directory/manage" --vmm "$directory/vmm" \
+        --observe "$directory/observe" 2>&1)
+    helpers+=($!)
+    while IFS= read -r line <&"$log" && [[ $line != *ready:* ]]; do :; done
+}
+
+# A VMM of the helper in run/NAME that opens PATH and keeps it.
+vmm_in() {
+    local answer
+    coproc VMM {
+        FDSET_VMM_SOCKET=run/$1/vmm exec "$FDSET_TEST_VMM"
+    }
+    vmm=$VMM_PID
+    echo "open $2 $3 0" >&"${VMM[1]}"
+    read -r answer <&"${VMM[0]}"
+    [[ $answer == *done* ]] || fail "the VMM says $answer"
+}
+
+two_helpers() {
+    helpers=()
+    truncate -s 64k base.img other.img
+    helper_in vm1
+    helper_in vm2
+    fdsetctl -S run/vm1/manage add --set 4 --name base base.img >output
+    fdsetctl -S run/vm1/manage add --set 5 --read-write other.img >output
+    fdsetctl -S run/vm2/manage add --set 1 base.img >output
+    ln base.img another.name
+}
+
+helpers_end() {
+    kill -KILL "${helpers[@]}"
+}
+
+test_list_file() {
+    two_helpers
+    export FDSET_MANAGE_SOCKET=run/vm1/manage
+    equal '4 base' "$(fdsetctl list -n -o set,name --file base.img | xargs)" "by its name"
+    equal '4 base' "$(fdsetctl list -n -o set,name --file another.name | xargs)" "by another"
+    equal 5 "$(fdsetctl list -n -o set --file other.img | xargs)" "the other"
+    equal 4 "$(fdsetctl list --values SET --file base.img)" "a value"
+    fdsetctl list --json --file base.img >listed
+    json listed '[s["set"] for s in j["sets"]] == [4]'
+    truncate -s 1 third.img
+    status 3 fdsetctl list --file third.img
+    status 3 fdsetctl list --json --file third.img
+    status 1 fdsetctl list --file nowhere.img
+    status 2 fdsetctl list --waiting --file base.img
+    helpers_end
+}
+
+test_who() {
+    two_helpers
+    export FDSET_MANAGE_SOCKET=run/vm1/manage
+    status 3 fdsetctl who base.img
+    vmm_in vm1 /dev/fdset/base r
+    status 0 fdsetctl who another.name
+    equal 'SET SET-NAME MEMBER MODE NAME PID SINCE' "$(head -n 1 output | xargs)" "columns"
+    equal "4 base 1 read-only vmm $vmm" "$(tail -n 1 output | awk '{ $7 = ""; print }' | xargs)" "who"
+    [[ $(tail -n 1 output) =~ \ 20[0-9-]{8}T[0-9:.]{12}[+-][0-9:]{5}$ ]] || fail "since: $(cat output)"
+    fdsetctl who --json base.img >who
+    json who "[(h['vm'], h['set_name'], h['name'], h['pid']) for h in j['holders']] == [('vm1', 'base', 'vmm', $vmm)]"
+    status 3 fdsetctl who other.img
+    status 3 fdsetctl who --json other.img
+    status 2 fdsetctl who
+    status 2 fdsetctl who base.img other.img
+    status 1 fdsetctl who nowhere.img
+    helpers_end
+}
+
+test_all() {
+    two_helpers
+    unset FDSET_MANAGE_SOCKET
+    vmm_in vm2 /dev/fdset/1 r
+    equal "vm2 1 vmm $vmm" \
+        "$(fdsetctl who --directory run -n -o vm,set,name,pid base.img | xargs)" "who"
+    equal 'VM SET MEMBER MODE FLAGS STATE LEASES AGE LIFETIME NAME OPAQUE' \
+        "$(fdsetctl list --directory run | head -n 1 | xargs)" "columns"
+    equal 'vm1 4 vm1 5 vm2 1' "$(fdsetctl list --directory run -n -o vm,set | xargs)" "all"
+    equal 'vm1 4 vm2 1' "$(fdsetctl list --directory run -n -o vm,set --file base.img | xargs)" "a file"
+    equal 'vm1 4' "$(fdsetctl list --directory run -n -o vm,set base | xargs)" "a set that one has"
+    equal 'vm2 1' "$(fdsetctl list --directory run/vm2 -n -o vm,set | xargs)" "one's directory"
+    fdsetctl list --json --directory run >listed
+    json listed '[(h["vm"], len(h["sets"])) for h in j["helpers"]] == [("vm1", 2), ("vm2", 1)]'
+    json listed 'j["helpers"][0]["socket"].endswith("run/vm1/observe")'
+    status 3 fdsetctl list --directory run nobody
+    status 3 fdsetctl list --all --directory /proc/self/fdinfo
+    [[ $(cat errors) == *'no manage or observe socket is in these directories'* ]] || fail "$(cat errors)"
+    status 1 fdsetctl list --directory nowhere
+    status 2 fdsetctl -S run/vm1/manage list --all
+    status 2 fdsetctl who --all --socket run/vm1/manage base.img
+    # The usual places.
+    mkdir runtime
+    mv run runtime/fdset-helper
+    equal 'vm1 4 vm1 5 vm2 1' \
+        "$(XDG_RUNTIME_DIR=$PWD/runtime fdsetctl list -a -n -o vm,set | xargs)" "in the runtime directory"
+    helpers_end
+}
+
+# Those that are dead or refuse, or that are something else, do not keep the others from
+# being heard.
+test_all_but_some() {
+    two_helpers
+    unset FDSET_MANAGE_SOCKET
+    helper_in dead
+    kill -KILL "${helpers[2]}"
+    helpers=("${helpers[@]:0:2}")
+    rm run/dead/observe
+    mkdir run/odd run/empty
+    touch run/odd/manage
+    ln -s nowhere run/odd/observe
+    python3 -c 'import socket
+listener = socket.socket(socket.AF_UNIX)
+listener.bind("run/odd/observe.sock")'
+    # The observe socket of the one is dead, its manage socket will do.
+    rm run/vm2/observe
+    python3 -c 'import socket
+socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET).bind("run/vm2/observe")'
+    status 1 fdsetctl list --directory run -n -o vm,set
+    equal 'vm1 4 vm1 5 vm2 1' "$(xargs <output)" "those that live"
+    grep -q 'cannot ask run/dead/manage: nobody listens there any more' errors || fail "$(cat errors)"
+    grep -q 'cannot ask run/odd/observe.sock' errors || fail "$(cat errors)"
+    equal 2 "$(wc -l <errors)" "complaints: $(cat errors)"
+    status 1 fdsetctl who --directory run base.img
+    helpers_end
+}
+
+# Sockets without directories of their own.
+test_names_of_sockets() {
+    helpers=()
+    mkdir run
+    truncate -s 64k base.img
+    for name in web.manage manage-db.sock mail-observe.sock; do
+        exec {log}< <(exec "$FDSET_HELPER" "--$([[ $name == *manage* ]] && echo manage || echo observe)" \
+            "run/$name" --vmm "run/$name.vmm" --manage other-$name 2>&1)
+        helpers+=($!)
+        while IFS= read -r line <&"$log" && [[ $line != *ready:* ]]; do :; done
+        fdsetctl -S other-$name add base.img >output
+    done
+    equal 'db mail web' "$(fdsetctl list --directory run -n -o vm | sort | xargs)" "names"
+    helpers_end
+}
+
+test_devices() {
+    helper_start
+    mknod one c 1 3 && mknod two c 1 3 && mknod zero c 1 5 || skip "no devices can be made"
+    : <>one || skip "devices cannot be opened here"
+    truncate -s 64k a.img
+    fdsetctl add --set 1 -rw one >output
+    fdsetctl add --set 2 a.img >output
+    equal 'character 1:3 regular -' \
+        "$(fdsetctl list -n -o type,device-number | uniq | xargs)" "which device"
+    fdsetctl list --json >listed
+    json listed '[s["members"][0]["device_number"] for s in j["sets"]] == ["1:3", None]'
+    json listed '[s["members"][0]["type"] for s in j["sets"]] == ["character", "regular"]'
+    json listed "j['sets'][1]['members'][0]['device'] == '$(stat -c %Hd:%Ld a.img)'"
+    equal '1 1' "$(fdsetctl list -n -o set --file two | xargs)" "by another node"
+    status 3 fdsetctl list --file zero
+    [[ $(fdsetctl show 1) == *' character 1:3 '* ]] || fail "$(fdsetctl show 1)"
+    fdsetctl remove 1 >output
+    [[ $(fdsetctl list) != *DEVICE-NUMBER* ]] || fail "a column of nothing"
+}
+
+run_tests
