@@ -950,6 +950,13 @@ def test_name():
             equal(name, variable(machine.pid, "FDSET_NAME"), f"FDSET_NAME with {words_}")
             if not own:
                 equal(name, machine.monitor.execute("query-name").get("name", ""), "query-name")
+    image("disk")
+    with open("disk", "rb") as disk:
+        with Machine("-name", "guest=a vm,,1", "-add-fd", f"fd={disk.fileno()},set=1,opaque=x",
+                     "-blockdev", "driver=file,node-name=a,filename=/dev/fdset/1,read-only=on",
+                     fds=[disk.fileno()]) as machine:
+            (lease,) = machine.monitor.execute("x-fdset-query-leases")
+            equal("a vm,1", lease["client"], "who has it")
 
 
 def test_log():
