@@ -9,6 +9,7 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -155,8 +156,7 @@ static void test_in_a_shell(void **state) {
     static const char *const lines[] = {
         "[ \"$(fdset-helper --manage manage --vmm vmm --ready-fd 3 3>&1 >&2 &)\" = ready ]",
         "[ \"$(fdset-helper --manage manage --vmm vmm --ready-fd 1 &)\" = ready ]",
-        "mkfifo fifo && { fdset-helper --manage manage --vmm vmm --ready-fd 3 3>fifo & } &&"
-        " read line <fifo && rm fifo",
+        "fdset-helper --manage manage --vmm vmm --ready-fd 3 3>fifo & read line <fifo",
     };
     static const char *const shells[] = {"sh", "bash"};
     char command[1000], manage[200], path[8192];
@@ -165,6 +165,7 @@ static void test_in_a_shell(void **state) {
     assert_int_equal(symlink(getenv("FDSET_TEST_HELPER"), file_path("fdset-helper")), 0);
     snprintf(path, sizeof(path), "%s:%s", file_path(""), getenv("PATH"));
     setenv("PATH", path, 1);
+    assert_int_equal(mkfifo(file_path("fifo"), 0600), 0);
     for (size_t i = 0; i < 6; i++) {
         snprintf(command, sizeof(command), "cd %s && exec %s -c '%s' 2>/dev/null", file_path(""),
                  shells[i % 2], lines[i / 2]);
