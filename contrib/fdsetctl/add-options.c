@@ -27,11 +27,16 @@ static const char help[] =
     "      --direct         O_DIRECT, for cache=none\n"
     "      --append         O_APPEND\n"
     "      --sync           O_SYNC\n"
+    "      --copies N       N members of each mode, each opened anew: for N VMMs, each of\n"
+    "                       which has its own locks\n"
     "\n"
     "What the helper is to do with the members:\n"
+    "                       One VMM at a time may have leases of a member, whatever its\n"
+    "                       mode, unless:\n"
+    "      --shared         any number of VMMs may, who then share its locks\n"
+    "      --exclusive      there may be one lease at a time\n"
     "      --sharing exclusive|shared\n"
-    "                       one lease at a time, or any number of machines;\n"
-    "                       default: a member serves one machine\n"
+    "                       the same\n"
     "      --serves-read-only\n"
     "                       the read-write member answers read-only opens too\n"
     "      --keep-content   opens do not truncate\n"
@@ -65,11 +70,17 @@ static void fd_read(struct add_options *options, const char *text) {
     options->fds[options->fd_count++] = fd;
 }
 
+static void sharing_set(struct add_options *options, enum fdset_sharing sharing) {
+    if (options->member.sharing != FDSET_SHARING_DEFAULT && options->member.sharing != sharing)
+        usage_error(options->name, "give either --shared or --exclusive, not both");
+    options->member.sharing = sharing;
+}
+
 static void sharing_read(struct add_options *options, const char *text) {
     if (!strcmp(text, "exclusive"))
-        options->member.sharing = FDSET_EXCLUSIVE;
+        sharing_set(options, FDSET_EXCLUSIVE);
     else if (!strcmp(text, "shared"))
-        options->member.sharing = FDSET_SHARED;
+        sharing_set(options, FDSET_SHARED);
     else
         usage_error(options->name, "--sharing: '%s' is neither 'exclusive' nor 'shared'", text);
 }
@@ -82,6 +93,9 @@ enum {
     OPTION_APPEND,
     OPTION_SYNC,
     OPTION_SHARING,
+    OPTION_SHARED,
+    OPTION_EXCLUSIVE,
+    OPTION_COPIES,
     OPTION_SERVES_READ_ONLY,
     OPTION_KEEP_CONTENT,
     OPTION_KEEP_LOCKS,
@@ -163,6 +177,17 @@ static void member_option_read(struct add_options *options, int option, const ch
         break;
     case OPTION_SHARING:
         sharing_read(options, argument);
+        break;
+    case OPTION_SHARED:
+        sharing_set(options, FDSET_SHARED);
+        break;
+    case OPTION_EXCLUSIVE:
+        sharing_set(options, FDSET_EXCLUSIVE);
+        break;
+    case OPTION_COPIES:
+        if (!number_parse(argument, MAX_MEMBERS, &options->copies) || !options->copies)
+            usage_error(options->name, "--copies: '%s' is no number from 1 to %d", argument,
+                        MAX_MEMBERS);
         break;
     case OPTION_SERVES_READ_ONLY:
         options->member.serves_read_only = true;
@@ -267,6 +292,14 @@ static void options_check(struct add_options *options) {
     if (options->fd_count && (add_mode_count(options) || options->status_flags))
         usage_error(name, "--fd passes a descriptor as it is: its mode and flags were chosen "
                           "by whoever opened it");
+    if (options->fd_count && options->copies)
+        usage_error(name,
+                    "--copies opens the FILE several times: a descriptor of --fd is one open");
+    if (options->copies > 1 && options->member.sharing == FDSET_SHARED)
+        usage_error(name, "--copies is for members that are one VMM's each: of --shared ones "
+                          "one is enough");
+    if (!options->copies)
+        options->copies = 1;
     if (options->file_count && options->member.allow_socket)
         usage_error(name, "--allow-socket is for --fd: a socket cannot be opened by its path");
     set_check(options);
@@ -276,7 +309,7 @@ static void options_check(struct add_options *options) {
         options->modes[READ_ONLY] = true;
     if (options->member.serves_read_only && !options->fd_count && !options->modes[READ_WRITE])
         usage_error(name, "--serves-read-only is for a member that is opened --read-write");
-    if (options->file_count > MAX_MEMBERS / add_mode_count(options))
+    if (options->file_count > MAX_MEMBERS / (add_mode_count(options) * options->copies))
         usage_error(name, "at most %d members in one command", MAX_MEMBERS);
 }
 
@@ -292,6 +325,9 @@ void add_options_read(struct add_options *options, int argc, char **argv) {
         {"append", no_argument, NULL, OPTION_APPEND},
         {"sync", no_argument, NULL, OPTION_SYNC},
         {"sharing", required_argument, NULL, OPTION_SHARING},
+        {"shared", no_argument, NULL, OPTION_SHARED},
+        {"exclusive", no_argument, NULL, OPTION_EXCLUSIVE},
+        {"copies", required_argument, NULL, OPTION_COPIES},
         {"serves-read-only", no_argument, NULL, OPTION_SERVES_READ_ONLY},
         {"keep-content", no_argument, NULL, OPTION_KEEP_CONTENT},
         {"keep-locks", no_argument, NULL, OPTION_KEEP_LOCKS},

@@ -41,13 +41,14 @@ static void plan_set(struct plan *plan, const struct add_options *options) {
     set->members = &plan->members[plan->member_count];
 }
 
+/* Each is an open of its own: duplicates would share their locks. */
 static void plan_file(struct plan *plan, const struct add_options *options, const char *file) {
     static const int modes[MODE_COUNT] = {O_RDONLY, O_RDWR, O_WRONLY};
 
-    for (size_t i = 0; i < MODE_COUNT; i++) {
-        if (!options->modes[i])
+    for (size_t i = 0; i < MODE_COUNT * options->copies; i++) {
+        if (!options->modes[i % MODE_COUNT])
             continue;
-        int flags = modes[i] | options->status_flags;
+        int flags = modes[i % MODE_COUNT] | options->status_flags;
         int fd = open(file, flags | O_CLOEXEC | O_NOCTTY);
         if (fd < 0)
             refused(options->name, "cannot open '%s' %s%s: %s", file, mode_word(flags),

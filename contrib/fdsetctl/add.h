@@ -15,6 +15,7 @@ struct add_options {
     const char *owner;
     struct fdset_add each; /* what all sets have in common */
     bool modes[MODE_COUNT];
+    uint32_t copies;            /* members of each mode */
     int status_flags;           /* O_DIRECT, O_APPEND, O_SYNC */
     struct fdset_member member; /* what all members have in common */
     char *const *files;

@@ -153,7 +153,7 @@ _fdsetctl_takes() {
     case $1 in
     --socket | --set | --opaque | --fd | --sharing | --name | --owner | --lifetime | --grace | \
         --idle | --output | --values | --kinds | --count | --vm | \
-        --file | --directory) return 0 ;;
+        --file | --directory | --timeout | --copies) return 0 ;;
     esac
     case $command$1 in
     -S | [a-z]*-S | who-[ajn]*o | who-o | add-[rwpjn]*[so] | add-[so] | list-[lwajn]*o | list-o | watch-[arj]*[kco] | \

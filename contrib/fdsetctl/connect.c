@@ -18,13 +18,9 @@
 static uint32_t patience_ms; /* of --wait */
 
 void wait_read(const char *name, const char *argument) {
-    uint32_t seconds;
-
     if (!argument)
         patience_ms = 10000;
-    else if (number_parse(argument, UINT32_MAX / 1000, &seconds) && seconds)
-        patience_ms = seconds * 1000;
-    else if (!time_parse(argument, &patience_ms))
+    else if (!seconds_parse(argument, &patience_ms))
         usage_error(name,
                     "--wait: '%s' is no time: give seconds from 1, or a number and ms, s or min",
                     argument);

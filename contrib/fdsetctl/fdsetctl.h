@@ -16,6 +16,7 @@ enum {
     EXIT_REFUSED = 1, /* the helper or the kernel said no, or nobody listens */
     EXIT_USAGE = 2,   /* the command line makes no sense; nothing was done */
     EXIT_NOTHING = 3, /* what was looked for is nowhere */
+    EXIT_LATE = 4,    /* it was removed, but not closed in time */
 };
 
 /* A subcommand. `run` gets the command line from the command's name on (as

@@ -68,7 +68,7 @@ static json_t *pid_json(pid_t pid) {
     return pid > 0 ? json_integer(pid) : json_null();
 }
 
-static json_t *lease_json(const struct fdset_lease_info *lease) {
+json_t *lease_json(const struct fdset_lease_info *lease) {
     return json_pack("{s:I, s:s, s:o, s:I, s:I, s:o, s:o}", "lease", (json_int_t)lease->lease,
                      "mode", mode_word(lease->flags), "flags", flags_json(lease->flags), "age_ms",
                      (json_int_t)lease->age_ms, "connection", (json_int_t)lease->connection, "pid",

@@ -20,6 +20,8 @@ json_t *json_text(const char *text);
  * several helpers, each so. Only members of the file, and their sets; NULL: all. */
 json_t *sources_json(const struct sources *sources, const struct file_id *file);
 
+json_t *lease_json(const struct fdset_lease_info *lease);
+
 /* The leases of members of the file, and whose they are. */
 json_t *holders_json(const struct sources *sources, const struct file_id *file);
 

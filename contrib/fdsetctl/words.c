@@ -70,6 +70,15 @@ bool time_parse(const char *text, uint32_t *milliseconds) {
     return false;
 }
 
+bool seconds_parse(const char *text, uint32_t *milliseconds) {
+    uint32_t seconds;
+
+    if (!number_parse(text, UINT32_MAX / 1000, &seconds))
+        return time_parse(text, milliseconds);
+    *milliseconds = seconds * 1000;
+    return seconds > 0;
+}
+
 struct duration duration_text(uint64_t milliseconds) {
     unsigned long long seconds = milliseconds / 1000;
     struct duration duration;

@@ -21,6 +21,9 @@ bool set_or_name_parse(const char *text, struct fdset_filter *filter);
 /* A whole number from 1 and its unit, "ms", "s" or "min", as milliseconds. */
 bool time_parse(const char *text, uint32_t *milliseconds);
 
+/* The same, or seconds from 1 without a unit. */
+bool seconds_parse(const char *text, uint32_t *milliseconds);
+
 /* A time for people: "5s", "3m20s", "7h05m", "12d03h". */
 struct duration {
     char text[32];

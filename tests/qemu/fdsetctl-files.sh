@@ -186,4 +186,62 @@ test_devices() {
     [[ $(fdsetctl list) != *DEVICE-NUMBER* ]] || fail "a column of nothing"
 }
 
+test_remove_says_who_has_it_open() {
+    two_helpers
+    export FDSET_MANAGE_SOCKET=run/vm1/manage
+    vmm_in vm1 /dev/fdset/base r
+    status 0 fdsetctl remove base
+    equal '/dev/fdset/base: 1 member removed' "$(cat output)" "output"
+    equal "fdsetctl remove: it stays open, 1 lease is live: vmm (pid $vmm)" "$(cat errors)" "who"
+    status 0 fdsetctl remove --json base
+    json output "(j['set'], j['removed'], j['leases'], j['closing']) == (4, 0, 1, 0)"
+    json output "[(h['name'], h['pid'], h['mode']) for h in j['holders']] == [('vmm', $vmm, 'read-only')]"
+    status 0 fdsetctl remove --no-wait 5
+    equal '' "$(cat errors)" "errors"
+    status 0 fdsetctl -S run/vm2/manage remove --timeout 5 --json 1
+    json output "(j['removed'], j['leases'], j['closing'], j['holders']) == (1, 0, 0, [])"
+    local time
+    for time in 0 x 3601 61min -1 ''; do
+        status 2 fdsetctl remove --timeout "$time" 1
+    done
+    status 2 fdsetctl remove --timeout 5 --no-wait 1
+    helpers_end
+}
+
+# Each VMM has a member of its own, and so locks of its own.
+test_copies() {
+    local vmms=()
+    helpers=()
+    truncate -s 64k base.img other.img
+    helper_in vm
+    export FDSET_MANAGE_SOCKET=run/vm/manage
+    fdsetctl add --set 1 --copies 3 base.img >output
+    equal '1 read-only 2 read-only 3 read-only' "$(sed 1d output | awk '{ print $2, $3 }' | xargs)" "members"
+    for i in 1 2 3; do
+        vmm_in vm /dev/fdset/1 r 2>/dev/null # bash warns of a second coprocess
+        vmms+=("$vmm")
+    done
+    equal '1 1 1' "$(fdsetctl list -n -o leases 1 | xargs)" "leases"
+    status 3 fdsetctl who other.img
+    fdsetctl add --json -rw --copies 2 other.img >added
+    json added '[m["mode"] for m in j["sets"][0]["members"]] == ["read-only", "read-write"] * 2'
+    status 2 fdsetctl add --copies 0 other.img
+    status 2 fdsetctl add --copies 254 other.img
+    status 2 fdsetctl add --copies 127 -rw other.img
+    status 0 fdsetctl add --copies 126 -rw other.img
+    status 2 fdsetctl add --copies 2 --shared other.img
+    status 2 fdsetctl add --copies 2 --fd 0
+    helpers_end
+}
+
+test_shared_and_exclusive() {
+    helper_start
+    truncate -s 64k a.img
+    fdsetctl add --set 1 --shared a.img >output
+    fdsetctl add --set 2 --exclusive a.img >output
+    equal 'shared exclusive' "$(fdsetctl list -n -o flags | xargs)" "rules"
+    status 2 fdsetctl add --shared --exclusive a.img
+    status 2 fdsetctl add --shared --sharing exclusive a.img
+}
+
 run_tests
