@@ -202,7 +202,8 @@ def fdsetctl_page():
         for block in blocks:
             if "fdsetctl who" in block:
                 scene.must(f"LD_PRELOAD={preload} "
-                           "bash -c 'exec 5<//dev/fdset/1 && echo >held && read <ever' & read <held")
+                           "bash -c 'exec 5<//dev/fdset/1 && echo >held && read <ever' &\n"
+                           "read <held")
             if "while read" not in block:
                 scene.type([block])
                 continue
@@ -296,15 +297,17 @@ def c_examples():
     for name in ("vmm.h", "manager.h"):
         text = words.read(f"vmm-glue/include/fdset/{name}")
         example = re.search(r"\n((?: \*     [^\n]*\n| \*\n)+)", text)[1]
-        found.append(f"#include <fdset/{name}>\n" + re.sub(r"^ \*", "", example, flags=re.MULTILINE))
+        found.append(f"#include <fdset/{name}>\n"
+                     + re.sub(r"^ \*", "", example, flags=re.MULTILINE))
     for example in found:
         includes = "".join(re.findall(r"^#include.*\n", example, re.MULTILINE))
         body = re.sub(r"^#include.*\n|^ *\.\.\.\n", "", example, flags=re.MULTILINE)
         program = ("#include <err.h>\n#include <fcntl.h>\n#include <unistd.h>\n" + includes
                    + ("int fd;\n" if "int fd" not in body else "")
                    + "int main(void) {\n" + body + "\nreturn 0; }\n")
-        compiled = subprocess.run(["cc", "-fsyntax-only", "-Wall", "-Werror", "-xc", "-", "-I", header],
-                                  input=program, text=True, capture_output=True)
+        compiled = subprocess.run(
+            ["cc", "-fsyntax-only", "-Wall", "-Werror", "-xc", "-", "-I", header],
+            input=program, text=True, capture_output=True)
         assert compiled.returncode == 0, compiled.stderr + program
 
 

@@ -36,7 +36,8 @@ def system_calls():
 
 ROWS = [
     ("descriptors in a packet", lambda: defined("proto/packet.h", "PACKET_MAX_DESCRIPTORS"),
-     [rf"(?:at most|up to|more than) {N} (?:times|members|descriptors|of them)", rf"carry, 0 to {N}"]),
+     [rf"(?:at most|up to|more than) {N} (?:times|members|descriptors|of them)",
+      rf"carry, 0 to {N}"]),
     ("bytes of a packet", lambda: defined("proto/packet.h", "PACKET_MAX_BYTES"),
      [rf"at most {N} bytes and carries"]),
     ("KiB of the arena", lambda: defined("proto/packet.h", "PACKET_ARENA_BYTES") // 1024,
@@ -48,7 +49,8 @@ ROWS = [
      [rf"(?:name is |chose, |NAME\. )1 to {N} bytes of UTF-8"]),
     ("bytes of a label", lambda: defined("helper/fdset.h", "OPAQUE_MAX_BYTES"),
      [rf"(?:up to|0 to|at most) {N} bytes of UTF-8", rf"_opaque_ has at most {N} bytes",
-      rf"_opaque_, of up to {N} bytes", rf"label,? (?:of up to|at most) {N} bytes(?! of printable)"]),
+      rf"_opaque_, of up to {N} bytes",
+      rf"label,? (?:of up to|at most) {N} bytes(?! of printable)"]),
     ("opens in a packet", lambda: defined("helper/serve_open.c", "MANY_OPENS"),
      [rf"exchange for {N} of them", rf"up to {N} in a packet", rf"in one packet, 1 to {N}"]),
     ("opens in a packet of the library", lambda: defined("vmm-glue/batch.h", "OPENS_PER_PACKET"),
@@ -63,11 +65,12 @@ ROWS = [
     ("events that the library keeps", lambda: defined("vmm-glue/events.c", "EVENTS_KEPT"),
      [rf"Events are kept, {N} at most", rf"and the library {N}:"]),
     ("settle threads", lambda: defined("helper/settle.h", "SETTLE_THREADS"),
-     [rf"{N} threads, one for each", rf"until {N} file systems hang", rf"{N} different ones have to stop"]),
+     [rf"{N} threads, one for each", rf"until {N} file systems hang",
+      rf"{N} different ones have to stop"]),
     ("seconds until a file system is called stuck",
      lambda: defined("helper/upkeep.c", "STUCK_MS") // 1000, [rf"has not answered for {N} s\b"]),
-    ("connections kept for managers, one in", lambda: defined("helper/listener.c", "MANAGERS_SHARE"),
-     [rf"one in {N} is kept for"]),
+    ("connections kept for managers, one in",
+     lambda: defined("helper/listener.c", "MANAGERS_SHARE"), [rf"one in {N} is kept for"]),
     ("share of the waits", lambda: defined("helper/waiting.c", "WAITING_SHARE"),
      [r"one VMM may have (a quarter)"]),
     ("first pause of reconnecting", lambda: found("vmm-glue/reconnect.c", r"first_ms = (\d+)"),
@@ -82,8 +85,8 @@ ROWS = [
     ("seconds until a monitor is connected to again",
      lambda: defined("contrib/qemu/qmp/link.c", "GREETING_MS") // 1000,
      [rf"has said nothing for {N} seconds"]),
-    ("KiB that a log may grow", lambda: defined("helper/confine/descriptors.c", "LOG_BYTES") // 1024,
-     [rf"by up to {N} KiB"]),
+    ("KiB that a log may grow",
+     lambda: defined("helper/confine/descriptors.c", "LOG_BYTES") // 1024, [rf"by up to {N} KiB"]),
     ("system calls", system_calls, [rf"{N} system calls", rf"all system calls but {N},"]),
     ("faults of QEMU's sets", faults, [rf"has all {N}, each", rf"list of {N} faults"]),
 ]
@@ -142,8 +145,9 @@ def errors():
 
 
 def main():
-    words.tell([("the errno of each code", errors)] + [(what, lambda value=value, patterns=patterns: check(value, patterns))
-                for what, value, patterns in ROWS])
+    words.tell([("the errno of each code", errors)]
+               + [(what, lambda value=value, patterns=patterns: check(value, patterns))
+                  for what, value, patterns in ROWS])
 
 
 if __name__ == "__main__":

@@ -115,7 +115,7 @@ def fields():
             continue
         for name, body in structs(words.page_source(page)).items():
             if defined.get(name) != body:
-                wrong.append(f"{page}: struct {name} {body}\n    in the header: {defined.get(name)}")
+                wrong.append(f"{page}: {name} {body}\n    in the header: {defined.get(name)}")
     return wrong
 
 
@@ -177,7 +177,8 @@ def references():
                   if "".join(unit) not in units]
     for path in words.files(".md"):
         folder = os.path.dirname(path)
-        files = re.findall(r"`((?:contrib|helper|proto|tests|vmm-glue)/[\w./-]*)[`:]", words.read(path))
+        files = re.findall(r"`((?:contrib|helper|proto|tests|vmm-glue)/[\w./-]*)[`:]",
+                           words.read(path))
         files += [os.path.join(folder, link)
                   for link in re.findall(r"\]\((?!\w+:)([\w./-]+)\)", words.read(path))]
         wrong += [f"{path} refers to {file}" for file in files
@@ -227,7 +228,7 @@ def main():
     words.tell(cases)
 
 
-if not shutil.which("man") or not shutil.which("groff"):
-    print("1..0 # SKIP no man: install man-db and groff-base")
+if not all(map(shutil.which, ["man", "groff", "col"])):
+    print("1..0 # SKIP no man: install man-db, groff-base and bsdextrautils")
     sys.exit(77)
 main()

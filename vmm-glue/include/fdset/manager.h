@@ -123,8 +123,9 @@ struct fdset_add {
  * own: of two duplicates in one set (dup(2)), both would share their flags and locks.
  *
  * -EBADF (O_PATH, not open), -EINVAL (a type of file that cannot be a disk, an
- * id or label out of range, duplicates where the kernel tells: kcmp(2)), -EXDEV (not the same file as the set's others),
- * -ENOSPC (a limit of the helper's), -E2BIG (labels too long in all), ... */
+ * id or label out of range, duplicates where the kernel tells: kcmp(2)), -EXDEV (not
+ * the same file as the set's others), -ENOSPC (a limit of the helper's), -E2BIG (labels
+ * too long in all), ... */
 int fdset_add(struct fdset_manager *manager, struct fdset_add *sets, size_t count);
 
 /* Removes one member, or all with `member` 0: no open is served from them any
