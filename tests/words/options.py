@@ -153,8 +153,9 @@ def bash_completes(*line):
               '"$function" fdsetctl "$word" "${COMP_WORDS[COMP_CWORD - 1]}"; '
               'printf "%s\\n" "${COMPREPLY[@]}"')
     run = subprocess.run(
-        ["bash", "-c", script, "bash", os.path.join(words.source, "contrib/fdsetctl/completion.bash"),
-         *line], capture_output=True, text=True, check=True, stdin=subprocess.DEVNULL,
+        ["bash", "-c", script, "bash",
+         os.path.join(words.source, "contrib/fdsetctl/completion.bash"), *line],
+        capture_output=True, text=True, check=True, stdin=subprocess.DEVNULL,
         env={"PATH": os.path.dirname(fdsetctl) + ":" + os.environ["PATH"]})
     return {word.strip().rstrip("=") for word in run.stdout.split("\n")} - {""}
 
@@ -190,6 +191,19 @@ def limits():
                   "--help", "fdset-helper(8)")
 
 
+def is_command(text):
+    """A command of ours has such options; of other programs we know nothing."""
+    program, *arguments = text.split() or [""]
+    if program not in words.PROGRAMS:
+        return True
+    question = "--fdset-help" if program == "fdset-qemu" else "--help"
+    known = help_options(words.said(program, question))
+    if program == "fdsetctl":
+        for verb in set(arguments) & set(verbs()):
+            known |= verb_options(verb)
+    return not long(set(re.findall(OPTION, text))) - known
+
+
 def mentions():
     """An option that a page or a help speaks of is one of some program of ours."""
     known = help_options(words.said("fdset-qemu", "--fdset-help"))
@@ -204,15 +218,17 @@ def mentions():
         wrong += [f"{name} speaks of {option}" for option in
                   sorted(long(set(re.findall(OPTION, text))) - known)]
     for page in words.pages():
-        spoken = set(re.findall(r"\*(--[a-z][a-z-]*[a-z])(?![a-z-])", words.page_source(page)))
+        text = words.page_source(page)
+        spoken = set(re.findall(r"\*(--[a-z][a-z-]*[a-z])(?![a-z-])", text))
         wrong += [f"{page} speaks of {option}" for option in sorted(spoken - known)]
+        wrong += [f"{page}: {command}" for command in re.findall(r"\*([^*\n]+)\*", text)
+                  if not is_command(command)]
     known |= parsed_options("contrib/example-vmm")
     for path in words.files(".md"):
         for code in re.findall(r"`([^`\n]+)`", words.read(path)):
-            # Of other programs we know nothing.
-            if code.startswith("--") or code.split()[0] in words.PROGRAMS:
-                wrong += [f"{path} speaks of {option}" for option in
-                          sorted(long(set(re.findall(OPTION, code))) - known)]
+            option = re.match(r"--[a-z-]+", code)
+            if not is_command(code) or option and option[0] not in known:
+                wrong.append(f"{path}: {code}")
     return wrong
 
 
