@@ -225,6 +225,13 @@ def held_by_another():
         refused(helper.vmm_shell(command), r"held by .*: add a member for this VMM")
         works(helper.ctl("add", "--set", "1", mode, image()))
         works(helper.vmm_shell(command))
+        works(helper.ctl("add", "--name", "each", "--copies", "2", mode, image("other")))
+        works(helper.ctl("add", "--name", "all", "--shared", mode, image("third")))
+        for name in ("each", "all"):
+            command = f"exec 5{redirection}//dev/fdset/{name}"
+            holder = helper.holder(f"{command} && echo open && read")
+            holder.stdout.readline()
+            works(helper.vmm_shell(command))
 
 
 def opens(helper, *flags):

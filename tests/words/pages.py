@@ -168,6 +168,12 @@ def references():
         wrong += [f"{name} refers to {title}({section})" for title, section in
                   re.findall(r"\b((?:lib)?fdset[\w-]*)[*_`]*\(([1-8])\)", text)
                   if f"{title}.{section}" not in ours]
+    for page in words.pages():
+        text = words.page_source(page)
+        headings = re.findall(r"^#+ (.*)", text, re.MULTILINE)
+        wrong += [f"{page} has no section {section}" for section in
+                  re.findall(r"\bsee \*([^*(-][^*(]*)\*(?!\()", text, re.IGNORECASE)
+                  if section not in headings]
     units = [os.path.basename(path).replace(".in", "") for path in
              words.files(".service", ".socket", ".service.in", ".socket.in")]
     for name in [*words.pages(), *words.files(".md", ".service", ".socket", ".in", but=("tests",))]:
