@@ -21,6 +21,7 @@
 #include <sys/types.h>
 #include <time.h>
 
+#include <fdset/manager.h>
 #include <fdset/reconnect.h>
 
 #include "fdset.pb-c.h"
@@ -64,8 +65,9 @@ struct connection {
     pid_t owner;          /* the process that connected */
     char *at_home;        /* owned: 1, in a child of fork(2) 0; NULL where no page does that */
     Fdset__V1__Role role; /* what the helper says this connection may do, */
-    Fdset__V1__Role asked; /* and what it was to be */
-    uint64_t features;     /* what goes beyond version 1 and both sides know: bits of Feature */
+    Fdset__V1__Role asked;           /* and what it was to be */
+    struct fdset_helper_info helper; /* what it said of itself, for managers */
+    uint64_t features; /* what goes beyond version 1 and both sides know: bits of Feature */
 
     pthread_mutex_t lock; /* guards the block below */
     uint32_t last_serial;

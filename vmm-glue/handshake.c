@@ -1,6 +1,7 @@
 /* How a connection begins and ends. */
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -88,6 +89,30 @@ static const char *default_name(Fdset__V1__Role role) {
     return given && *given ? given : program_invocation_short_name;
 }
 
+static void helper_keep(struct connection *connection, const Fdset__V1__HelloReply *hello) {
+    struct fdset_helper_info *info = &connection->helper;
+    const Fdset__V1__Limits *limits = hello->limits;
+    *info = (struct fdset_helper_info){
+        .protocol = hello->version,
+        .role = (enum fdset_role)hello->role,
+    };
+    snprintf(info->helper, sizeof(info->helper), "%s", hello->helper);
+    if (!limits)
+        return;
+    info->limits = (struct fdset_limits){
+        .sets = limits->sets,
+        .members = limits->members,
+        .leases = limits->leases,
+        .leases_per_vmm = limits->leases_per_vmm,
+        .connections = limits->connections,
+        .waiting = limits->waiting,
+        .holds = limits->holds,
+        .event_queue = limits->event_queue,
+        .packet_bytes = limits->packet_bytes,
+        .packet_descriptors = limits->packet_descriptors,
+    };
+}
+
 static int shake_hands(struct connection *connection, Fdset__V1__Role role, const char *name,
                        const char *owner) {
     Fdset__V1__Hello hello = FDSET__V1__HELLO__INIT;
@@ -106,6 +131,7 @@ static int shake_hands(struct connection *connection, Fdset__V1__Role role, cons
     error = hello_check(connection->reply->hello, role);
     connection->role = connection->reply->hello->role;
     connection->features = connection->reply->hello->features & FEATURES;
+    helper_keep(connection, connection->reply->hello);
     connection_release(connection);
     return error;
 }

@@ -72,6 +72,12 @@ int fdset_manager_socket(const struct fdset_manager *manager) {
     return manager->connection.socket;
 }
 
+void fdset_manager_helper_info(struct fdset_manager *manager, struct fdset_helper_info *info) {
+    pthread_mutex_lock(&manager->connection.lock);
+    *info = manager->connection.helper;
+    pthread_mutex_unlock(&manager->connection.lock);
+}
+
 int fdset_manager_poll_fd(struct fdset_manager *manager) {
     return connection_poll_fd(&manager->connection);
 }

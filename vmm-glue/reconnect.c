@@ -158,6 +158,7 @@ static int take_over(struct connection *connection, struct connection *fresh) {
     connection_leave(fresh);
     connection->role = fresh->role;
     connection->features = fresh->features;
+    connection->helper = fresh->helper;
     connection->generation++;
     connection->broken = 0;
     connection->farewell_error = 0;

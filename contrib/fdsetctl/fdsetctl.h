@@ -34,6 +34,7 @@ int command_list(int argc, char **argv, const char *socket);
 int command_show(int argc, char **argv, const char *socket);
 int command_watch(int argc, char **argv, const char *socket);
 int command_who(int argc, char **argv, const char *socket);
+int command_info(int argc, char **argv, const char *socket);
 int command_stats(int argc, char **argv, const char *socket);
 
 /* By index from 0; NULL after the last. */

@@ -71,28 +71,21 @@ static void lifetime_line(struct libscols_table *table, const struct fdset_info 
         table_cell(line, 1, "%s", lifetime_word(set->lifetime));
 }
 
-#define field_line(table, name, ...)                     \
-    do {                                                 \
-        struct libscols_line *line_ = table_line(table); \
-        table_cell(line_, 0, "%s:", name);               \
-        table_cell(line_, 1, __VA_ARGS__);               \
-    } while (0)
-
 static void set_print(const struct fdset_info *set) {
     static const struct table_column columns[] = {{"FIELD"}, {"VALUE"}, {NULL}};
     struct libscols_table *table = table_new(columns, false);
 
-    field_line(table, "Set", "%d", set->set);
-    field_line(table, "Path", "/dev/fdset/%d", set->set);
+    table_field(table, "Set", "%d", set->set);
+    table_field(table, "Path", "/dev/fdset/%d", set->set);
     if (set->name) {
-        field_line(table, "Name", "%s", set->name);
-        field_line(table, "Path by name", "/dev/fdset/%s", set->name);
+        table_field(table, "Name", "%s", set->name);
+        table_field(table, "Path by name", "/dev/fdset/%s", set->name);
     }
-    field_line(table, "Owner", "%s (uid %u)", set->owner ? set->owner : "-",
-               (unsigned)set->owner_uid);
+    table_field(table, "Owner", "%s (uid %u)", set->owner ? set->owner : "-",
+                (unsigned)set->owner_uid);
     lifetime_line(table, set);
-    field_line(table, "Files", "%s", set->mixed ? "mixed" : "one");
-    field_line(table, "Holds", "%u", set->holds);
+    table_field(table, "Files", "%s", set->mixed ? "mixed" : "one");
+    table_field(table, "Holds", "%u", set->holds);
     table_print(table);
 }
 

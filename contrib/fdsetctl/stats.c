@@ -1,9 +1,13 @@
 /* fdsetctl stats: the helper's totals, for people and for monitoring. */
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 
+#include "connect.h"
 #include "fdsetctl.h"
 #include "json.h"
+#include "maxima.h"
+#include "plain.h"
 #include "table.h"
 #include "totals.h"
 #include "words.h"
@@ -14,19 +18,22 @@ static const char help[] =
     "\n"
     "  -j, --json           print JSON\n"
     "      --openmetrics    print OpenMetrics text, for a collector\n"
+    "      --vm NAME        with --openmetrics, what to call the virtual machine in the label\n"
+    "                       vm; default: as the socket's directory is called\n"
     "  -n, --no-headings    no line with the columns' names\n" COMMON_OPTIONS_TEXT;
 
 struct stats_options {
-    const char *socket;
+    const char *socket, *vm;
     bool json, openmetrics, headings;
 };
 
-enum { OPTION_OPENMETRICS = 256 };
+enum { OPTION_OPENMETRICS = 256, OPTION_VM };
 
 static void options_read(struct stats_options *options, int argc, char **argv) {
     static const struct option table[] = {
         {"json", no_argument, NULL, 'j'},
         {"openmetrics", no_argument, NULL, OPTION_OPENMETRICS},
+        {"vm", required_argument, NULL, OPTION_VM},
         {"no-headings", no_argument, NULL, 'n'},
         COMMON_OPTIONS,
     };
@@ -40,6 +47,9 @@ static void options_read(struct stats_options *options, int argc, char **argv) {
         case OPTION_OPENMETRICS:
             options->openmetrics = true;
             break;
+        case OPTION_VM:
+            options->vm = optarg;
+            break;
         case 'n':
             options->headings = false;
             break;
@@ -49,6 +59,8 @@ static void options_read(struct stats_options *options, int argc, char **argv) {
     }
     if (optind < argc)
         usage_error(argv[0], "too many arguments: '%s'", argv[optind]);
+    if (options->vm && !options->openmetrics)
+        usage_error(argv[0], "--vm is for --openmetrics");
     if (options->json && options->openmetrics)
         usage_error(argv[0], "give either --json or --openmetrics, not both");
 }
@@ -67,50 +79,98 @@ static void table_of_totals_print(const struct fdset_totals *totals, bool headin
     table_print(table);
 }
 
+/* ------------------------------------------------------------- OpenMetrics */
+
+#define PREFIX "fdset_helper_"
+
+/* A label's value: '"', '\\' and the ends of lines are escaped. */
+static void label_print(const char *name, const char *value) {
+    char *plain = plain_text(value);
+
+    printf("%s=\"", name);
+    for (const char *next = plain; *next; next++) {
+        if (*next == '"' || *next == '\\')
+            putchar('\\');
+        putchar(*next);
+    }
+    putchar('"');
+    free(plain);
+}
+
+static void sample_print(const char *name, const char *suffix, const char *vm) {
+    printf(PREFIX "%s%s", name, suffix);
+    if (vm) {
+        putchar('{');
+        label_print("vm", vm);
+        putchar('}');
+    }
+    putchar(' ');
+}
+
+static void family_print(const char *name, const char *suffix, const char *type, const char *text) {
+    printf("# HELP " PREFIX "%s%s %s.\n# TYPE " PREFIX "%s%s %s\n", name, suffix, text, name,
+           suffix, type);
+}
+
 /* As "OpenMetrics, a cloud-native, highly scalable metrics protocol" 1.0 has it:
  * a time is in seconds, and a counter's sample has a suffix that its name lacks. */
-static void metric_print(const struct total *total, uint64_t value) {
-    static const char prefix[] = "fdset_helper_";
-
+static void metric_print(const struct total *total, uint64_t value, const char *vm) {
     if (total->type == TOTAL_TIME) {
-        printf("# HELP %suptime_seconds %s.\n", prefix, total->help);
-        printf("# TYPE %suptime_seconds gauge\n", prefix);
-        printf("# UNIT %suptime_seconds seconds\n", prefix);
-        printf("%suptime_seconds %" PRIu64 ".%03u\n", prefix, value / 1000,
-               (unsigned)(value % 1000));
+        family_print("uptime_seconds", "", "gauge", total->help);
+        puts("# UNIT " PREFIX "uptime_seconds seconds");
+        sample_print("uptime_seconds", "", vm);
+        printf("%" PRIu64 ".%03u\n", value / 1000, (unsigned)(value % 1000));
         return;
     }
     bool counter = total->type == TOTAL_COUNTER;
-    printf("# HELP %s%s %s.\n", prefix, total->name, total->help);
-    printf("# TYPE %s%s %s\n", prefix, total->name, counter ? "counter" : "gauge");
-    printf("%s%s%s %" PRIu64 "\n", prefix, total->name, counter ? "_total" : "", value);
+    family_print(total->name, "", counter ? "counter" : "gauge", total->help);
+    sample_print(total->name, counter ? "_total" : "", vm);
+    printf("%" PRIu64 "\n", value);
 }
 
-static void metrics_print(const struct fdset_totals *totals) {
+static void version_print(const struct fdset_helper_info *helper, const char *vm) {
+    family_print("build", "", "info", "The helper's version");
+    fputs(PREFIX "build_info{", stdout);
+    if (vm) {
+        label_print("vm", vm);
+        putchar(',');
+    }
+    label_print("version", helper->helper);
+    puts("} 1");
+}
+
+static void metrics_print(const struct fdset_totals *totals, const struct fdset_helper_info *helper,
+                          const char *vm) {
     const struct total *total;
+    const struct limit *limit;
 
     for (size_t i = 0; (total = total_at(i)); i++)
-        metric_print(total, total_value(total, totals));
+        metric_print(total, total_value(total, totals), vm);
+    for (size_t i = 0; (limit = limit_at(i)); i++) {
+        family_print(limit->name, "_limit", "gauge", limit->help);
+        sample_print(limit->name, "_limit", vm);
+        printf("%" PRIu32 "\n", limit_value(limit, &helper->limits));
+    }
+    version_print(helper, vm);
     puts("# EOF");
 }
 
 int command_stats(int argc, char **argv, const char *socket) {
     struct stats_options options = {.socket = socket, .headings = true};
-    struct fdset_listing *listing;
+    struct fdset_helper_info helper;
 
     options_read(&options, argc, argv);
     struct fdset_manager *manager = manager_connect(argv[0], options.socket, NULL);
-    /* Of no owner's sets: what is wanted comes with them. */
-    struct fdset_filter nothing = {.owner = "\x7f"};
-    if (fdset_query_filtered(manager, &nothing, &listing) < 0)
-        refused(argv[0], "%s", fdset_error_text());
-    if (options.json)
-        json_print(totals_json(&listing->totals));
-    else if (options.openmetrics)
-        metrics_print(&listing->totals);
-    else
-        table_of_totals_print(&listing->totals, options.headings);
-    fdset_listing_free(listing);
+    struct fdset_totals totals = totals_ask(argv[0], manager);
+    fdset_manager_helper_info(manager, &helper);
     fdset_manager_free(manager);
+    char *vm = vm_name(options.socket);
+    if (options.json)
+        json_print(totals_json(&totals));
+    else if (options.openmetrics)
+        metrics_print(&totals, &helper, options.vm ? options.vm : vm);
+    else
+        table_of_totals_print(&totals, options.headings);
+    free(vm);
     return EXIT_DONE;
 }

@@ -18,5 +18,13 @@ struct libscols_line *table_line(struct libscols_table *table);
 void table_cell(struct libscols_line *line, size_t column, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
+/* A line of two cells: "NAME:" and a value. */
+#define table_field(table, name, ...)                    \
+    do {                                                 \
+        struct libscols_line *line_ = table_line(table); \
+        table_cell(line_, 0, "%s:", name);               \
+        table_cell(line_, 1, __VA_ARGS__);               \
+    } while (0)
+
 /* Prints and frees the table. Without lines it prints nothing. */
 void table_print(struct libscols_table *table);

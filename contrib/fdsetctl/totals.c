@@ -1,5 +1,6 @@
 #include <string.h>
 
+#include "fdsetctl.h"
 #include "totals.h"
 
 #define TOTAL(field, type, help)                                  \
@@ -46,4 +47,16 @@ uint64_t total_value(const struct total *total, const struct fdset_totals *total
     }
     memcpy(&wide, place, sizeof wide);
     return wide;
+}
+
+struct fdset_totals totals_ask(const char *name, struct fdset_manager *manager) {
+    /* Of no owner's sets: what is wanted comes with them. */
+    struct fdset_filter nothing = {.owner = "\x7f"};
+    struct fdset_listing *listing;
+
+    if (fdset_query_filtered(manager, &nothing, &listing) < 0)
+        refused(name, "%s", fdset_error_text());
+    struct fdset_totals totals = listing->totals;
+    fdset_listing_free(listing);
+    return totals;
 }

@@ -22,4 +22,7 @@ struct total {
 /* By index from 0; NULL after the last. */
 const struct total *total_at(size_t index);
 
+/* The helper's, or ends the program; `name` is argv[0]. */
+struct fdset_totals totals_ask(const char *name, struct fdset_manager *manager);
+
 uint64_t total_value(const struct total *total, const struct fdset_totals *totals);

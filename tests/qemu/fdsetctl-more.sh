@@ -320,7 +320,8 @@ openmetrics_check() {
     python3 -c 'import re, sys
 lines = sys.stdin.read().split("\n")
 assert lines[-2:] == ["# EOF", ""], "the end"
-families, samples = {}, {}
+families, samples, labels = {}, {}, {}
+text_of = dict(gauge="", counter="_total", info="_info")
 for line in lines[:-2]:
     described = re.fullmatch(r"# (HELP|TYPE|UNIT) (fdset_helper_[a-z_]+) (.+)", line)
     if described:
@@ -328,17 +329,22 @@ for line in lines[:-2]:
         assert not family.endswith("_total"), line
         assert family not in samples, "described after its sample: " + line
         assert what not in families.setdefault(family, {}), "twice: " + line
-        assert what != "TYPE" or text in ("gauge", "counter"), line
+        assert what != "TYPE" or text in text_of, line
         assert what != "UNIT" or family.endswith("_" + text), line
         families[family][what] = text
         last = family
         continue
-    name, value = re.fullmatch(r"([a-z_]+) ([0-9]+(?:\.[0-9]+)?)", line).groups()
-    assert name == last + ("_total" if families[last]["TYPE"] == "counter" else ""), line
+    name, label, value = re.fullmatch(
+        r"([a-z_]+)\{vm=\"((?:[^\"\\\n]|\\[\"\\n])*)\"(?:,version=\"[^\"]+\")?\} ([0-9]+(?:\.[0-9]+)?)",
+        line).groups()
+    assert name == last + text_of[families[last]["TYPE"]], line
+    assert label == labels.setdefault("vm", label), line
     samples[last] = value
-assert len(families) == 20 and all("HELP" in f and "TYPE" in f for f in families.values())
+assert len(families) == 31 and all("HELP" in f and "TYPE" in f for f in families.values())
 for wanted in sys.argv[1:]:
-    family, value = wanted.split("=")
+    family, value = wanted.split("=", 1)
+    if family == "vm":
+        samples["vm"] = labels["vm"]
     assert samples[family] == value, wanted + ": " + samples[family]' "$@" || fail "no OpenMetrics"
 }
 
@@ -362,7 +368,27 @@ test_stats() {
     json listed 'set(j["totals"]) == set(__import__("json").load(open("stats"))) and len(j["totals"]) == 20'
     fdsetctl stats --openmetrics >metrics
     openmetrics_check fdset_helper_members=2 fdset_helper_opens=1 fdset_helper_denied=2 \
-        fdset_helper_expired=1 fdset_helper_hangups=0 <metrics
+        fdset_helper_expired=1 fdset_helper_hangups=0 fdset_helper_members_limit=4096 \
+        "vm=${PWD##*/}" <metrics
+    fdsetctl stats --openmetrics --vm 'a "b" \c'$'\n' >metrics
+    openmetrics_check 'vm=a \"b\" \\c\\x0a' <metrics
+    status 2 fdsetctl stats --vm x
+}
+
+test_info() {
+    helper_start --limit sets=7
+    images_make
+    fdsetctl add --set 1 -rw a.img >output
+    fdsetctl info --json >info
+    json info '(j["version"], j["protocol"], j["role"]) == ("'"$("$FDSET_HELPER" --version | awk '{ print $NF }')"'", 1, "manager")'
+    json info "(j['pid'], j['vm']) == ($helper, '${PWD##*/}')"
+    json info 'j["limits"]["sets"] == {"used": 1, "maximum": 7} and j["uptime_ms"] >= 0'
+    json info 'j["limits"]["members"]["used"] == 2 and j["limits"]["packet_bytes"]["used"] is None'
+    fdsetctl -S observe info >output
+    equal 'This socket: observer' "$(grep '^This' output | xargs)" "role"
+    equal 'LIMIT USED MAXIMUM USED% MEANING' "$(grep '^LIMIT' output | xargs)" "columns"
+    equal 'sets 1 7 14' "$(awk '$1 == "sets" { print $1, $2, $3, $4 }' output)" "sets"
+    status 2 fdsetctl info 1
 }
 
 # watch_start OPTION...: its output is to be read from $events. It has subscribed.

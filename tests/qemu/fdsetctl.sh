@@ -48,7 +48,7 @@ test_wrong_command_lines_do_nothing() {
 
 test_help_and_version_need_no_helper() {
     local command
-    for command in '' add remove list show who watch stats; do
+    for command in '' add remove list show who watch info stats; do
         # shellcheck disable=SC2086 # none where it is empty
         [[ $(fdsetctl $command --help) == Usage:* ]] || fail "no help of '$command'"
     done

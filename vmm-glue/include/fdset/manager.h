@@ -256,6 +256,29 @@ int fdset_query_filtered(struct fdset_manager *manager, const struct fdset_filte
                          struct fdset_listing **listing);
 void fdset_listing_free(struct fdset_listing *listing);
 
+/* What the helper said of itself as it was connected to: fdset.proto, HelloReply. */
+enum fdset_role {
+    FDSET_ROLE_VMM = 1,
+    FDSET_ROLE_MANAGER,
+    FDSET_ROLE_OBSERVER, /* may look only */
+};
+
+struct fdset_limits {
+    uint32_t sets, members, leases, leases_per_vmm, connections, waiting, holds;
+    uint32_t event_queue; /* events kept for a subscriber that does not read */
+    uint32_t packet_bytes, packet_descriptors;
+};
+
+struct fdset_helper_info {
+    char helper[64];      /* its version, as --version prints it */
+    uint32_t protocol;    /* version that is spoken */
+    enum fdset_role role; /* what this connection may do */
+    struct fdset_limits limits;
+};
+
+/* Of the helper that it is connected to now. */
+void fdset_manager_helper_info(struct fdset_manager *manager, struct fdset_helper_info *info);
+
 /* What happens: fdset.proto, enum EventKind, says when each is told and which
  * fields it has. */
 enum fdset_event_kind {
