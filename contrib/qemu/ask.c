@@ -38,7 +38,8 @@ int set_look(const struct set_path *set, struct fdset_look_result *look) {
     shim_leave();
     if (error >= 0 || (error == -ECONNRESET && held_look(set, look) == 0))
         return 0;
-    errno = -error;
+    /* EINVAL would be readlink's word for what is there and is no link. */
+    errno = error == -EINVAL ? ENOENT : -error;
     return -1;
 }
 

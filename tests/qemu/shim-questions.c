@@ -216,6 +216,26 @@ static void test_what_is_not_there(void **state) {
     assert_int_equal(errno, ENOENT);
 }
 
+/* EINVAL of readlink(2) says that there is something, and that it is no link. */
+static void test_what_no_set_can_be_called(void **state) {
+    static const char *const names[] = {"//dev/fdset/007", "//dev/fdset/a\tb", "//dev/fdset/\xff",
+                                        "//dev/fdset/\xe2\x80\xae"};
+    struct stat status;
+    char buffer[PATH_MAX];
+
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        ASSERT_FAILS(stat(names[i], &status), ENOENT);
+        ASSERT_FAILS(access(names[i], F_OK), ENOENT);
+        ASSERT_FAILS(readlink(names[i], buffer, sizeof buffer), ENOENT);
+        ASSERT_FAILS(chmod(names[i], 0600), ENOENT);
+        ASSERT_FAILS(open(names[i], O_RDONLY), EINVAL);
+        errno = 0;
+        assert_null(realpath(names[i], buffer));
+        assert_int_equal(errno, ENOENT);
+    }
+    assert_int_equal(system("! realpath -e //dev/fdset/007 2>/dev/null"), 0);
+}
+
 /* Of what is open, the file system can be told. */
 static void test_the_file_system_of_an_open_set(void **state) {
     struct statfs fs, fs_of_file;
@@ -343,11 +363,17 @@ static void test_other_files_go_through(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        shim_test(test_no_question_opens),         shim_test(test_questions_do_not_use_up_a_set),
-        shim_test(test_what_another_has_is_there), shim_test(test_programs_ask_before_they_open),
-        shim_test(test_the_directory_of_the_sets), shim_test(test_modes),
-        shim_test(test_what_is_not_there),         shim_test(test_the_file_system_of_an_open_set),
-        shim_test(test_changes_are_refused),       shim_test(test_truncate_is_an_open),
+        shim_test(test_no_question_opens),
+        shim_test(test_questions_do_not_use_up_a_set),
+        shim_test(test_what_another_has_is_there),
+        shim_test(test_programs_ask_before_they_open),
+        shim_test(test_the_directory_of_the_sets),
+        shim_test(test_modes),
+        shim_test(test_what_is_not_there),
+        shim_test(test_what_no_set_can_be_called),
+        shim_test(test_the_file_system_of_an_open_set),
+        shim_test(test_changes_are_refused),
+        shim_test(test_truncate_is_an_open),
         shim_test(test_other_files_go_through),
     };
     return cmocka_run_group_tests(tests, group_begin, group_end);
