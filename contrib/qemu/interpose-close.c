@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <limits.h>
 #include <stdarg.h>
+#include <sys/resource.h>
 #include <sys/single_threaded.h>
 
 /* What tells that the helper has cleared the locks of a lease that has ended.
@@ -109,13 +110,24 @@ EXPORTED int dup(int fd) {
     return copied(fd, REAL(dup)(fd));
 }
 
-/* Before `target` is overwritten by a copy of `fd`. Returns -1 with errno; or whether there
- * is now something of ours to be closed if that fails. */
+/* What the program had open before it lowered its limit stays open, but is not overwritten. */
+static bool is_above_limit(int fd) {
+    struct rlimit limit;
+    return getrlimit(RLIMIT_NOFILE, &limit) == 0 && (rlim_t)fd >= limit.rlim_cur;
+}
+
+/* Before `target` is overwritten by a copy of `fd`: where the kernel would refuse that,
+ * nothing must end. Returns -1 with errno; or whether there is now something of ours to be
+ * closed if it fails all the same. */
 static int overwrite_begin(int fd, int target) {
     if (fd == target || (!shim_is_socket(target) && !holdings_may_be(target)))
         return 0;
     if (REAL(fcntl)(fd, F_GETFD) < 0)
         return -1;
+    if (is_above_limit(target)) {
+        errno = EBADF;
+        return -1;
+    }
     int moved = shim_give_way(target);
     struct fdset_vmm *vmm = moved == 0 ? shim_enter_for(target) : NULL;
     if (vmm) {

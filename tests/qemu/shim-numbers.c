@@ -90,6 +90,30 @@ static void test_dup2_that_fails(void **state) {
     assert_connected();
 }
 
+/* Nor does it end a lease: what stays open stays the program's alone. */
+static void test_dup2_above_the_limit(void **state) {
+    int null = open("/dev/null", O_RDONLY), fd = open(DISK, O_RDONLY);
+    int high = fcntl(fd, F_DUPFD_CLOEXEC, 500);
+    struct rlimit limit, less;
+
+    close(fd);
+    assert_true(high >= 500);
+    getrlimit(RLIMIT_NOFILE, &limit);
+    less = limit;
+    less.rlim_cur = 400;
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &less), 0);
+    assert_int_equal(dup2(null, high), -1);
+    assert_int_equal(errno, EBADF);
+    assert_int_equal(dup3(null, high, O_CLOEXEC), -1);
+    assert_int_equal(errno, EBADF);
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &limit), 0);
+    assert_is_disk(high);
+    assert_leases(1);
+    assert_int_equal(close(high), 0);
+    close(null);
+    assert_leases(0);
+}
+
 /* In a process with one thread the table is not copied. */
 static void test_close_range_unshared(void **state) {
     int fd = open(DISK, O_RDONLY);
@@ -296,6 +320,7 @@ int main(int argc, char **argv) {
     const struct CMUnitTest tests[] = {
         shim_test(test_dup2_onto_the_socket),
         shim_test(test_dup2_that_fails),
+        shim_test(test_dup2_above_the_limit),
         shim_test(test_close_range_unshared),
         shim_test(test_a_thread_that_waits_for_its_answer),
         shim_test(test_the_lowest_number_is_the_programs),
