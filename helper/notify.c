@@ -73,6 +73,8 @@ void notify_ready(int socket, const char *status) {
     struct iovec vector = {text, (size_t)length < sizeof(text) ? (size_t)length : sizeof(text) - 1};
     struct msghdr header = {.msg_iov = &vector, .msg_iovlen = 1};
 
-    if (socket >= 0)
-        sendmsg(socket, &header, MSG_DONTWAIT | MSG_NOSIGNAL);
+    if (socket < 0)
+        return;
+    sendmsg(socket, &header, MSG_DONTWAIT | MSG_NOSIGNAL);
+    close(socket);
 }

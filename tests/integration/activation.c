@@ -122,6 +122,31 @@ static void test_each_name_is_a_role(void **state) {
     assert_int_equal(status_of(pid), 0);
 }
 
+/* How many datagram sockets a process has open: by their inodes, as the kernel lists them. */
+static int datagram_sockets(pid_t pid) {
+    char path[64], target[64], line[256], flags[16], wanted[32];
+    unsigned type, inode;
+    int found = 0;
+
+    for (int fd = 0; fd < 1024; fd++) {
+        snprintf(path, sizeof(path), "/proc/%d/fd/%d", pid, fd);
+        ssize_t length = readlink(path, target, sizeof(target) - 1);
+        if (length < 0)
+            continue;
+        target[length] = '\0';
+        FILE *list = fopen("/proc/net/unix", "re");
+        assert_non_null(list);
+        while (fgets(line, sizeof(line), list)) {
+            if (sscanf(line, "%*s %*s %*s %15s %x %*s %u", flags, &type, &inode) != 3)
+                continue;
+            snprintf(wanted, sizeof(wanted), "socket:[%u]", inode);
+            found += type == SOCK_DGRAM && strcmp(wanted, target) == 0;
+        }
+        fclose(list);
+    }
+    return found;
+}
+
 /* Whoever is told of readiness can connect; and what is on the command line counts too. */
 static void test_it_says_when_it_is_ready(void **state) {
     static const char name[] = "@fdset-test-notify-%d";
@@ -146,6 +171,8 @@ static void test_it_says_when_it_is_ready(void **state) {
     assert_non_null(strstr(message, "READY=1\n"));
     assert_non_null(strstr(message, "STATUS="));
     client_free(reach("manage.sock", ROLE(MANAGER)));
+    /* It has said what it had to say, and keeps no way to the service manager. */
+    assert_int_equal(datagram_sockets(pid), 0);
     client_free(reach("vmm.sock", ROLE(VMM)));
     kill(pid, SIGTERM);
     assert_int_equal(status_of(pid), 0);
