@@ -17,7 +17,7 @@
 struct closing {
     struct list link;         /* in service.closings, oldest first */
     struct deadline deadline; /* running while the answer may still wait */
-    uint32_t connection;      /* 0: it has ended, or has its answer */
+    uint64_t connection;      /* 0: it has ended, or has its answer */
     uint32_t serial;
     uint32_t set, member;   /* of a removal: what must be closed; member 0: all of the set */
     uint32_t removed;       /* of a removal: how many it removed */

@@ -71,7 +71,7 @@ struct fdset {
     uint32_t lease_count;
     uint32_t hold_count;
     uint32_t closing_count; /* members that are removed and being closed */
-    uint32_t manager;       /* the connection that made it; 0: none, or it has ended */
+    uint64_t manager;       /* the connection that made it; 0: none, or it has ended */
     uid_t owner_uid;
     uint32_t grace_ms;
     uint32_t idle_ms;
@@ -142,7 +142,7 @@ struct holder {
     struct list leases;
     struct list holds;
     uint32_t lease_count;
-    uint32_t connection; /* its number, for people */
+    uint32_t connection; /* its number, for people: nothing is compared with it */
     pid_t pid;
     char name[NAME_MAX_BYTES + 1];
 };
@@ -203,7 +203,7 @@ struct addition {
 
 /* Whose sets they become. */
 struct owner {
-    uint32_t manager;  /* the connection, 0 for none */
+    uint64_t manager;  /* the connection, 0 for none */
     const char *label; /* borrowed, NULL for none */
     uid_t uid;
 };
@@ -219,7 +219,7 @@ int model_add(struct model *model, struct addition *additions, uint32_t count,
 int model_remove(struct model *model, uint32_t set, uint32_t member, struct refusal *refusal);
 
 /* A manager's connection has ended: the grace of its sets begins, or is over. */
-void model_manager_gone(struct model *model, uint32_t manager);
+void model_manager_gone(struct model *model, uint64_t manager);
 
 /* A manager has come with a label: sets of that label and user whose grace is
  * running are its own. Returns how many. */

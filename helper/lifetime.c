@@ -64,7 +64,7 @@ static void set_orphan(struct model *model, struct fdset *set) {
     set_trim(model, set);
 }
 
-void model_manager_gone(struct model *model, uint32_t manager) {
+void model_manager_gone(struct model *model, uint64_t manager) {
     list_for_each (link, &model->sets) {
         struct fdset *set = list_object(link, struct fdset, by_id);
         if (set->manager != manager)

@@ -143,7 +143,7 @@ void open_counted(struct service *service, struct session *session, const char *
         .kind = EVENT_DENIED,
         .flags = flags,
         .code = refusal->code,
-        .connection = session->number,
+        .connection = session->holder.connection,
         .pid = session->holder.pid,
     };
     strcpy(event.name, session->holder.name);

@@ -75,7 +75,8 @@ void service_reply_done(struct service *service, struct session *session, uint32
 
 static void tell_session(struct service *service, enum event_kind kind,
                          const struct session *session) {
-    struct event event = {.kind = kind, .connection = session->number, .pid = session->holder.pid};
+    struct event event = {
+        .kind = kind, .connection = session->holder.connection, .pid = session->holder.pid};
 
     strcpy(event.name, session->holder.name);
     service_tell(service, &event);

@@ -33,7 +33,7 @@ struct waiting {
     struct deadline deadline; /* not running where it only waits for settling */
     uint64_t began_ms;
     uint32_t number; /* for Query; never 0 */
-    uint32_t connection;
+    uint64_t connection;
     uint32_t serial;
     int flags;
     char path[SET_PATH_BYTES];

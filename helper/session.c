@@ -210,10 +210,10 @@ struct session *session_begin(struct service *service, int socket, enum role rol
     getsockopt(socket, SOL_SOCKET, SO_PEERCRED, &peer, &size);
     session->watch = (struct watch){socket, session_ready};
     session->service = service;
-    session->number = (uint32_t)++service->accepted;
+    session->number = ++service->accepted;
     session->role = role;
     session->uid = peer.uid;
-    holder_init(&session->holder, session->number, peer.pid);
+    holder_init(&session->holder, (uint32_t)session->number, peer.pid);
     list_append(&service->sessions, &session->link);
     if (loop_add(&service->loop, &session->watch, EPOLLIN) < 0) {
         list_remove(&session->link);
@@ -248,7 +248,7 @@ void session_free(struct session *session) {
     slab_give(&session->service->session_slab, session);
 }
 
-struct session *session_find(struct service *service, uint32_t number) {
+struct session *session_find(struct service *service, uint64_t number) {
     list_for_each (link, &service->sessions) {
         struct session *session = list_object(link, struct session, link);
         if (session->number == number)

@@ -24,7 +24,7 @@ struct session {
     struct list link;   /* in service.sessions */
     struct service *service;
     struct holder holder; /* its leases, and who it is */
-    uint32_t number;      /* never used twice in this helper's life */
+    uint64_t number;      /* never used twice, as 32 bits would be after some days of a flood */
     enum role role;
     uid_t uid;                         /* SO_PEERCRED */
     char owner[NAME_MAX_BYTES + 1];    /* a manager's label, "" for none */
@@ -81,4 +81,4 @@ void session_end(struct session *session);
 void session_free(struct session *session);
 
 /* The session of this number, which there must be. */
-struct session *session_find(struct service *service, uint32_t number);
+struct session *session_find(struct service *service, uint64_t number);

@@ -23,7 +23,7 @@ static void tell_wanted(struct service *service, const struct session *session,
         .flags = waiting->flags,
         .code = code,
         .wait_ms = wait_ms,
-        .connection = session->number,
+        .connection = session->holder.connection,
         .pid = session->holder.pid,
     };
     strcpy(event.name, session->holder.name);

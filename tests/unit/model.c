@@ -254,6 +254,7 @@ static void test_manager_gone(void **state) {
     assert_int_equal(add_all(&kept, 1, 2, LIFETIME_KEEP), 2);
     struct lease *lease = open_as(&vmm, used);
     model_manager_gone(&model, MANAGER + 1);
+    model_manager_gone(&model, MANAGER + (1ull << 32)); /* numbers do not wrap */
     settle();
     assert_int_equal(model_find_set(&model, 1)->member_count, 2);
     model_manager_gone(&model, MANAGER);
