@@ -28,6 +28,32 @@ bool closing_begin_removal(struct service *service, struct session *session, uin
     return true;
 }
 
+static bool is_locked(const struct service *service, uint32_t member_id) {
+    const struct member *member = model_find_member(&service->model, member_id);
+    return member && member->lease_count == 0 && member_settling(member);
+}
+
+/* One of a session, so that VMMs leave room for managers. */
+static bool awaits_unlock(const struct service *service, const struct session *session) {
+    list_for_each (link, &service->closings) {
+        const struct closing *closing = list_object(link, struct closing, link);
+        if (closing->connection == session->number && closing->unlocked)
+            return true;
+    }
+    return false;
+}
+
+bool closing_begin_unlock(struct service *service, struct session *session, uint32_t serial,
+                          uint32_t member) {
+    struct closing *closing = NULL;
+
+    if (is_locked(service, member) && !awaits_unlock(service, session))
+        closing = begin(service, session, serial, CLOSING_WAIT_MS);
+    if (closing)
+        closing->unlocked = member;
+    return closing;
+}
+
 struct closing *closing_begin_refusal(struct service *service, struct session *session,
                                       uint32_t serial, const struct refusal *refusal) {
     struct closing *closing = begin(service, session, serial, CLOSING_REFUSAL_MS);
@@ -62,6 +88,8 @@ uint32_t closing_left(const struct service *service, uint32_t set_id, uint32_t m
 }
 
 static uint32_t left(const struct service *service, const struct closing *closing) {
+    if (closing->unlocked)
+        return is_locked(service, closing->unlocked);
     return closing->refusal.code ? closing->refused
                                  : closing_left(service, closing->set, closing->member);
 }
@@ -83,6 +111,8 @@ static void closing_end(struct service *service, struct closing *closing) {
 static void answer(struct service *service, struct session *session, struct closing *closing) {
     if (closing->refusal.code)
         service_reply_error(service, session, closing->serial, &closing->refusal);
+    else if (closing->unlocked)
+        service_reply_done(service, session, closing->serial);
     else
         reply_removed(
             service, session, closing->serial,

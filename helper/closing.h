@@ -1,8 +1,10 @@
 /* Answers that come when descriptors are closed: that of a RemoveFd, so that its manager
  * may unmount, detach or delete next, and the refusal of an AddFds, whose descriptors
- * would else keep busy for a moment what the manager has kept.
+ * would else keep busy for a moment what the manager has kept. And when one is unlocked:
+ * that of a Close, whose VMM may look for the locks next.
  *
- * Closing is the settle threads'. Who waits for too many is answered at once. */
+ * Closing is the settle threads', and so is some unlocking. Who waits for too many is
+ * answered at once. */
 #pragma once
 
 #include "service.h"
@@ -21,13 +23,19 @@ struct closing {
     uint32_t serial;
     uint32_t set, member;   /* of a removal: what must be closed; member 0: all of the set */
     uint32_t removed;       /* of a removal: how many it removed */
+    uint32_t unlocked;      /* of a Close: the member; else 0 */
     uint32_t refused;       /* of a refusal: descriptors that are not closed yet */
-    struct refusal refusal; /* code 0: it is a removal */
+    struct refusal refusal; /* code 0: it is none */
 };
 
 /* The set or member was removed: lets the answer wait. False where there are too many. */
 bool closing_begin_removal(struct service *service, struct session *session, uint32_t serial,
                            const struct closing *wanted, uint32_t wait_ms);
+
+/* A lease of this member has ended: lets the answer wait until its locks are cleared. False
+ * where they are, or need not be, and where the session has such an answer to come. */
+bool closing_begin_unlock(struct service *service, struct session *session, uint32_t serial,
+                          uint32_t member);
 
 /* The descriptors offered with the request at hand are to be closed, each after
  * closing_note(). NULL where there are too many. */

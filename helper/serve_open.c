@@ -7,6 +7,7 @@
 #include <limits.h>
 #include <string.h>
 
+#include "closing.h"
 #include "description.h"
 #include "shortcut.h"
 
@@ -245,17 +246,36 @@ int serve_open_many(struct service *service, struct session *session,
     return 0;
 }
 
+/* Once its locks are cleared; what can be cleared in place is at once. */
+static void answer_close(struct service *service, struct session *session, uint32_t serial,
+                         uint32_t member) {
+    service_settle(service);
+    if (!closing_begin_unlock(service, session, serial, member))
+        service_reply_done(service, session, serial);
+}
+
 int serve_close(struct service *service, struct session *session, const Fdset__V1__Request *request,
                 struct refusal *refusal) {
+    bool answered = request->serial &&
+                    session->features & UINT64_C(1) << FDSET__V1__FEATURE__FEATURE_CLOSE_ANSWER;
+    uint32_t member = 0;
+
+    if (answered && request->close->n_leases > 1)
+        return refuse(refusal, REFUSAL_ARGUMENT, EINVAL,
+                      "a Close that is answered is of one lease, not of %zu",
+                      request->close->n_leases);
     for (size_t i = 0; i < request->close->n_leases; i++) {
         struct lease *lease =
             lease_find(&service->model, &session->holder, request->close->leases[i]);
         if (!lease)
             continue;
+        member = lease->member->id;
         lease_end(&service->model, lease);
         service->model.totals.closes++;
         service->retry_waiting = true;
     }
+    if (answered)
+        answer_close(service, session, request->serial, member);
     return 0;
 }
 

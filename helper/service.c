@@ -29,8 +29,10 @@ static_assert((int)EVENT_ADDED == FDSET__V1__EVENT_KIND__EVENT_ADDED &&
                   (int)EVENT_SETTLE_STUCK == FDSET__V1__EVENT_KIND__EVENT_SETTLE_STUCK,
               "event.h and fdset.proto have the same kinds");
 
-#define VERSION  1
-#define FEATURES (UINT64_C(1) << FDSET__V1__FEATURE__FEATURE_LOOK)
+#define VERSION 1
+#define FEATURES                                       \
+    (UINT64_C(1) << FDSET__V1__FEATURE__FEATURE_LOOK | \
+     UINT64_C(1) << FDSET__V1__FEATURE__FEATURE_CLOSE_ANSWER)
 
 /* ------------------------------------------------------------------ replies */
 

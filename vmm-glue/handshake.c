@@ -15,7 +15,9 @@
 #include "own.h"
 
 #define PROTOCOL_VERSION 1
-#define FEATURES         (UINT64_C(1) << FDSET__V1__FEATURE__FEATURE_LOOK)
+#define FEATURES                                       \
+    (UINT64_C(1) << FDSET__V1__FEATURE__FEATURE_LOOK | \
+     UINT64_C(1) << FDSET__V1__FEATURE__FEATURE_CLOSE_ANSWER)
 
 int connection_dial(const char *path, int patience_ms) {
     struct sockaddr_un address = {.sun_family = AF_UNIX};

@@ -1,4 +1,6 @@
-/* Numbers for the descriptors that this library keeps for itself, where the program does not
+/* For who preloads this library into others' programs.
+ *
+ * Numbers for the descriptors that it keeps for itself, where the program does not
  * know that it has them: high ones. So a program that chooses numbers (dup2(2), a shell's
  * "exec 3<file") finds those free that it believes to be, and gets the lowest free one from
  * open(2). */
@@ -6,7 +8,7 @@
 
 #include <stdbool.h>
 
-/* To be set, before anything is made, by who preloads this library into others' programs. */
+/* To be set before anything is made. */
 extern bool own_descriptors_hide;
 
 /* Where they hide, moves `fd`, which it consumes, to a high number, close-on-exec. Returns
@@ -22,3 +24,8 @@ int own_duplicate(int fd, int lowest);
  * then, which is still open, to put something else there. Returns 0 or -errno; nothing said. */
 struct fdset_vmm;
 int own_socket_move(struct fdset_vmm *vmm);
+
+/* As fdset_close(), or, where `close` is false, as fdset_forget(). Where that ends the lease it
+ * returns when the helper has cleared the locks that were left; one of an older version may
+ * do so later where a file system takes its time. */
+int own_end_unlocked(struct fdset_vmm *vmm, int fd, bool close);

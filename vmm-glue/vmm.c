@@ -252,6 +252,41 @@ int fdset_close(struct fdset_vmm *vmm, int fd) {
     return result;
 }
 
+/* The answer to any request comes after what a helper of any version clears in place. */
+static void tell_and_ask(struct fdset_vmm *vmm, struct lease_id lease) {
+    tell_closed(vmm, lease);
+    fdset_unhold(vmm, "/dev/fdset/0");
+}
+
+static void await_unlocked(struct fdset_vmm *vmm, struct lease_id lease) {
+    Fdset__V1__Close closed = FDSET__V1__CLOSE__INIT;
+    Fdset__V1__Request request = REQUEST(close = &closed, CLOSE);
+    struct connection *connection = &vmm->connection;
+    closed.leases = &lease.id;
+    closed.n_leases = 1;
+    pthread_mutex_lock(&connection->lock);
+    bool current = lease.generation == connection->generation && !connection->broken;
+    bool answers = connection->features & UINT64_C(1) << FDSET__V1__FEATURE__FEATURE_CLOSE_ANSWER;
+    pthread_mutex_unlock(&connection->lock);
+    if (!current)
+        return;
+    if (answers)
+        call_done(vmm, &request);
+    else
+        tell_and_ask(vmm, lease);
+}
+
+int own_end_unlocked(struct fdset_vmm *vmm, int fd, bool close) {
+    struct lease *lease = NULL;
+    if (!connection_foreign(&vmm->connection))
+        lease = leases_take(&vmm->leases, fd);
+    int result = close ? close_plainly(fd) : 0;
+    struct lease_id ended = lease ? leases_end(&vmm->leases, lease) : (struct lease_id){0};
+    if (ended.id)
+        await_unlocked(vmm, ended);
+    return result;
+}
+
 uint32_t fdset_lease(struct fdset_vmm *vmm, int fd) {
     if (connection_foreign(&vmm->connection))
         return 0;

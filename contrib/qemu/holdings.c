@@ -65,15 +65,12 @@ void holdings_note_lock(struct fdset_vmm *vmm, int fd) {
     pthread_mutex_unlock(&lock);
 }
 
-bool holdings_is_locked(struct fdset_vmm *vmm, int fd, struct set_path *set) {
+bool holdings_is_locked(struct fdset_vmm *vmm, int fd) {
     bool found = false;
 
     pthread_mutex_lock(&lock);
-    for (size_t i = 0; i < MAX_HOLDINGS && !found; i++) {
+    for (size_t i = 0; i < MAX_HOLDINGS && !found; i++)
         found = holdings[i].fd == fd && holdings[i].locked && is_current(vmm, &holdings[i]);
-        if (found)
-            *set = holdings[i].set;
-    }
     pthread_mutex_unlock(&lock);
     return found;
 }

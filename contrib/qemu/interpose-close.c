@@ -1,68 +1,31 @@
 #include "real.h"
 
+#include "own.h"
+
 #include <errno.h>
 #include <limits.h>
 #include <stdarg.h>
 #include <sys/resource.h>
 #include <sys/single_threaded.h>
 
-/* What tells that the helper has cleared the locks of a lease that has ended.
- */
-struct unlocking {
-    struct set_path set;
-    int flags;    /* what the lease was opened with */
-    bool at_once; /* when it reads of the end; else it may be later, on a thread */
-};
-
-/* Is there something to wait for? As in the helper, a device that is none
- * stands for file systems that may take their time. */
-static bool unlocking_begin(struct unlocking *unlocking, struct fdset_vmm *vmm, int fd) {
-    const int settable = O_ACCMODE | O_APPEND | O_DIRECT | O_NOATIME | O_NONBLOCK | O_SYNC;
-    struct statx status;
-
-    if (!holdings_is_locked(vmm, fd, &unlocking->set))
-        return false;
-    unlocking->flags = REAL(fcntl)(fd, F_GETFL) & settable;
-    unlocking->at_once =
-        REAL(statx)(fd, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, STATX_TYPE, &status) == 0 &&
-        status.stx_dev_major != 0;
-    return true;
-}
-
-/* The answer to any request comes after what was done at once; an open of the
- * same member waits for what was not. */
-static void unlocking_await(const struct unlocking *unlocking, struct fdset_vmm *vmm) {
-    if (unlocking->at_once) {
-        fdset_unhold(vmm, unlocking->set.text);
-        return;
-    }
-    int fd = fdset_open(vmm, unlocking->set.text, unlocking->flags | O_CLOEXEC);
-    if (fd >= 0)
-        fdset_close(vmm, fd);
-}
-
 /* A close gives up the program's locks before it returns, and QEMU looks at
  * once whether they are gone. Here the helper does that, after the lease has
  * ended. */
-static int lease_end(struct fdset_vmm *vmm, int fd, int end(struct fdset_vmm *, int)) {
-    struct unlocking unlocking;
-    bool locked = unlocking_begin(&unlocking, vmm, fd);
+static int lease_end(struct fdset_vmm *vmm, int fd, bool close) {
+    bool locked = holdings_is_locked(vmm, fd);
 
     holdings_end(fd);
-    int result = end(vmm, fd);
     if (locked)
-        unlocking_await(&unlocking, vmm);
-    return result;
-}
-
-static int forget(struct fdset_vmm *vmm, int fd) {
+        return own_end_unlocked(vmm, fd, close);
+    if (close)
+        return fdset_close(vmm, fd);
     fdset_forget(vmm, fd);
     return 0;
 }
 
 /* `fd` is about to be closed by other means. */
 static void lease_forget(struct fdset_vmm *vmm, int fd) {
-    lease_end(vmm, fd, forget);
+    lease_end(vmm, fd, false);
 }
 
 EXPORTED int close(int fd) {
@@ -74,7 +37,7 @@ EXPORTED int close(int fd) {
     struct fdset_vmm *vmm = shim_enter_for(fd);
     if (!vmm)
         return REAL(close)(fd);
-    int error = lease_end(vmm, fd, fdset_close);
+    int error = lease_end(vmm, fd, true);
     shim_leave();
     if (error >= 0)
         return 0;

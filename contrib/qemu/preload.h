@@ -119,8 +119,8 @@ void holdings_note_copy(struct fdset_vmm *vmm, int fd, int copy);
 /* The program has locked something by `fd`, a lease (F_OFD_SETLK). */
 void holdings_note_lock(struct fdset_vmm *vmm, int fd);
 
-/* Has it, by `fd` or a duplicate of it? Then `set` is which set it is. */
-bool holdings_is_locked(struct fdset_vmm *vmm, int fd, struct set_path *set);
+/* Has it, by `fd` or a duplicate of it? */
+bool holdings_is_locked(struct fdset_vmm *vmm, int fd);
 
 /* An open lease of `set`, or -1. */
 int holdings_find(struct fdset_vmm *vmm, const struct set_path *set);

@@ -77,6 +77,85 @@ static void test_stuck_unlock(void **state) {
     assert_int_equal(state_of(helper, 1), MEMBER(LISTED));
 }
 
+static struct client *connect_to_be_answered(struct helper *helper) {
+    struct client *vmm = helper_connect_silent(helper, ROLE(VMM));
+    Fdset__V1__Hello hello = FDSET__V1__HELLO__INIT;
+    Request request = FDSET__V1__REQUEST__INIT;
+    hello.version = 1;
+    hello.features = 1 << FDSET__V1__FEATURE__FEATURE_CLOSE_ANSWER;
+    request.body_case = FDSET__V1__REQUEST__BODY_HELLO;
+    request.hello = &hello;
+    assert_int_equal(client_ask(vmm, &request)->hello->features, hello.features);
+    return vmm;
+}
+
+static uint32_t send_close(struct client *vmm, struct opened *opened) {
+    Fdset__V1__Close closed = FDSET__V1__CLOSE__INIT;
+    Request request = FDSET__V1__REQUEST__INIT;
+    closed.leases = &opened->lease;
+    closed.n_leases = 1;
+    request.body_case = FDSET__V1__REQUEST__BODY_CLOSE;
+    request.close = &closed;
+    if (opened->fd >= 0)
+        harness_close(opened->fd);
+    opened->fd = -1;
+    return client_send(vmm, &request, NULL, 0);
+}
+
+static void test_close_is_answered_when_it_is_unlocked(void **state) {
+    struct helper *helper = scene_start(NULL);
+    struct client *vmm = connect_to_be_answered(helper);
+    struct mount *mount = mount_new(), *second = mount_new();
+    client_add_one(helper->manager, 1, mount_open(mount, 0, O_RDWR));
+    client_add_one(helper->manager, 2, mount_open(second, 0, O_RDWR));
+    client_wait_settled(helper->manager);
+    struct opened opened = client_open_set(vmm, 1, O_RDWR), other = client_open_set(vmm, 2, O_RDWR);
+    struct opened local = client_open_set(vmm, LOCAL, O_RDWR);
+    assert_int_equal(lock_byte(opened.fd), 0);
+    mount_stop(mount, STUCK_SETLK);
+    mount_stop(second, STUCK_SETLK);
+    uint32_t waits = send_close(vmm, &opened);
+    /* What need not wait does not, nor does a second one. */
+    assert_int_equal(client_answer(vmm, send_close(vmm, &local))->body_case, REPLY(DONE));
+    assert_int_equal(client_answer(vmm, send_close(vmm, &local))->body_case, REPLY(DONE));
+    assert_int_equal(client_answer(vmm, send_close(vmm, &other))->body_case, REPLY(DONE));
+    assert_locals_served(helper, helper->vmm);
+    mount_go_on(mount, STUCK_SETLK);
+    assert_int_equal(client_answer(vmm, waits)->body_case, REPLY(DONE));
+    assert_false(mount_locked(mount, 0, LOCKED_BYTE));
+    mount_go_on(second, STUCK_SETLK);
+    client_wait_settled(helper->manager);
+}
+
+static void test_hangs_up_before_close_is_answered(void **state) {
+    struct helper *helper = scene_start(NULL);
+    struct client *vmm = connect_to_be_answered(helper);
+    struct mount *mount = mount_new();
+    client_add_one(helper->manager, 1, mount_open(mount, 0, O_RDWR));
+    client_wait_settled(helper->manager);
+    struct opened opened = client_open_set(vmm, 1, O_RDWR);
+    mount_stop(mount, STUCK_SETLK);
+    send_close(vmm, &opened);
+    client_hang_up(vmm);
+    assert_locals_served(helper, helper->vmm);
+    mount_go_on(mount, STUCK_SETLK);
+    client_wait_settled(helper->manager);
+}
+
+static void test_answered_close_is_of_one_lease(void **state) {
+    struct helper *helper = scene_start(NULL);
+    struct client *vmm = connect_to_be_answered(helper);
+    Fdset__V1__Close closed = FDSET__V1__CLOSE__INIT;
+    Request request = FDSET__V1__REQUEST__INIT;
+    uint32_t leases[] = {1, 2};
+    closed.leases = leases;
+    request.body_case = FDSET__V1__REQUEST__BODY_CLOSE;
+    request.close = &closed;
+    assert_int_equal(client_ask(vmm, &request)->body_case, REPLY(DONE));
+    closed.n_leases = 2;
+    assert_refused(client_ask(vmm, &request), CODE(ARGUMENT), EINVAL);
+}
+
 /* There is no more that could be done, so the member is served again. */
 static void test_unlock_that_fails(void **state) {
     struct helper *helper = scene_start(NULL);
@@ -198,6 +277,9 @@ int main(void) {
         mounts_test(test_unlock_on_a_thread),
         mounts_test(test_others_overtake_an_open_that_waits),
         mounts_test(test_stuck_unlock),
+        mounts_test(test_close_is_answered_when_it_is_unlocked),
+        mounts_test(test_hangs_up_before_close_is_answered),
+        mounts_test(test_answered_close_is_of_one_lease),
         mounts_test(test_unlock_that_fails),
         mounts_test(test_second_member_serves_meanwhile),
         mounts_test(test_waiting_open_of_a_removed_member),

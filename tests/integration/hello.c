@@ -45,7 +45,8 @@ static void test_later_client_gets_our_version(void **state) {
     Reply *reply = hello_with(client, 4000000000u, UINT64_MAX);
     assert_int_equal(reply->body_case, REPLY(HELLO));
     assert_int_equal(reply->hello->version, 1);
-    assert_int_equal(reply->hello->features, 1 << FDSET__V1__FEATURE__FEATURE_LOOK);
+    assert_int_equal(reply->hello->features, 1 << FDSET__V1__FEATURE__FEATURE_LOOK |
+                                                 1 << FDSET__V1__FEATURE__FEATURE_CLOSE_ANSWER);
     assert_int_equal(reply->hello->role, ROLE(MANAGER));
 }
 

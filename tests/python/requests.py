@@ -17,7 +17,9 @@ class Hello(HelperTest):
         peer = self.connect_silent("observe")
         hello = peer.hello(features=0xFFFFFFFFFFFFFFFF).hello
         self.assertEqual(hello.version, 1)
-        self.assertEqual(hello.features, 1 << proto.FEATURE_LOOK)
+        self.assertEqual(
+            hello.features, 1 << proto.FEATURE_LOOK | 1 << proto.FEATURE_CLOSE_ANSWER
+        )
         self.assertEqual(hello.role, proto.ROLE_OBSERVER)
         self.assertTrue(hello.helper)
 
