@@ -173,10 +173,9 @@ static json_t *listing_json(const struct fdset_listing *listing, const struct fi
 }
 
 json_t *sources_json(const struct sources *sources, const struct file_id *file) {
-    json_t *helpers = json_array();
-
     if (!sources->several)
         return listing_json(sources->all[0].listing, file);
+    json_t *helpers = json_array();
     for (size_t i = 0; i < sources->count; i++) {
         const struct source *source = &sources->all[i];
         json_t *helper = listing_json(source->listing, file);

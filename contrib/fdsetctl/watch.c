@@ -3,6 +3,7 @@
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/signalfd.h>
 #include <unistd.h>
@@ -223,8 +224,9 @@ int command_watch(int argc, char **argv, const char *socket) {
     options_read(&options, argc, argv);
     int signals = signals_open(argv[0]);
     struct fdset_manager *manager = manager_connect(argv[0], options.socket, NULL);
+    char *vm = vm_name(options.socket);
     if (!options.vm)
-        options.vm = vm_name(options.socket);
+        options.vm = vm;
     if (options.journal)
         journal_open(argv[0], options.journal);
     uint32_t kinds = options.kinds;
@@ -241,6 +243,7 @@ int command_watch(int argc, char **argv, const char *socket) {
         line_flush(&options);
     }
     watch(&options, manager, names, signals);
+    free(vm);
     fdset_manager_free(names);
     fdset_manager_free(manager);
     close(signals);

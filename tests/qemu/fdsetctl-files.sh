@@ -21,13 +21,23 @@ if not eval(sys.argv[2]): sys.exit(json.dumps(j))' "$1" "$2" || fail "not so: $2
 }
 
 
-helper_in() {
-    local directory=run/$1 line
-    mkdir -p "$directory"
-    exec {log}< <(exec "$FDSET_HELPER" --manage "$directory/manage" --vmm "$directory/vmm" \
-        --observe "$directory/observe" 2>&1)
+# helper_run OPTION...: waits until it serves. It is one of this shell's jobs, which end
+# with the test.
+helper_run() {
+    local line log
+    rm -f log
+    mkfifo log
+    "$FDSET_HELPER" "$@" 2>log &
     helpers+=($!)
+    exec {log}<log
     while IFS= read -r line <&"$log" && [[ $line != *ready:* ]]; do :; done
+    [[ $line == *ready:* ]] || fail "the helper does not start"
+}
+
+# A helper with its sockets in run/NAME.
+helper_in() {
+    mkdir -p "run/$1"
+    helper_run --manage "run/$1/manage" --vmm "run/$1/vmm" --observe "run/$1/observe"
 }
 
 # A VMM of the helper in run/NAME that opens PATH and keeps it.
@@ -38,7 +48,7 @@ vmm_in() {
     }
     vmm=$VMM_PID
     echo "open $2 $3 0" >&"${VMM[1]}"
-    read -r answer <&"${VMM[0]}"
+    read -r -t 60 answer <&"${VMM[0]}"
     [[ $answer == *done* ]] || fail "the VMM says $answer"
 }
 
@@ -51,10 +61,6 @@ two_helpers() {
     fdsetctl -S run/vm1/manage add --set 5 --read-write other.img >output
     fdsetctl -S run/vm2/manage add --set 1 base.img >output
     ln base.img another.name
-}
-
-helpers_end() {
-    kill -KILL "${helpers[@]}"
 }
 
 test_list_file() {
@@ -71,7 +77,6 @@ test_list_file() {
     status 3 fdsetctl list --json --file third.img
     status 1 fdsetctl list --file nowhere.img
     status 2 fdsetctl list --waiting --file base.img
-    helpers_end
 }
 
 test_who() {
@@ -90,7 +95,6 @@ test_who() {
     status 2 fdsetctl who
     status 2 fdsetctl who base.img other.img
     status 1 fdsetctl who nowhere.img
-    helpers_end
 }
 
 test_all() {
@@ -119,7 +123,6 @@ test_all() {
     mv run runtime/fdset-helper
     equal 'vm1 4 vm1 5 vm2 1' \
         "$(XDG_RUNTIME_DIR=$PWD/runtime fdsetctl list -a -n -o vm,set | xargs)" "in the runtime directory"
-    helpers_end
 }
 
 # Those that are dead or refuse, or that are something else, do not keep the others from
@@ -129,7 +132,7 @@ test_all_but_some() {
     unset FDSET_MANAGE_SOCKET
     helper_in dead
     kill -KILL "${helpers[2]}"
-    helpers=("${helpers[@]:0:2}")
+    ended_by KILL "${helpers[2]}"
     rm run/dead/observe
     mkdir run/odd run/empty
     touch run/odd/manage
@@ -147,7 +150,6 @@ socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET).bind("run/vm2/observe")'
     grep -q 'cannot ask run/odd/observe.sock' errors || fail "$(cat errors)"
     equal 2 "$(wc -l <errors)" "complaints: $(cat errors)"
     status 1 fdsetctl who --directory run base.img
-    helpers_end
 }
 
 # Sockets without directories of their own.
@@ -156,14 +158,12 @@ test_names_of_sockets() {
     mkdir run
     truncate -s 64k base.img
     for name in web.manage manage-db.sock mail-observe.sock; do
-        exec {log}< <(exec "$FDSET_HELPER" "--$([[ $name == *manage* ]] && echo manage || echo observe)" \
-            "run/$name" --vmm "run/$name.vmm" --manage other-$name 2>&1)
-        helpers+=($!)
-        while IFS= read -r line <&"$log" && [[ $line != *ready:* ]]; do :; done
+        role=observe
+        [[ $name != *manage* ]] || role=manage
+        helper_run "--$role" "run/$name" --vmm "run/$name.vmm" --manage "other-$name"
         fdsetctl -S other-$name add base.img >output
     done
     equal 'db mail web' "$(fdsetctl list --directory run -n -o vm | sort | xargs)" "names"
-    helpers_end
 }
 
 test_devices() {
@@ -205,7 +205,6 @@ test_remove_says_who_has_it_open() {
         status 2 fdsetctl remove --timeout "$time" 1
     done
     status 2 fdsetctl remove --timeout 5 --no-wait 1
-    helpers_end
 }
 
 # Each VMM has a member of its own, and so locks of its own.
@@ -231,7 +230,6 @@ test_copies() {
     status 0 fdsetctl add --copies 126 -rw other.img
     status 2 fdsetctl add --copies 2 --shared other.img
     status 2 fdsetctl add --copies 2 --fd 0
-    helpers_end
 }
 
 test_shared_and_exclusive() {
