@@ -8,9 +8,10 @@
  *     interpose-path.c     stat, access, realpath: all that asks about a path
  *     interpose-change.c   chmod, rename, unlink: all that changes what it leads to
  *
- * path.c tells whether a path is meant for us, attach.c has the connection, ask.c
- * what is known of a set that is not open, holdings.c remembers what is open, real.c has libc's own functions. What is
- * neither an fdset path nor a lease goes through as it came.
+ * path.c tells whether a path is meant for us, attach.c has the connection, spawn.c
+ * starts a helper where none was named, sandbox.c does so while QEMU may, ask.c has what is
+ * known of a set that is not open, holdings.c remembers what is open, real.c has libc's
+ * own functions. What is neither an fdset path nor a lease goes through as it came.
  *
  * To be included before everything else: it keeps the C library's headers from
  * renaming and inlining what is defined here. 64-bit machines only, where
@@ -23,6 +24,8 @@
 #include <stdbool.h>
 
 #include <fdset/vmm.h>
+
+#include "name.h"
 
 _Static_assert(sizeof(long) == 8, "open64() must be open()");
 
@@ -37,14 +40,11 @@ _Static_assert(sizeof(long) == 8, "open64() must be open()");
 
 /* ---------------------------------------------------------------- path.c */
 
-/* fdset.proto, NewMembers.name. */
-#define LONGEST_NAME 255
-
 /* "/dev/fdset/N" as libfdset wants it; or, where it cannot be a set's, the error that every
  * use of it gets. */
 struct set_path {
     int error;
-    char text[sizeof "//dev/fdset/" + LONGEST_NAME];
+    char text[sizeof "//dev/fdset/" + SET_NAME_MAX_BYTES];
 };
 
 /* Does `path` name something below /dev/fdset or $FDSET_PREFIX, in any spelling, such as
