@@ -4,7 +4,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/time.h>
 #include <sys/un.h>
@@ -138,23 +137,8 @@ static int shake_hands(struct connection *connection, Fdset__V1__Role role, cons
     return error;
 }
 
-/* A page that the kernel zeroes in a child of fork(2). NULL where it cannot. */
-static char *home_make(void) {
-    size_t size = (size_t)sysconf(_SC_PAGESIZE);
-    char *home = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (home == MAP_FAILED)
-        return NULL;
-    if (madvise(home, size, MADV_WIPEONFORK) < 0) {
-        munmap(home, size);
-        return NULL;
-    }
-    *home = 1;
-    return home;
-}
-
 void connection_leave(struct connection *connection) {
-    if (connection->at_home)
-        munmap(connection->at_home, (size_t)sysconf(_SC_PAGESIZE));
+    own_home_free(connection->at_home);
     connection->at_home = NULL;
 }
 
@@ -162,7 +146,7 @@ int connection_open(struct connection *connection, int socket, Fdset__V1__Role r
                     const char *name, const char *owner) {
     connection->socket = socket;
     connection->owner = getpid();
-    connection->at_home = home_make();
+    connection->at_home = own_home_make();
     connection->asked = role;
     pthread_mutex_init(&connection->lock, NULL);
     connection->last_serial = 0;

@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
@@ -16,6 +17,24 @@ static int high(void) {
 
     getrlimit(RLIMIT_NOFILE, &limit);
     return (int)(limit.rlim_cur < USUAL_LIMIT ? limit.rlim_cur : USUAL_LIMIT) * 7 / 8;
+}
+
+char *own_home_make(void) {
+    size_t size = (size_t)sysconf(_SC_PAGESIZE);
+    char *home = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (home == MAP_FAILED)
+        return NULL;
+    if (madvise(home, size, MADV_WIPEONFORK) < 0) {
+        munmap(home, size);
+        return NULL;
+    }
+    *home = 1;
+    return home;
+}
+
+void own_home_free(char *home) {
+    if (home)
+        munmap(home, (size_t)sysconf(_SC_PAGESIZE));
 }
 
 int own_duplicate(int fd, int lowest) {

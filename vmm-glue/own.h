@@ -25,6 +25,11 @@ int own_duplicate(int fd, int lowest);
 struct fdset_vmm;
 int own_socket_move(struct fdset_vmm *vmm);
 
+/* A byte, owned, that is 1, and 0 in each child of fork(2), but not in one of vfork(2), which
+ * has its parent's memory. NULL where the kernel has none. */
+char *own_home_make(void);
+void own_home_free(char *home);
+
 /* As fdset_close(), or, where `close` is false, as fdset_forget(). Where that ends the lease it
  * returns when the helper has cleared the locks that were left; one of an older version may
  * do so later where a file system takes its time. */

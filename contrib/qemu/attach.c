@@ -16,6 +16,7 @@
 
 static struct fdset_vmm *_Atomic connection;
 static pid_t owner; /* this process; a child of vfork(2) is another, but has our memory */
+static char *home;  /* own_home_make() */
 static pthread_mutex_t attaching = PTHREAD_MUTEX_INITIALIZER;
 static _Atomic int guarded = -1; /* what shim_socket() says */
 static bool is_inherited;        /* that is $FDSET_VMM_FD's socket, not attached to yet */
@@ -61,6 +62,7 @@ static void inherited_find(void) {
         return;
     is_found = own_descriptors_hide = true;
     owner = getpid();
+    home = own_home_make();
     guarded = inherited_socket();
     is_inherited = guarded >= 0;
 }
@@ -138,9 +140,33 @@ struct fdset_vmm *shim_enter_for(int fd) {
     return holdings_may_be(fd) ? shim_enter() : NULL;
 }
 
+/* The child of a fork has copies of its parent's leases and of the socket. It
+ * keeps the socket open with them, so that the helper takes the leases for
+ * ended only when the last process that has the descriptors is gone. But it
+ * says nothing over it, and attaches anew if it opens something. */
+static void child_starts(void) {
+    holdings_forget_all();
+    pthread_mutex_init(&attaching, NULL);
+    inside = false;
+    if (connection)
+        guarded = -1;
+    connection = NULL;
+    owner = getpid();
+    if (home)
+        *home = 1;
+}
+
+/* A child by the system call alone, of which pthread_atfork(3) does not tell. One of vfork(2) is
+ * none: a connection that it made would be its parent's, without the descriptor. */
+static bool is_silent_child(void) {
+    return !is_owner() && home && !*home;
+}
+
 struct fdset_vmm *shim_enter_attached(void) {
     inherited_find();
-    if (inside || (connection && !is_owner())) {
+    if (is_silent_child())
+        child_starts();
+    if (inside || !is_owner()) {
         errno = inside ? EDEADLK : ESTALE;
         return NULL;
     }
@@ -194,20 +220,6 @@ int shim_give_way(int fd) {
     if (result < 0)
         errno = EBUSY;
     return result;
-}
-
-/* The child of a fork has copies of its parent's leases and of the socket. It
- * keeps the socket open with them, so that the helper takes the leases for
- * ended only when the last process that has the descriptors is gone. But it
- * says nothing over it, and attaches anew if it opens something. */
-static void child_starts(void) {
-    holdings_forget_all();
-    pthread_mutex_init(&attaching, NULL);
-    inside = false;
-    if (connection)
-        guarded = -1;
-    connection = NULL;
-    owner = getpid();
 }
 
 __attribute__((constructor)) static void watch(void) {

@@ -15,6 +15,7 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -36,6 +37,38 @@ static void test_a_childs_close_is_not_the_parents(void **state) {
     assert_leases(1);
     assert_is_disk(fd);
     close(fd);
+}
+
+/* It has its parent's memory, but not its descriptors: a connection that it made would be the
+ * parent's by a number that means something else there. In `child` there is none yet. */
+static void test_a_vfork_child_makes_no_connection(void **state) {
+    pid_t child = fork();
+
+    if (child == 0) {
+        pid_t grandchild = vfork();
+        if (grandchild == 0)
+            _exit(open(DISK, O_RDONLY) < 0 && errno == ESTALE ? 0 : 1);
+        int status, fd;
+        if (waitpid(grandchild, &status, 0) != grandchild || status)
+            _exit(1);
+        fd = open(DISK, O_RDONLY);
+        _exit(fd < 0 ? 2 : close(fd) ? 3 : 0);
+    }
+    assert_child_well(child);
+}
+
+/* Of which no library hears (pthread_atfork(3)). */
+static void test_a_child_of_the_system_call_alone(void **state) {
+    int held = open(DISK, O_RDONLY);
+    pid_t child = (pid_t)syscall(SYS_fork);
+
+    if (child == 0) {
+        int fd = open(DISK, O_RDONLY), other = open(DISK, O_RDONLY);
+        _exit(fd < 0 || other < 0 || close(fd) || close(other) || close(held));
+    }
+    assert_child_well(child);
+    assert_leases(1);
+    close(held);
 }
 
 static void test_a_vfork_childs_close_is_not_the_parents(void **state) {
@@ -339,6 +372,8 @@ int main(int argc, char **argv) {
     const struct CMUnitTest tests[] = {
         shim_test(test_a_childs_close_is_not_the_parents),
         shim_test(test_a_vfork_childs_close_is_not_the_parents),
+        shim_test(test_a_vfork_child_makes_no_connection),
+        shim_test(test_a_child_of_the_system_call_alone),
         shim_test(test_a_child_attaches_for_itself),
         shim_test(test_threads),
         shim_test(test_attaches_to_an_inherited_socket),
