@@ -60,19 +60,27 @@ static int user_namespace_enter(uid_t uid, gid_t gid) {
     return file_write("/proc/self/gid_map", gid_map);
 }
 
+/* Into a namespace of this process, which is alive: ourselves or a child. */
+static int namespace_join(pid_t process, int kind, const char *name) {
+    char path[48];
+    int fd = (int)syscall(SYS_pidfd_open, process, 0);
+    int result;
+
+    if (fd < 0) { /* a container's filter that is older than the call */
+        snprintf(path, sizeof(path), "/proc/%d/ns/%s", process, name);
+        fd = open(path, O_RDONLY | O_CLOEXEC);
+    }
+    if (fd < 0)
+        return -errno;
+    result = setns(fd, kind) < 0 ? -errno : 0;
+    close(fd);
+    return result;
+}
+
 /* Out of a chroot, to the root of the mount namespace: what is mounted outside the chroot
  * is in the namespace too, and would stay in it. */
 static int chroot_leave(void) {
-    int own = (int)syscall(SYS_pidfd_open, getpid(), 0);
-    int result;
-
-    if (own < 0) /* a container's filter that is older than the call */
-        own = open("/proc/self/ns/mnt", O_RDONLY | O_CLOEXEC);
-    if (own < 0)
-        return -errno;
-    result = setns(own, CLONE_NEWNS) < 0 ? -errno : 0;
-    close(own);
-    return result;
+    return namespace_join(getpid(), CLONE_NEWNS, "mnt");
 }
 
 /* An empty tmpfs takes the place of "/". It is mounted on "/" itself, the only
@@ -107,7 +115,7 @@ struct trial {
 
     /* While it lives, its namespaces can be joined. */
     pid_t child;
-    int link, process; /* a socket to it, and a descriptor of it; -1 without */
+    int link; /* a socket to it */
 };
 
 /* In the child. It ends when the parent hangs up. */
@@ -140,7 +148,6 @@ static int trial_begin(struct trial *trial, bool root) {
     int pair[2], error;
     pid_t child;
 
-    *trial = (struct trial){.link = -1, .process = -1};
     if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
         return -errno;
     child = fork();
@@ -158,14 +165,11 @@ static int trial_begin(struct trial *trial, bool root) {
         *trial = (struct trial){.user = -EPERM, .root = -EPERM, .call = "a trial"};
     trial->child = child;
     trial->link = pair[0];
-    trial->process = (int)syscall(SYS_pidfd_open, child, 0);
     return 0;
 }
 
 static void trial_end(struct trial *trial) {
     close(trial->link);
-    if (trial->process >= 0)
-        close(trial->process);
     /* Where SIGCHLD is ignored this ends with ECHILD, also not before the child has. */
     while (waitpid(trial->child, NULL, 0) < 0 && errno == EINTR)
         ;
@@ -173,17 +177,19 @@ static void trial_end(struct trial *trial) {
 
 /* One of our own, if we may not join the child's; then its mounts are not for us either. */
 static int user_namespace_join(struct trial *trial) {
-    if (setns(trial->process, CLONE_NEWUSER) == 0)
+    int result = namespace_join(trial->child, CLONE_NEWUSER, "user");
+
+    if (result == 0)
         return 0;
-    trial->root = -errno;
+    trial->root = result;
     trial->call = "setns";
     /* What the child could do and we cannot is no refusal, and leaves us half-way. */
     return user_namespace_enter(geteuid(), getegid()) < 0 ? -EIO : 0;
 }
 
 static int mount_namespace_join(struct trial *trial) {
-    if (trial->root == 0 && setns(trial->process, CLONE_NEWNS) < 0) {
-        trial->root = -errno;
+    if (trial->root == 0) {
+        trial->root = namespace_join(trial->child, CLONE_NEWNS, "mnt");
         trial->call = "setns";
     }
     return trial->root;

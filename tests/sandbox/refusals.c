@@ -93,6 +93,14 @@ static int unshare_refused(struct cage *cage) {
     return 0;
 }
 
+/* A container's filter that is older than the call: /proc does as well. */
+static int pidfd_refused(struct cage *cage) {
+    cage_refuse(SYS_pidfd_open, EPERM);
+    CAGE_CHECK(confine(cage) == 0);
+    CAGE_CHECK(only_partly(cage, NULL, NULL));
+    return 0;
+}
+
 static int net_refused(struct cage *cage) {
     cage_refuse_if(SYS_unshare, EPERM, 0, CLONE_NEWNET);
     CAGE_CHECK(confine(cage) == 0);
@@ -461,6 +469,8 @@ int main(void) {
         USER(nothing_refused),
         ROOT(unshare_refused),
         USER(unshare_refused),
+        ROOT(pidfd_refused),
+        USER(pidfd_refused),
         ROOT(net_refused),
         USER(net_refused),
         ROOT(mount_refused),
