@@ -56,10 +56,13 @@ void service_settled(struct settle *settle, struct member *member, unsigned work
 
 void service_stuck(struct settle *settle, struct member *member) {
     struct service *service = list_object(settle, struct service, settle);
-    struct event event = {.kind = EVENT_SETTLE_STUCK, .member = member->id};
+    struct event event = {.kind = EVENT_SETTLE_STUCK};
 
-    event.has_set = member->set;
-    event.set = member->set ? member->set->id : 0;
+    if (member->set) { /* one that was refused has no id */
+        event.has_set = true;
+        event.set = member->set->id;
+        event.member = member->id;
+    }
     service_tell(service, &event);
 }
 

@@ -143,6 +143,22 @@ static void test_refused_descriptors_of_a_stuck_file(void **state) {
     assert_manager_served(helper);
 }
 
+/* It is told of, but is no set's and has no number, least of all that of another. */
+static void test_a_refused_descriptor_that_is_stuck_is_no_member(void **state) {
+    struct helper *helper = scene_start(NULL);
+    struct client *observer = scene_listen(helper, EVENT(SETTLE_STUCK));
+    struct mount *mount = mount_new();
+    struct new_member member = {.fd = mount_open(mount, 0, O_RDWR)};
+    struct new_set set = {LOCAL, LIFETIME(CONNECTION), &member, 1};
+    mount_stop(mount, STUCK_FLUSH);
+    assert_refused(client_add(helper->manager, &set, 1), CODE(OTHER_FILE), EXDEV);
+    const Event *event = client_event(observer, EVENT(SETTLE_STUCK));
+    assert_int_equal(event->which_case, FDSET__V1__EVENT__WHICH__NOT_SET);
+    assert_int_equal(event->member, 0);
+    mount_go_on(mount, STUCK_FLUSH);
+    client_wait_settled(helper->manager);
+}
+
 /* ----------------------------------------------------- all threads are stuck */
 
 static void test_as_many_stuck_servers_as_threads(void **state) {
@@ -229,6 +245,7 @@ int main(void) {
         mounts_test(test_a_file_system_of_one_user),
         mounts_test(test_close_that_fails),
         mounts_test(test_refused_descriptors_of_a_stuck_file),
+        mounts_test(test_a_refused_descriptor_that_is_stuck_is_no_member),
         mounts_test(test_as_many_stuck_servers_as_threads),
         mounts_test(test_end_while_an_unlock_is_stuck),
         mounts_test(test_end_while_nothing_can_be_closed),
