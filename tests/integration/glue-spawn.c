@@ -111,19 +111,20 @@ static void test_helper_that_lingers_is_not_waited_for(void **state) {
  * overlap with those that it gets in the helper. */
 static void test_initial_descriptors(void **state) {
     static struct fdset_initial initial[FILES + 1];
-    int files[FILES];
+    int files[FILES + 1];
     char name[32];
     for (int i = 0; i < FILES; i++) {
         snprintf(name, sizeof(name), "file%d", i);
         files[i] = file_open(name, O_RDWR);
         initial[FILES - 1 - i] = (struct fdset_initial){.fd = files[i], .set = i};
     }
-    initial[FILES] = (struct fdset_initial){.fd = files[7], .set = 2147483647};
+    files[FILES] = file_open("file7", O_RDWR);
+    initial[FILES] = (struct fdset_initial){.fd = files[FILES], .set = 2147483647};
     spawn((struct fdset_spawn_options){.initial = initial, .initial_count = FILES + 1});
     for (int i = 0; i <= FILES; i++) {
         snprintf(name, sizeof(name), "/dev/fdset/%d", i < FILES ? i : 2147483647);
         int fd = works(fdset_open(vmm, name, O_RDWR | O_CLOEXEC));
-        assert_serves(fd, files[i < FILES ? i : 7], O_RDWR);
+        assert_serves(fd, files[i], O_RDWR);
         works(fdset_close(vmm, fd));
     }
     hang_up();
@@ -166,10 +167,10 @@ static void test_labels(void **state) {
     struct fdset_initial initial[7];
     struct fdset_listing *listing;
     struct fdset_manager *manager;
-    int ends[2], file = file_open("disk", O_RDWR);
+    int ends[2];
     memset(longest, ',', 255);
     for (int i = 0; i < 7; i++)
-        initial[i] = (struct fdset_initial){file, i, labels[i]};
+        initial[i] = (struct fdset_initial){file_open("disk", O_RDWR), i, labels[i]};
     assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends), 0);
     spawn((struct fdset_spawn_options){
         .initial = initial, .initial_count = 7, .manage_fd = ends[1], .name = "vm7"});

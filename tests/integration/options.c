@@ -126,9 +126,11 @@ static void test_add_fd(void **state) {
     char first[64], second[64], third[64];
     snprintf(first, sizeof(first), "fd=%d,set=0,opaque=a,,b=c,,", ro);
     snprintf(second, sizeof(second), "set=0,fd=%d", rw);
-    snprintf(third, sizeof(third), "opaque=,fd=%d,set=2147483647", ro);
-    struct helper *helper = helper_start_with(
-        ARGUMENTS("--add-fd", first, "--add-fd", second, "--add-fd", third), (int[]){ro, rw, -1});
+    int again = file_open("disk", O_RDONLY);
+    snprintf(third, sizeof(third), "opaque=,fd=%d,set=2147483647", again);
+    struct helper *helper =
+        helper_start_with(ARGUMENTS("--add-fd", first, "--add-fd", second, "--add-fd", third),
+                          (int[]){ro, rw, again, -1});
 
     QueryReply *page = client_query(helper->manager, SET_ALL, NULL);
     assert_int_equal(page->n_sets, 2);
@@ -147,12 +149,30 @@ static void test_add_fd(void **state) {
 
     assert_serves(client_open_set(helper->vmm, 0, O_RDONLY).fd, ro, O_RDONLY);
     assert_serves(client_open_set(helper->vmm, 0, O_RDWR).fd, rw, O_RDWR);
-    assert_serves(client_open_set(helper->vmm, 2147483647, O_RDONLY).fd, ro, O_RDONLY);
+    assert_serves(client_open_set(helper->vmm, 2147483647, O_RDONLY).fd, again, O_RDONLY);
     assert_held(helper, ro, 3); /* the inherited numbers themselves are closed */
     for (int id = 0; id >= 0; id = id ? -1 : 2147483647)
         client_remove(helper->manager, id, 0);
     if (helper->descriptors >= 0)
         helper->descriptors -= 3;
+}
+
+/* An open of the one would change the flags of the other, and its end take the locks. */
+static void test_add_fd_of_duplicates(void **state) {
+    int disk = file_open("disk", O_RDWR), copy = harness_keep(dup(disk));
+    int numbers[] = {disk, copy};
+    for (int set = 1; set <= 2; set++) {
+        for (int i = 0; i < 2; i++) {
+            char one[64], two[64];
+            snprintf(one, sizeof(one), "fd=%d,set=1", disk);
+            snprintf(two, sizeof(two), "fd=%d,set=%d", numbers[i], set);
+            assert_int_equal(
+                run(ARGUMENTS("--manage", file_path("m"), "--add-fd", one, "--add-fd", two),
+                    (int[]){disk, copy, -1}),
+                1);
+            assert_non_null(strstr(output, "open the file once for each"));
+        }
+    }
 }
 
 static void test_add_fd_of_what_is_no_file(void **state) {
@@ -443,6 +463,7 @@ int main(void) {
         helper_test(test_wrong_usage),
         helper_test(test_add_fd_refused),
         helper_test(test_add_fd),
+        helper_test(test_add_fd_of_duplicates),
         helper_test(test_add_fd_of_what_is_no_file),
         helper_test(test_add_fd_of_another_file),
         helper_test(test_sockets_are_private),

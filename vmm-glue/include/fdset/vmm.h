@@ -48,7 +48,7 @@ struct fdset_vmm;
 /* A descriptor for a spawned helper to start with: as if a manager had added
  * it with lifetime KEEP. */
 struct fdset_initial {
-    int fd;             /* borrowed: the helper gets a duplicate */
+    int fd;             /* borrowed; of an open of its own, no duplicate of another */
     int set;            /* 0..INT_MAX */
     const char *opaque; /* label, at most 255 bytes; NULL for none */
 };
