@@ -155,6 +155,23 @@ class Client(HelperTest):
             vmm.look("/dev/fdset/1")
         self.assertEqual(caught.exception.errno, errno.EOPNOTSUPP)
 
+    def test_null_characters(self):
+        """They are no end of a name, a path or a label: nothing of them is sent."""
+        manager, vmm = self.a_manager(), self.a_vmm()
+        fd = self.file()
+        manager.add(1, fd, name="a")
+        for ask in (
+            lambda: manager.add(None, fd, name="b\0c"),
+            lambda: manager.add(1, fd, opaque="x\0y"),
+            lambda: manager.query(opaque="x\0y"),
+            lambda: vmm.open("/dev/fdset/a\0b", O_RDWR),
+            lambda: vmm.look("/dev/fdset/a\0b"),
+        ):
+            with self.assertRaises(ValueError):
+                ask()
+        totals = self.query().totals
+        self.assertEqual((totals.sets, totals.members, totals.opens), (1, 1, 0))
+
     def test_hold(self):
         manager, vmm = self.a_manager(), self.a_vmm()
         manager.add(1, self.file())

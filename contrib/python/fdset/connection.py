@@ -32,6 +32,16 @@ def close_all(descriptors):
         os.close(descriptor)
 
 
+def has_null(value):
+    """Has a text in it a null character? The helper's texts end there, as all in C."""
+    if isinstance(value, str):
+        return "\0" in value
+    if isinstance(value, (int, float, bytes)):
+        return False
+    inside = (each for _, each in value.ListFields()) if hasattr(value, "ListFields") else value
+    return any(map(has_null, inside))
+
+
 class Connection:
     """What managers, observers and VMMs have in common.
 
@@ -89,6 +99,8 @@ class Connection:
         which are borrowed. Returns its serial, for receive()."""
         self._serial = self._serial % 0xFFFFFFFF + 1
         request = proto.Request(serial=self._serial, descriptors=len(descriptors), **body)
+        if has_null(request):
+            raise ValueError("embedded null character")
         data = request.SerializeToString()
         if len(data) > PACKET_BYTES or len(descriptors) > PACKET_DESCRIPTORS:
             raise OSError(errno.E2BIG, "the request does not fit in a packet")
