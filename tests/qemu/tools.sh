@@ -68,6 +68,17 @@ test_qemu_img() {
     [[ $(qemu-img info base.img) == *'2 MiB'* ]] || fail "the image was not resized"
 }
 
+# Given a name alone, QEMU opens it to see whether it is a CD-ROM drive.
+test_a_set_for_one_open() {
+    local image=file.driver=file,file.filename=//dev/fdset/1
+    helper_start
+    succeeds qemu-img create -q -f qcow2 disk.img 1M
+    succeeds fdsetctl add --set 1 --lifetime once --grace 10min disk.img
+    succeeds preloaded qemu-img check --image-opts "driver=qcow2,$image"
+    refused 'No such file or directory' preloaded qemu-img check --image-opts "driver=qcow2,$image"
+    opens_equal_closes
+}
+
 test_a_json_name() {
     helper_start
     truncate -s 64k disk.img
