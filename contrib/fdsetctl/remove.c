@@ -126,6 +126,11 @@ static void holder_print(void *context, const struct fdset_lease_info *lease) {
     free(name);
 }
 
+/* Waited for in vain. While there are leases nothing is waited for. */
+static bool is_late(const struct remove_options *options, const struct fdset_removed *removed) {
+    return removed->closing && !removed->leases && !options->no_wait;
+}
+
 static void removed_print(const struct remove_options *options, const char *set,
                           const struct fdset_removed *removed, const struct fdset_listing *rest) {
     const char *separator = ": ";
@@ -142,7 +147,7 @@ static void removed_print(const struct remove_options *options, const char *set,
         leases_visit(options, rest, holder_print, &separator);
         fputc('\n', stderr);
     }
-    if (removed->closing && !options->no_wait)
+    if (is_late(options, removed))
         complain(options->name, "%u member%s not closed yet: the file system takes its time",
                  removed->closing, removed->closing == 1 ? " is" : "s are");
 }
@@ -180,5 +185,5 @@ int command_remove(int argc, char **argv, const char *socket) {
         removed_print(&options, options.filter.name ? options.filter.name : number, &removed, rest);
     fdset_listing_free(rest);
     fdset_manager_free(manager);
-    return removed.closing && !options.no_wait ? EXIT_LATE : EXIT_DONE;
+    return is_late(&options, &removed) ? EXIT_LATE : EXIT_DONE;
 }

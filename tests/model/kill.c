@@ -232,6 +232,7 @@ static void test_vmm_killed(void **state) {
 /* What it had until its end is gone; what was to stay is there, in whole, and is the
  * next manager's of its label. */
 static void expect_manager_inherited(struct helper *helper, int descriptors) {
+    client_wait_settled(helper->manager);
     SetInfo *set = client_find_set(helper->manager, 11);
     Totals totals = client_totals(helper->manager);
     assert_null(client_find_set(helper->manager, 10));
