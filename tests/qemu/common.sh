@@ -184,7 +184,7 @@ job_finish() {
 test_run() {
     local qemu='' helper='' children
     # Everything that it started, whether it is in a variable or not.
-    trap 'trap - ERR; children=$(jobs -p); kill -KILL $children 2>/dev/null; wait 2>/dev/null' EXIT
+    trap 'trap - ERR; children="$(jobs -rp) $(jobs -sp)"; kill -KILL $children 2>/dev/null; wait 2>/dev/null' EXIT
     # What fails without being looked at would let a test do less than it says.
     set -E
     trap 'fail "line $LINENO: $BASH_COMMAND: status $?"' ERR
@@ -198,7 +198,7 @@ test_run() {
 nothing_is_leased() {
     local job
     [ "$helper" ] && kill -0 "$helper" 2>/dev/null && [ -S "${FDSET_MANAGE_SOCKET-}" ] || return 0
-    for job in $(jobs -p); do
+    for job in $(jobs -rp); do
         [ "$job" = "$helper" ] || kill -KILL "$job" 2>/dev/null
     done
     leases_end
