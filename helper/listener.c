@@ -74,6 +74,20 @@ static void refuse_connection(const struct service *service, struct refusal *ref
                service->session_slab.used);
 }
 
+static void refuse_manager(const struct manager_policy *policy, uid_t uid,
+                           struct refusal *refusal) {
+    if (policy->has_unmapped && uid == policy->unmapped)
+        refuse(refusal, REFUSAL_ROLE, EPERM,
+               "only the user who started this helper may manage it by a socket that it inherited: "
+               "start fdset-helper as root with --manager-uid UID, or with --manage PATH and "
+               "--manage-mode");
+    else
+        refuse(refusal, REFUSAL_ROLE, EPERM,
+               "user %u may not manage this helper: start fdset-helper as root with "
+               "--manager-uid %u",
+               uid, uid);
+}
+
 static void admit(struct listener *listener, int socket) {
     struct service *service = listener->service;
     struct ucred peer = {.uid = (uid_t)-1};
@@ -87,10 +101,7 @@ static void admit(struct listener *listener, int socket) {
     }
     getsockopt(socket, SOL_SOCKET, SO_PEERCRED, &peer, &size);
     if (listener->role == ROLE_MANAGER && !manager_allowed(listener, peer.uid)) {
-        refuse(&refusal, REFUSAL_ROLE, EPERM,
-               "user %d may not manage this helper: start fdset-helper as root with "
-               "--manager-uid %d",
-               (int)peer.uid, (int)peer.uid);
+        refuse_manager(listener->policy, peer.uid, &refusal);
         turn_away(service, socket, &refusal);
         return;
     }

@@ -274,6 +274,31 @@ def not_a_manager():
     helper = Helper(text[1], text[2])
     os.chmod(helper.manage, 0o666)
     works(helper.ctl("list", user=other))
+    refused(helper.ctl("list", user=4000000000), "user 4000000000 .* --manager-uid 4000000000$")
+
+
+def not_a_manager_by_an_inherited_socket():
+    """To a helper that a user started all others are one, so it can name none."""
+    if os.getuid() != 0:
+        return "only root can be told apart from others"
+    os.chmod(base, 0o777)
+    path = os.path.join(base, "inherited")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listening:
+        listening.bind(path)
+        os.chmod(path, 0o666)
+        listening.listen()
+        number = listening.fileno()
+        helper = subprocess.Popen(
+            [program("fdset-helper"), "--manage-fd", str(number)], pass_fds=[number], user=54321,
+            group=54321, extra_groups=[], stdin=subprocess.DEVNULL, stderr=subprocess.PIPE,
+            env=ENVIRONMENT)
+        started.append(helper)
+        if b"namespaces(user" not in helper.stderr.readline():
+            return "there are no user namespaces"
+        text = refused(run("fdsetctl", "-S", path, "list"), r"may manage it .*(--manager-uid) UID")
+    helper = Helper(text[1], "54322")
+    os.chmod(helper.manage, 0o666)
+    works(helper.ctl("list", user=54322))
 
 
 # ---------------------------------------------------------------------- the limits
@@ -401,8 +426,9 @@ def main():
         every_try_help, no_socket, nobody_could_reach, descriptor_not_open,
         add_options_that_belong_together, no_such_member, a_socket, duplicates,
         no_member_of_the_mode, held_by_another,
-        open_with_other_flags, no_member_with_sync, not_a_manager, few_descriptors,
-        many_descriptors, limit_by_environment]]
+        open_with_other_flags, no_member_with_sync, not_a_manager,
+        not_a_manager_by_an_inherited_socket, few_descriptors, many_descriptors,
+        limit_by_environment]]
     cases += [(f"limit {name}", lambda name=name: limit(name)) for name in LIMITS]
     words.tell([(name, lambda function=function: attempt(function)) for name, function in cases])
 
