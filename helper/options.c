@@ -165,18 +165,34 @@ static void parse_add_fd(struct options *options, char *text) {
     options->add_fds[options->add_fd_count++] = add;
 }
 
+static void die_of_account(const char *option, const char *text, const char *what, const char *file)
+    __attribute__((noreturn));
+
+static void die_of_account(const char *option, const char *text, const char *what,
+                           const char *file) {
+    if (text[0] && !text[strspn(text, "0123456789")])
+        die_usage("%s: no %s has the number %s", option, what, text);
+    die_usage("%s: there is no %s '%s' in %s: give a number", option, what, text, file);
+}
+
 static uid_t user(const char *option, const char *text, gid_t *login) {
     uid_t uid;
     if (!account_user(text, &uid, login))
-        die_usage("%s: there is no user '%s' in /etc/passwd: give a number", option, text);
+        die_of_account(option, text, "user", "/etc/passwd");
     return uid;
 }
 
 static gid_t group(const char *option, const char *text) {
     gid_t gid;
     if (!account_group(text, &gid))
-        die_usage("%s: there is no group '%s' in /etc/group: give a number", option, text);
+        die_of_account(option, text, "group", "/etc/group");
     return gid;
+}
+
+static void die_of_owner(const char *option) __attribute__((noreturn));
+
+static void die_of_owner(const char *option) {
+    die_usage("%s: expected USER or USER:GROUP, by names or numbers", option);
 }
 
 /* Cuts the group off USER:GROUP: what follows the colon, or NULL where there is none. */
@@ -186,7 +202,7 @@ static char *cut_group(const char *option, char *text) {
     if (colon)
         *colon++ = '\0';
     if (colon ? !*colon : !*text)
-        die_usage("%s: expected USER or USER:GROUP, by names or numbers", option);
+        die_of_owner(option);
     return colon;
 }
 
@@ -234,6 +250,8 @@ static void parse_user(struct options *options, char *text) {
     gid_t login = (gid_t)-1;
     char *after = cut_group("--user", text);
 
+    if (!text[0])
+        die_of_owner("--user");
     options->uid = user("--user", text, &login);
     options->gid = after                ? group("--user", after)
                    : login != (gid_t)-1 ? login
@@ -272,7 +290,7 @@ static void check_access(const struct options *options) {
         for (size_t i = 0; i < options->endpoint_count; i++)
             used |= options->endpoints[i].path && options->endpoints[i].role == role;
         if (access->option && !used)
-            die_usage("%s: there is no --%s PATH; who made an inherited socket has set its own",
+            die_usage("%s: no socket is made by --%s PATH, and an inherited one stays as it is",
                       access->option,
                       role == ROLE_MANAGER ? "manage"
                       : role == ROLE_VMM   ? "vmm"

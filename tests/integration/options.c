@@ -85,6 +85,26 @@ static void test_wrong_usage(void **state) {
     }
 }
 
+/* Not of a user without a name, nor of a number that is missing where one was given. */
+static void test_wrong_ids_are_told(void **state) {
+    static const char *const rows[][3] = {
+        {"--user", ":5", "expected USER or USER:GROUP"},
+        {"--user", "4294967295", "no user has the number 4294967295"},
+        {"--user", "99999999999999999999", "no user has the number 99999999999999999999"},
+        {"--user", "5:4294967295", "no group has the number 4294967295"},
+        {"--vmm-owner", "4294967295", "no user has the number 4294967295"},
+        {"--vmm-owner", ":4294967295", "no group has the number 4294967295"},
+        {"--vmm-owner", "7seas", "there is no user '7seas' in /etc/passwd: give a number"},
+        {"--vmm-owner", ":no-such", "there is no group 'no-such' in /etc/group: give a number"},
+    };
+
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        assert_int_equal(run(ARGUMENTS(rows[i][0], rows[i][1]), NULL), 2);
+        if (!strstr(output, rows[i][2]))
+            fail_msg("%s %s: %s", rows[i][0], rows[i][1], output);
+    }
+}
+
 /* ---------------------------------------------------------------- --add-fd */
 
 /* What QEMU's -add-fd refuses, refused as a wrong command line. FD is an open descriptor. */
@@ -461,6 +481,7 @@ int main(void) {
         helper_test(test_help),
         helper_test(test_version),
         helper_test(test_wrong_usage),
+        helper_test(test_wrong_ids_are_told),
         helper_test(test_add_fd_refused),
         helper_test(test_add_fd),
         helper_test(test_add_fd_of_duplicates),
