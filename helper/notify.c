@@ -41,7 +41,7 @@ int notify_sockets(enum role roles[NOTIFY_MAX_SOCKETS], struct refusal *refusal)
         if (!roles[i])
             return refuse(refusal, REFUSAL_ARGUMENT, EINVAL,
                           "a socket of systemd's must be called manage, vmm or observe "
-                          "(FileDescriptorName= in its unit); these %ld are called \"%s\"",
+                          "(FileDescriptorName= in its unit); of %ld, LISTEN_FDNAMES says \"%s\"",
                           count, names ? names : "");
         if (name)
             name += length + (name[length] == ':');

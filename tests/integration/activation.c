@@ -216,15 +216,15 @@ static void test_what_is_called_otherwise(void **state) {
     static const struct {
         const char *names, *fds, *said;
     } rows[] = {
-        {"managers", "1", "these 1 are called \"managers\""}, /* begins like one */
+        {"managers", "1", "of 1, LISTEN_FDNAMES says \"managers\""}, /* begins like one */
         {"fdset-helper-manage.socket", "1", "\"fdset-helper-manage.socket\""},
         {"unknown", "1", "\"unknown\""},
         {"manage:fdset-helper-vmm.socket", "2", "\"manage:fdset-helper-vmm.socket\""},
-        {"nonsense:vmm", "2", "these 2 are called \"nonsense:vmm\""},
+        {"nonsense:vmm", "2", "of 2, LISTEN_FDNAMES says \"nonsense:vmm\""},
         {"manage", "2", "\"manage\""},
         {":manage", "1", "\":manage\""},
         {"man\033[1mage\n", "1", "\"man?[1mage?\""},
-        {NULL, "1", "called \"\""},
+        {NULL, "1", "LISTEN_FDNAMES says \"\""},
         {"manage", "-1", "not LISTEN_FDS=-1"},
         {"manage", "17", "up to 16 sockets, not LISTEN_FDS=17"},
         {"manage", "many", "not LISTEN_FDS=many"},
