@@ -978,4 +978,17 @@ def test_manager_beside_the_monitor():
         equal([("3", "read-write")], machine.list(), "leases")
 
 
+def test_observer_without_a_set():
+    """Who looks does so before the first set is there; and no monitor is needed."""
+    observe = os.path.abspath("observed")
+    with subprocess.Popen([tree.wrapper, *MACHINE, "--fdset-observe", observe],
+                          stdin=subprocess.DEVNULL) as process:
+        try:
+            until(lambda: os.path.exists(observe) or process.poll() is not None, "the socket")
+            equal([], fdsetctl_list(observe), "leases")
+        finally:
+            process.kill()
+    tree.ended()
+
+
 wrapped.run_tests(dict(globals()), base)

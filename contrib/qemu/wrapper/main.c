@@ -194,7 +194,7 @@ int main(int argc, char **argv) {
     int log = log_open(line.own.log);
     bool has_sets = config_files_read(&line);
     members_read(&members, &line);
-    has_sets |= members.count > 0 || line.own.manage;
+    has_sets |= members.count > 0 || line.own.manage || line.own.observe;
     if (has_sets || !command_line_is_probe(&line))
         monitors_find(&monitors, &line);
     has_sets |= command_line_divert_paths(&line);
