@@ -55,8 +55,8 @@ int helper_start(const struct own_options *own, int log, int *manage,
     /* Answers when it is locked in and serves. */
     if (fdset_manager_attach_fd(manager, first[0], "fdset-qemu") < 0)
         launch_die(&launch, errors,
-                   "Which helper is run, --fdset-helper or FDSET_HELPER says; its options can be "
-                   "given in FDSET_HELPER_OPTIONS.");
+                   "(--fdset-helper or FDSET_HELPER names another helper, and "
+                   "FDSET_HELPER_OPTIONS gives it options.)");
     if (errors >= 0)
         close(errors);
     *manage = second[0];
