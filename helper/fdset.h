@@ -8,8 +8,8 @@
  * member that is offered, then listed in a set, or else closed. A descriptor's
  * number stands in its member and nowhere else.
  *
- * Semantics: DESIGN 4.2 to 4.5, which are those of QEMU 9.1 (monitor/fds.c)
- * where they do not say otherwise. Not thread-safe: the main thread's own. */
+ * The rules are those of fdset(7), and where that says nothing those of QEMU 9.1
+ * (monitor/fds.c). Not thread-safe: the main thread's own. */
 #pragma once
 
 #include <assert.h>
@@ -247,8 +247,8 @@ struct match {
  * does no open harm, and once cleared only the file's owner could set it again. */
 int match_status(const struct member *member, int flags);
 
-/* Chooses the member that an open with `flags` by `holder` is served from:
- * DESIGN 4.3 points 2 to 5. Changes nothing. Returns 0 or -errno. */
+/* Chooses the member that an open with `flags` by `holder` is served from, as
+ * fdset(7) says under OPENING and SHARING. Changes nothing. Returns 0 or -errno. */
 int match_member(const struct fdset *set, const struct holder *holder, int flags,
                  struct match *match, struct refusal *refusal);
 

@@ -1,4 +1,4 @@
-/* Who uses what: leases and holds, and those who have them. DESIGN 4.4. */
+/* Who uses what: leases and holds, and those who have them. */
 #include "fdset-private.h"
 
 #include <assert.h>

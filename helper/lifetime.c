@@ -1,4 +1,4 @@
-/* When members go: by request, with their manager, or in time. DESIGN 4.5. */
+/* When members go: by request, with their manager, or in time. */
 #include "fdset-private.h"
 
 #include <errno.h>

@@ -1,7 +1,6 @@
-/* Which member serves an open: DESIGN 4.3 points 2 to 5. QEMU takes the newest
- * member of the right mode and gives up if anything else is wrong with it;
- * here all members are weighed, and the refusal tells of the one that came
- * nearest. */
+/* Which member serves an open. QEMU takes the newest member of the right mode and
+ * gives up if anything else is wrong with it; here all members are weighed, and the
+ * refusal tells of the one that came nearest. */
 #include "fdset.h"
 
 #include <errno.h>

@@ -1,5 +1,5 @@
 /* Closing may wait for a server, as does the end of a process that still has
- * something of it open. DESIGN 4.4. */
+ * something of it open. */
 #include "scene.h"
 #include "settle.h"
 

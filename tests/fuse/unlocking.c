@@ -1,6 +1,6 @@
 /* Unlocking, and asking what a file system is, may wait for a server. They are
  * done on the settle threads: who has nothing to do with that server never
- * notices that it hangs. DESIGN 4.4. */
+ * notices that it hangs. */
 #include "scene.h"
 
 #include <errno.h>
