@@ -140,11 +140,13 @@ static void message_reset(struct framing *framing) {
     framing->has_token = framing->complete = framing->skipping = false;
 }
 
-/* Gives out what is a whole message. */
+/* Gives out what is a whole message; PIECE_NONE where all of it has been skipped before. */
 static enum piece message_give(struct framing *framing, struct span *span) {
     bool skipping = framing->skipping;
 
     message_reset(framing);
+    if (framing->scanned == framing->begin)
+        return PIECE_NONE;
     give(framing, span, PIECE_MESSAGE);
     const char *first = span->bytes;
     while (!skipping && is_blank(*first))
@@ -245,8 +247,8 @@ enum piece framing_next(struct framing *framing, struct span *span) {
     const struct text *text = &framing->text;
     enum piece piece = PIECE_NONE;
 
-    if (framing->complete)
-        return line_end(framing, span);
+    if (framing->complete && ((piece = line_end(framing, span)) != PIECE_NONE || framing->complete))
+        return piece;
     if (framing->state == RECOVERY && (piece = recover(framing, span)) != PIECE_NONE)
         return piece;
     if (framing_between(framing) && framing->scanned < text->length &&
