@@ -91,7 +91,9 @@ void aside_close(const int *fds, size_t count) {
     sem_init(&closing->done, 0, 0);
     bool is_first = atomic_fetch_add(&hanging, 1) == 0;
     if (aside_run(closing_thread, closing) < 0) {
-        closing_thread(closing);
+        close_all(fds, count);
+        atomic_fetch_sub(&hanging, 1);
+        closing->owners = 1;
         is_first = false;
     }
     if (is_first)
