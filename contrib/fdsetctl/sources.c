@@ -1,3 +1,4 @@
+#include <assert.h>
 #include <dirent.h>
 #include <errno.h>
 #include <stdio.h>
@@ -91,23 +92,31 @@ static int by_name(const struct dirent **one, const struct dirent **other) {
     return strcoll((*one)->d_name, (*other)->d_name);
 }
 
-static void directory_search(struct search *search, const char *directory, bool deeper,
-                             bool wanted);
+/* Directories that are yet to be looked into. */
+struct directories {
+    char **paths;
+    size_t count;
+};
 
-static void entry_look(struct search *search, char *path, const char *name, bool deeper) {
+/* `below` may be NULL: then directories are left out. Consumes `path`. */
+static void entry_look(struct search *search, char *path, const char *name,
+                       struct directories *below) {
     struct stat status;
+    bool is_there = stat(path, &status) == 0;
 
-    if (stat(path, &status) == 0 && S_ISDIR(status.st_mode) && deeper)
-        directory_search(search, path, false, false);
-    else if (S_ISSOCK(status.st_mode) && (is_named(name, "manage") || is_named(name, "observe"))) {
+    if (is_there && S_ISDIR(status.st_mode) && below) {
+        below->paths = whole(reallocarray(below->paths, below->count + 1, sizeof *below->paths));
+        below->paths[below->count++] = path;
+    } else if (is_there && S_ISSOCK(status.st_mode) &&
+               (is_named(name, "manage") || is_named(name, "observe"))) {
         found_add(search, path, is_named(name, "observe"));
-        return;
+    } else {
+        free(path);
     }
-    free(path);
 }
 
-static void directory_search(struct search *search, const char *directory, bool deeper,
-                             bool wanted) {
+static void entries_look(struct search *search, const char *directory, bool wanted,
+                         struct directories *below) {
     struct dirent **entries;
     int count = scandir(directory, &entries, NULL, by_name);
 
@@ -122,22 +131,34 @@ static void directory_search(struct search *search, const char *directory, bool 
         char *path;
         if (entries[i]->d_name[0] != '.') {
             whole(asprintf(&path, "%s/%s", directory, entries[i]->d_name) < 0 ? NULL : path);
-            entry_look(search, path, entries[i]->d_name, deeper);
+            entry_look(search, path, entries[i]->d_name, below);
         }
         free(entries[i]);
     }
     free(entries);
 }
 
+/* The sockets of a directory, and of those in it. */
+static void directory_search(struct search *search, const char *directory, bool wanted) {
+    struct directories below = {NULL};
+
+    entries_look(search, directory, wanted, &below);
+    for (size_t i = 0; i < below.count; i++) {
+        entries_look(search, below.paths[i], false, NULL);
+        free(below.paths[i]);
+    }
+    free(below.paths);
+}
+
 static void usual_search(struct search *search) {
     const char *runtime = getenv("XDG_RUNTIME_DIR");
     char *path;
 
-    directory_search(search, "/run/fdset-helper", true, false);
+    directory_search(search, "/run/fdset-helper", false);
     if (!runtime || runtime[0] != '/')
         return;
     whole(asprintf(&path, "%s/fdset-helper", runtime) < 0 ? NULL : path);
-    directory_search(search, path, true, false);
+    directory_search(search, path, false);
     free(path);
 }
 
@@ -161,7 +182,7 @@ static struct sources all_ask(const char *name, const struct where *where,
     struct search search = {.name = name};
 
     for (size_t i = 0; i < where->count; i++)
-        directory_search(&search, where->directories[i], true, true);
+        directory_search(&search, where->directories[i], true);
     if (!where->count)
         usual_search(&search);
     for (size_t i = 0; i < search.count; i++) {
@@ -204,6 +225,7 @@ struct sources sources_ask(const char *name, const struct where *where,
         refused(name, "%s", fdset_error_text());
     fdset_manager_free(manager);
     const char *path = where->socket ? where->socket : getenv("FDSET_MANAGE_SOCKET");
+    assert(path); /* or there were no connection */
     source_add(&sources, vm_name(path), whole(strdup(path)), listing);
     return sources;
 }
