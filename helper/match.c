@@ -87,10 +87,8 @@ static const char *mode_name(int flags) {
         return "read-only";
     case O_WRONLY:
         return "write-only";
-    case O_RDWR:
-        return "read-write";
     }
-    return "mode-3"; /* Linux has it, to ask a device only: no member is opened so */
+    return "read-write";
 }
 
 /* "read-only and read-write", of the members that may be opened. */
@@ -130,6 +128,10 @@ static int explain(const struct fdset *set, enum fitness nearest, const struct l
         return refuse(refusal, REFUSAL_EMPTY_SET, EACCES,
                       "set %u has no member left: all were removed", set->id);
     case FIT_OTHER_MODE:
+        if ((flags & O_ACCMODE) == O_ACCMODE) /* which Linux has, to ask a device only */
+            return refuse(refusal, REFUSAL_MODE, EACCES,
+                          "no member has access mode 3, which is for neither reading nor "
+                          "writing: open for one or both");
         return refuse(refusal, REFUSAL_MODE, EACCES, "set %u has no %s member, only %s: add one",
                       set->id, mode_name(flags), modes_there(set, modes, sizeof(modes)));
     case FIT_OTHER_SYNC:

@@ -177,6 +177,10 @@ static void test_errors_name_what_there_is(void **state) {
     assert_non_null(strstr(opened.text, "read-only"));
     opened = client_open_set(helper->vmm, 18, O_RDWR);
     assert_non_null(strstr(opened.text, "18"));
+    /* No member of it could be added. */
+    opened = client_open_set(helper->vmm, 17, O_ACCMODE);
+    assert_non_null(strstr(opened.text, "access mode 3"));
+    assert_null(strstr(opened.text, "add"));
 }
 
 static void test_serves_read_only(void **state) {
