@@ -6,9 +6,11 @@
 #include "client-more.h"
 
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/un.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 /* ----------------------------------------------------------------- closing */
@@ -77,6 +79,53 @@ static void test_a_removal_waits_for_a_stuck_close(void **state) {
     for (int set = 4; set < LAST; set++)
         assert_int_equal(client_receive(helper->manager)->removed->closing, 0);
     client_wait_settled(helper->manager);
+}
+
+/* Runs fdsetctl with these arguments, as long as it takes. Returns its exit status. */
+static int fdsetctl(const char *const *arguments) {
+    int status;
+    pid_t pid = fork();
+
+    assert_true(pid >= 0);
+    if (pid == 0) {
+        dup2(STDERR_FILENO, STDOUT_FILENO); /* which is the test's */
+        execv(arguments[0], (char **)arguments);
+        _exit(127);
+    }
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_true(WIFEXITED(status));
+    return WEXITSTATUS(status);
+}
+
+/* Its exit status is 4 where the time was over first, and not for who does not wait. */
+static void test_fdsetctl_remove_while_a_close_is_stuck(void **state) {
+    const char *program = getenv("FDSETCTL");
+    if (!program)
+        skip(); /* built without it */
+    struct helper *helper = scene_start(NULL);
+    struct mount *mount = mount_new();
+    for (int set = 1; set <= 4; set++) {
+        int fd = mount_open(mount, 0, O_RDWR);
+        client_add_one(helper->manager, set, fd);
+        harness_close(fd); /* or fdsetctl had it too, and could not end */
+    }
+    client_wait_settled(helper->manager);
+    const char *manage = helper_socket_path(ROLE(MANAGER));
+    const char *late[] = {program, "remove", "-S", manage, "--timeout", "50ms", "1", NULL};
+    const char *json[] = {program,     "remove", "-S", manage, "--json",
+                          "--timeout", "50ms",   "2",  NULL};
+    const char *no_wait[] = {program, "remove", "-S", manage, "--no-wait", "3", NULL};
+    const char *whole[] = {program, "remove", "-S", manage, "4", NULL};
+    mount_stop(mount, STUCK_FLUSH);
+    assert_int_equal(fdsetctl(late), 4);
+    assert_int_equal(fdsetctl(json), 4);
+    assert_int_equal(fdsetctl(no_wait), 0);
+    for (int set = 1; set <= 3; set++)
+        assert_int_equal(state_of(helper, set), MEMBER(CLOSING));
+    mount_go_on(mount, STUCK_FLUSH);
+    assert_int_equal(fdsetctl(whole), 0);
+    client_wait_settled(helper->manager);
+    assert_int_equal(client_totals(helper->manager).sets, LOCALS);
 }
 
 /* A file system that was mounted without allow_other does not tell the helper, which is
@@ -242,6 +291,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         mounts_test(test_stuck_close),
         mounts_test(test_a_removal_waits_for_a_stuck_close),
+        mounts_test(test_fdsetctl_remove_while_a_close_is_stuck),
         mounts_test(test_a_file_system_of_one_user),
         mounts_test(test_close_that_fails),
         mounts_test(test_refused_descriptors_of_a_stuck_file),
