@@ -5,37 +5,21 @@ a journal that is played here."""
 import datetime
 import json
 import os
+import re
 import shutil
 import socket
-import struct
 import subprocess
 import tempfile
 import time
 import unittest
 
+from played import entry_read
 from tap import main
 
-HELPER, FDSETCTL, VMM = (
-    os.environ[name] for name in ("FDSET_HELPER", "FDSETCTL", "FDSET_TEST_VMM")
+HELPER, FDSETCTL, VMM, SOURCE = (
+    os.environ[name] for name in ("FDSET_HELPER", "FDSETCTL", "FDSET_TEST_VMM", "FDSET_SOURCE")
 )
 PATIENCE = 120
-
-
-def entry_read(datagram):
-    """The journal's native protocol: KEY=value, or KEY and the value's length and the value."""
-    fields = {}
-    while datagram:
-        line, _, rest = datagram.partition(b"\n")
-        key, equals, value = line.partition(b"=")
-        if not equals:
-            (length,) = struct.unpack("<Q", rest[:8])
-            value, rest = rest[8 : 8 + length], rest[8 + length :]
-            assert rest[:1] == b"\n"
-            rest = rest[1:]
-        assert key.decode() not in fields, key
-        fields[key.decode()] = value.decode()
-        datagram = rest
-    return fields
 
 
 class Watch(unittest.TestCase):
@@ -202,6 +186,29 @@ class Watch(unittest.TestCase):
         self.assertEqual((denied["FDSET_CODE"], denied["FDSET_PATH"]), ("no-set", "/dev/fdset/none"))
         self.assertNotIn("FDSET_SET", denied)
         self.assertEqual((watch.wait(), watch.stdout.read()), (0, ""))
+
+    def test_the_question_of_the_page(self):
+        """Who opened disk0 for writing: what the page's journalctl would show. Of one field
+        either value will do, and each field must fit."""
+        with open(f"{SOURCE}/contrib/fdsetctl/fdsetctl.1.scd", encoding="utf-8") as page:
+            command = re.search("^journalctl FDSET_SET_NAME=(.*?)^```", page.read(), re.M | re.S)
+        wanted = {}
+        for field, value in re.findall(r"(FDSET_\w+)=(\S+)", command[0]):
+            wanted.setdefault(field, set()).add(value)
+        journal = self.journal()
+        self.journal_watch("--all", "--count", "12")
+        for name in "disk0", "disk1":
+            self.fdsetctl("add", "--name", name, "-rw", "--write-only", self.path("disk"))
+        vmm = self.vmm(
+            *(f"open /dev/fdset/{s} {mode} 0" for s in ("disk0", "1") for mode in ("r", "rw")),
+            "open /dev/fdset/0 w 0",
+        )
+        entries = [entry_read(journal.recv(65536)) for _ in range(12)]
+        shown = [e for e in entries if all(e.get(field) in wanted[field] for field in wanted)]
+        self.assertEqual(
+            [(e["FDSET_MODE"], e["FDSET_VMM_PID"]) for e in shown],
+            [("read-write", str(vmm.pid)), ("write-only", str(vmm.pid))],
+        )
 
     def test_a_journal_that_is_started_again(self):
         journal = self.journal()
