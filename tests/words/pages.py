@@ -36,6 +36,13 @@ def width(page):
     return wrong + warnings.splitlines()
 
 
+def continued(page):
+    """Lines of examples that go on: as shown, too, where scdoc eats one backslash."""
+    return [f"'{line}' is shown without its backslash"
+            for block in words.blocks(words.page_source(page)) for line in block.splitlines()
+            if re.search(r"(?<!\\)(\\\\)*\\$", line)]
+
+
 def names(page):
     """The names in NAME, without the page's own."""
     text = words.page_source(page).split("# NAME\n")[1].split(" - ")[0]
@@ -230,6 +237,7 @@ def main():
              ("a SYNOPSIS has the prototypes of the headers", prototypes)]
     for page in words.pages():
         cases.append((f"{page} fits a terminal of 80 columns", lambda page=page: width(page)))
+        cases.append((f"{page} shows where lines go on", lambda page=page: continued(page)))
         cases.append((f"{page} has the build's paths", lambda page=page: paths(page)))
     words.tell(cases)
 
