@@ -224,6 +224,7 @@ _fdsetctl_read() {
 
 _fdsetctl() {
     local words word raw quote before opened offered=() socket=() command='' operands=() pending='' ended=''
+    local IFS=$' \t\n' # whatever the shell's own is
     COMPREPLY=()
     _fdsetctl_split "${COMP_LINE:0:COMP_POINT}"
     [[ $raw == *"$2" ]] || return 0

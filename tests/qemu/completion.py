@@ -130,6 +130,14 @@ class Shell:
 
 
 class Bash(Shell):
+    SETTINGS = (
+        "set -u",
+        "shopt -s failglob",
+        "shopt -u failglob; shopt -s nullglob dotglob extglob globstar nocasematch",
+        "touch set l wat 0 a; set -f",
+        "set +f; IFS=,aeo",
+        "IFS=",
+    )
     CLEAR = "\x05\x15"
     END = "\x05"
 
@@ -155,6 +163,14 @@ class Bash(Shell):
 
 
 class Zsh(Shell):
+    SETTINGS = (
+        "setopt no_unset",
+        "setopt sh_word_split glob_subst",
+        "setopt ksh_arrays",
+        "touch set l wat 0 a; setopt no_match err_return",
+        "IFS=,aeo",
+        "IFS=",
+    )
     CLEAR = "\x05\x15"
     END = "\x05"
 
@@ -489,6 +505,23 @@ class Completion:
         ):
             self.shell.line(typed + "\t")
             self.no_trap()
+
+    def test_shells_with_other_options(self):
+        """What people set in their shells changes nothing of what is offered."""
+        self.add("--name", "disk0", "--owner", "a b,c*")
+        for setting in self.SHELL.SETTINGS:
+            self.assertEqual(self.shell.run(setting)[0], "0", setting)
+            for typed, wanted in {
+                "wat": "watch ",
+                "list --lea": "list --leases ",
+                "add --lifetime on": "add --lifetime once ",
+                "list --values OWN": "list --values OWNER ",
+                "watch --kinds added,rem": "watch --kinds added,removed",
+                "show dis": "show disk0 ",
+                "list --owner ": "list --owner a\\ b,c\\* ",
+            }.items():
+                line = self.shell.line(f"fdsetctl {typed}\t").rstrip(" ,")
+                self.assertEqual(line, f"fdsetctl {wanted}".rstrip(" "), setting)
 
     def test_a_helper_that_sends_no_answer(self):
         """A dead one, too, leaves the line as it was."""
