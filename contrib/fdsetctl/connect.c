@@ -79,7 +79,7 @@ static const char *dial_text(int error) {
         return "a socket's path cannot be longer than 107 bytes: use a shorter one, as by a "
                "symbolic link or from another directory";
     case -EAGAIN:
-        return "fdset-helper does not answer";
+        return NO_ANSWER;
     default:
         return strerror(-error);
     }
@@ -94,8 +94,6 @@ int helper_connect(struct fdset_manager **manager, const char *path, const char 
     *why = NULL;
     if (sock >= 0) {
         error = fdset_manager_attach_fd_as(manager, sock, &options);
-        if (!error && milliseconds)
-            patience_set(fdset_manager_socket(*manager), 0);
         *why = fdset_error_text();
     }
     if (sock < 0 || error == -EAGAIN)
@@ -137,6 +135,7 @@ struct fdset_manager *manager_connect(const char *name, const char *socket, cons
     if (error)
         refused(name, "cannot connect to %s: %s%s", path, why,
                 may_come(error) ? " (--wait waits for it)" : "");
+    patience_set(fdset_manager_socket(manager), 0);
     return manager;
 }
 

@@ -14,8 +14,11 @@ void wait_read(const char *name, const char *argument);
  * nothing tells. */
 char *vm_name(const char *socket);
 
+/* Of a call that fails with EAGAIN. */
+#define NO_ANSWER "fdset-helper does not answer"
+
 /* Connects to the helper at `path` as `owner`, a label or NULL. It fails where that takes
- * longer than so many milliseconds; 0 is for ever. Returns 0, or -errno and why: in
- * words that last until the next call. */
+ * longer than so many milliseconds, as do calls that wait so long for an answer then; 0
+ * is for ever. Returns 0, or -errno and why: in words that last until the next call. */
 int helper_connect(struct fdset_manager **manager, const char *path, const char *owner,
                    uint64_t milliseconds, const char **why);

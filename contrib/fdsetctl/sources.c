@@ -37,7 +37,7 @@ static int source_ask(struct sources *sources, const char *path, const struct fd
     if (error < 0)
         return error;
     error = fdset_query_filtered(manager, filter, &listing);
-    *why = fdset_error_text();
+    *why = error == -EAGAIN ? NO_ANSWER : fdset_error_text();
     fdset_manager_free(manager);
     if (error == 0)
         source_add(sources, vm_name(path), whole(strdup(path)), listing);
@@ -48,7 +48,8 @@ static int source_ask(struct sources *sources, const char *path, const struct fd
 
 /* The sockets of one helper, of which either will do. */
 struct found {
-    char *vm, *manage, *observe;
+    char *key; /* their path without "manage" or "observe" */
+    char *manage, *observe;
 };
 
 struct search {
@@ -58,27 +59,35 @@ struct search {
     bool failed;
 };
 
-static void found_add(struct search *search, char *path, bool observe) {
-    char *vm = vm_name(path);
-    struct found *found = NULL;
+/* NULL where it has gone meanwhile. */
+static char *key_of(const char *path, const char *role) {
+    char *key = realpath(path, NULL), *at = key ? strstr(strrchr(key, '/'), role) : NULL;
 
-    if (!vm) { /* it has gone meanwhile */
-        free(path);
-        return;
-    }
+    if (at)
+        memmove(at, at + strlen(role), strlen(at + strlen(role)) + 1);
+    return key;
+}
+
+static struct found *found_of(struct search *search, char *key) {
     for (size_t i = 0; i < search->count; i++)
-        if (!strcmp(search->all[i].vm, vm))
-            found = &search->all[i];
-    if (!found) {
-        search->all = whole(realloc(search->all, (search->count + 1) * sizeof *found));
-        found = &search->all[search->count++];
-        *found = (struct found){.vm = vm};
-    } else {
-        free(vm);
-    }
-    char **place = observe ? &found->observe : &found->manage;
-    free(*place);
-    *place = path;
+        if (!strcmp(search->all[i].key, key)) {
+            free(key);
+            return &search->all[i];
+        }
+    search->all = whole(realloc(search->all, (search->count + 1) * sizeof *search->all));
+    search->all[search->count] = (struct found){.key = key};
+    return &search->all[search->count++];
+}
+
+/* By a symbolic link or another directory, one socket may be found again. */
+static void found_add(struct search *search, const char *path, bool observe) {
+    char *key = key_of(path, observe ? "observe" : "manage");
+    struct found *found = key ? found_of(search, key) : NULL;
+
+    if (found && observe && !found->observe)
+        found->observe = whole(strdup(path));
+    else if (found && !observe && !found->manage)
+        found->manage = whole(strdup(path));
 }
 
 static bool is_named(const char *name, const char *role) {
@@ -107,12 +116,12 @@ static void entry_look(struct search *search, char *path, const char *name,
     if (is_there && S_ISDIR(status.st_mode) && below) {
         below->paths = whole(reallocarray(below->paths, below->count + 1, sizeof *below->paths));
         below->paths[below->count++] = path;
-    } else if (is_there && S_ISSOCK(status.st_mode) &&
-               (is_named(name, "manage") || is_named(name, "observe"))) {
-        found_add(search, path, is_named(name, "observe"));
-    } else {
-        free(path);
+        return;
     }
+    if (is_there && S_ISSOCK(status.st_mode) &&
+        (is_named(name, "manage") || is_named(name, "observe")))
+        found_add(search, path, is_named(name, "observe"));
+    free(path);
 }
 
 static void entries_look(struct search *search, const char *directory, bool wanted,
@@ -187,7 +196,7 @@ static struct sources all_ask(const char *name, const struct where *where,
         usual_search(&search);
     for (size_t i = 0; i < search.count; i++) {
         found_ask(&search, &sources, &search.all[i], filter);
-        free(search.all[i].vm);
+        free(search.all[i].key);
         free(search.all[i].manage);
         free(search.all[i].observe);
     }
