@@ -64,6 +64,11 @@ void set_names_begin(struct fdset_manager *manager) {
     ask(manager, NULL);
 }
 
+static void known_free(void *known) {
+    free(((struct known *)known)->name);
+    free(known);
+}
+
 /* It may have got its name with a member. One with very many is not asked for again
  * with each of them. */
 static bool may_have_changed(struct known *known, const struct fdset_event *event) {
@@ -75,6 +80,10 @@ const char *set_name_of(struct fdset_manager *manager, const struct fdset_event 
 
     free(gone.name);
     gone.name = NULL;
+    if (event->lost) { /* it may have been the end of a set, and another has its number */
+        tdestroy(all, known_free);
+        all = NULL;
+    }
     if (event->set < 0)
         return NULL;
     known = known_find(event->set);

@@ -5,7 +5,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/signalfd.h>
 #include <unistd.h>
 
 #include "connect.h"
@@ -114,36 +113,30 @@ static void options_read(struct watch_options *options, int argc, char **argv) {
         options->kinds = kinds_all();
 }
 
-/* SIGINT and SIGTERM as something to poll, so that none comes unseen between a
- * look and a wait. */
-static int signals_open(const char *name) {
-    sigset_t signals;
-
-    sigemptyset(&signals);
-    sigaddset(&signals, SIGINT);
-    sigaddset(&signals, SIGTERM);
-    sigprocmask(SIG_BLOCK, &signals, NULL);
-    signal(SIGPIPE, SIG_IGN);
-    int fd = signalfd(-1, &signals, SFD_CLOEXEC);
-    if (fd < 0)
-        refused(name, "cannot wait for signals: %s", strerror(errno));
-    return fd;
+static void end(int signal) {
+    (void)signal;
+    _exit(EXIT_DONE); /* each line was written when it was whole */
 }
 
-/* Returns false once it is time to end: a signal has come, or who reads the
- * output has gone. */
-static bool event_wait(const struct watch_options *options, struct fdset_manager *manager,
-                       int signals) {
+/* They must end it also where it waits: for a helper, or for who reads its output and
+ * does not. */
+static void signals_take(void) {
+    signal(SIGINT, end);
+    signal(SIGTERM, end);
+    signal(SIGPIPE, SIG_IGN);
+}
+
+/* Returns false once it is time to end: who reads the output has gone. */
+static bool event_wait(const struct watch_options *options, struct fdset_manager *manager) {
     struct pollfd polled[] = {
         {.fd = fdset_manager_socket(manager), .events = POLLIN},
-        {.fd = signals, .events = POLLIN},
         {.fd = STDOUT_FILENO},
     };
 
     while (poll(polled, sizeof polled / sizeof *polled, -1) < 0)
         if (errno != EINTR)
             refused(options->name, "poll: %s", strerror(errno));
-    return !polled[1].revents && !polled[2].revents;
+    return !polled[1].revents;
 }
 
 /* Told by default, and needed to know what sets are called. */
@@ -182,23 +175,23 @@ static void event_tell(const struct watch_options *options, struct fdset_manager
 }
 
 /* Kinds that are not asked for may be needed for the names of sets. They are not told,
- * but what was lost before them is. */
+ * but what was lost before them is. A kind that has no bit yet is a usual one. */
 static bool is_asked_for(const struct watch_options *options, struct fdset_manager *names,
                          struct fdset_event *event) {
     static uint64_t lost;
     uint32_t kinds = options->kinds ? options->kinds : KINDS_USUAL;
+    size_t kind = event->kind;
+    bool asked = kind < 32 ? kinds & FDSET_EVENT_BIT(kind) : !options->kinds;
 
     event->lost += lost;
-    lost = 0;
-    if (kinds & FDSET_EVENT_BIT(event->kind))
-        return true;
-    lost = event->lost;
-    set_name_of(names, event);
-    return false;
+    lost = asked ? 0 : event->lost;
+    if (!asked && names)
+        set_name_of(names, event);
+    return asked;
 }
 
 static void watch(const struct watch_options *options, struct fdset_manager *manager,
-                  struct fdset_manager *names, int signals) {
+                  struct fdset_manager *names) {
     struct fdset_event event;
     uint32_t told = 0;
 
@@ -215,14 +208,14 @@ static void watch(const struct watch_options *options, struct fdset_manager *man
             refused(options->name, "fdset-helper has ended: %s", fdset_error_text());
         if (result < 0)
             refused(options->name, "%s", fdset_error_text());
-    } while (event_wait(options, manager, signals));
+    } while (event_wait(options, manager));
 }
 
 int command_watch(int argc, char **argv, const char *socket) {
     struct watch_options options = {.name = argv[0], .socket = socket};
 
     options_read(&options, argc, argv);
-    int signals = signals_open(argv[0]);
+    signals_take();
     struct fdset_manager *manager = manager_connect(argv[0], options.socket, NULL);
     char *vm = vm_name(options.socket);
     if (!options.vm)
@@ -242,10 +235,9 @@ int command_watch(int argc, char **argv, const char *socket) {
         puts("ready");
         line_flush(&options);
     }
-    watch(&options, manager, names, signals);
+    watch(&options, manager, names);
     free(vm);
     fdset_manager_free(names);
     fdset_manager_free(manager);
-    close(signals);
     return EXIT_DONE;
 }

@@ -215,6 +215,92 @@ class Hostile(unittest.TestCase):
 
     # ----------------------------------------------------------------- watch
 
+    def test_events_that_nobody_asked_for(self):
+        opened = message(f1=3, f2=1, f3=1, f4=1, f5=1, f10=7, f12="vmm", f13=1)
+        of_tomorrow = message(f1=35, f2=2, f3=1, f13=1)
+        added = message(f1=1, f2=3, f3=1, f4=1, f13=1)
+        self.play(
+            "web/observe",
+            hello=lambda serial: hello(serial, OBSERVER),
+            subscribe=lambda serial: [
+                message(f1=serial, f10=b""),
+                events(opened, of_tomorrow, added),
+            ],
+        )
+        sock = self.path("web/observe")
+        done = self.run_it("watch", "--count", "2", "-S", sock, "-o", "EVENT")
+        self.assertEqual((done.returncode, done.stdout), (0, b"unknown\nadded\n"), done.stderr)
+        done = self.run_it("watch", "--count", "1", "-k", "added", "-S", sock, "-o", "EVENT")
+        self.assertEqual((done.returncode, done.stdout), (0, b"added\n"), done.stderr)
+
+    def flood(self, name):
+        """A helper that tells of as much as is read."""
+        event = message(f1=1, f2=1, f3=1, f4=1, f13=1)
+
+        def subscribe(serial):
+            yield message(f1=serial, f10=b"")
+            while True:
+                yield events(*[event] * 20)
+
+        class Endless(list):
+            def __init__(self, serial):
+                super().__init__()
+                self.serial = serial
+
+            def __iter__(self):
+                return subscribe(self.serial)
+
+        self.play(name, subscribe=Endless)
+
+    def test_the_end_while_nobody_reads(self):
+        """A signal ends it where the pipe is full, and where the journal is."""
+        self.flood("web/observe")
+        command = ["-S", self.path("web/observe"), "watch"]
+        journal = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.addCleanup(journal.close)
+        journal.bind(self.path("journal"))
+        for end in signal.SIGTERM, signal.SIGINT:
+            watch = self.start(*command, stdout=subprocess.PIPE)
+            self.asleep(watch, watch.stdout)
+            watch.send_signal(end)
+            self.assertEqual(watch.wait(PATIENCE), 0)
+            watch = self.start(*command, f"--journal={self.path('journal')}")
+            self.asleep(watch, journal)
+            watch.send_signal(end)
+            self.assertEqual(watch.wait(PATIENCE), 0)
+
+    @staticmethod
+    def asleep(process, full):
+        """Waits until it sleeps in the middle of a write, as `full` is full."""
+        select.select([full], [], [], PATIENCE)
+        while True:
+            with open(f"/proc/{process.pid}/syscall", encoding="utf-8") as file:
+                call = file.read().split()[0]
+            # write, sendto
+            if call in ("1", "44", "64", "206"):
+                return
+
+    def test_names_after_a_loss(self):
+        """What was lost may have been the end of one set and the begin of another."""
+        names = ["before"]
+        opened = message(f1=3, f2=9, f3=1, f4=1, f5=1, f10=7, f12="vmm", f13=1)
+        played = self.play(
+            "web/observe",
+            query=lambda serial: query(serial, message(f1=1, f2=2, f5=names[0])),
+        )
+        watch = self.start(
+            *["-S", self.path("web/observe"), "watch", "--ready", "--all", "-o", "SET-NAME"],
+            stdout=subprocess.PIPE,
+        )
+        self.assertEqual(watch.stdout.readline(), b"ready\n")
+        teller = played.connections[0]
+        teller.send(events(opened))
+        self.assertEqual(watch.stdout.readline(), b"before\n")
+        names[0] = "after"
+        teller.send(events(opened, lost=5))
+        self.assertEqual(watch.stdout.readline(), b"lost 5 events\n")
+        self.assertEqual(watch.stdout.readline(), b"after\n")
+
     def test_the_journal_has_values_with_ends_of_lines(self):
         """They have their length before them, so that none begins a field of its own."""
         name = "vmm\nFDSET_VM=forged\nPRIORITY=0"
