@@ -100,7 +100,10 @@ static void limits_print(const struct info *info, bool headings) {
         uint64_t used = total ? total_value(total, &info->totals) : 0;
         uint32_t maximum = limit_value(limit, &info->helper.limits);
         table_cell(line, 0, "%s", limit->name);
-        table_cell(line, 2, "%" PRIu32, maximum);
+        if (maximum)
+            table_cell(line, 2, "%" PRIu32, maximum);
+        else
+            table_cell(line, 2, "-");
         if (total)
             table_cell(line, 1, "%" PRIu64, used);
         else
@@ -135,12 +138,13 @@ static json_t *info_json(const struct info *info) {
 
     for (size_t i = 0; (limit = limit_at(i)); i++) {
         const struct total *total = total_of(limit);
+        uint32_t maximum = limit_value(limit, &info->helper.limits);
         json_object_set_new(
             limits, limit->name,
-            json_pack("{s:o, s:I}", "used",
+            json_pack("{s:o, s:o}", "used",
                       total ? json_integer((json_int_t)total_value(total, &info->totals))
                             : json_null(),
-                      "maximum", (json_int_t)limit_value(limit, &info->helper.limits)));
+                      "maximum", maximum ? json_integer(maximum) : json_null()));
     }
     return json_pack("{s:o, s:o, s:I, s:s, s:o, s:I, s:o}", "vm", json_text(info->vm), "version",
                      json_text(info->helper.helper), "protocol", (json_int_t)info->helper.protocol,

@@ -147,9 +147,12 @@ static void metrics_print(const struct fdset_totals *totals, const struct fdset_
     for (size_t i = 0; (total = total_at(i)); i++)
         metric_print(total, total_value(total, totals), vm);
     for (size_t i = 0; (limit = limit_at(i)); i++) {
+        uint32_t maximum = limit_value(limit, &helper->limits);
+        if (maximum == 0)
+            continue;
         family_print(limit->name, "_limit", "gauge", limit->help);
         sample_print(limit->name, "_limit", vm);
-        printf("%" PRIu32 "\n", limit_value(limit, &helper->limits));
+        printf("%" PRIu32 "\n", maximum);
     }
     version_print(helper, vm);
     puts("# EOF");

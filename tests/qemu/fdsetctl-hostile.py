@@ -158,6 +158,16 @@ class Hostile(unittest.TestCase):
             done.stdout = done.stdout.replace(b"\t", b" ")
             self.is_plain(done)
 
+    def test_a_helper_that_tells_no_limits(self):
+        self.play("old/manage", hello=lambda serial: hello(serial, limits=None))
+        sock = self.path("old/manage")
+        done = self.run_it("info", "-n", "-S", sock)
+        self.assertEqual((done.returncode, done.stderr), (0, b""))
+        self.assertRegex(done.stdout.decode(), r"(?m)^sets +0 +- +- ")
+        limits = json.loads(self.run_it("info", "--json", "-S", sock).stdout)["limits"]
+        self.assertEqual(limits["sets"], {"used": 0, "maximum": None})
+        self.assertNotIn(b"_limit", self.run_it("stats", "--openmetrics", "-S", sock).stdout)
+
     # ----------------------------------------------------------- all helpers
 
     def test_silent_ones_among_all(self):
