@@ -112,9 +112,15 @@ static bool depend(const struct member *one, const struct member *other) {
     return one->device == other->device;
 }
 
+/* A close can take long for what it has to write; to say what it is, no file system takes
+ * long that answers by itself. */
+static bool holds_up(const struct member *busy, const struct member *wanted) {
+    return depend(busy, wanted) && (busy->may_block || wanted->work != WORK_INSPECT);
+}
+
 static bool is_busy(const struct settle *settle, const struct member *wanted) {
     for (int i = 0; i < SETTLE_THREADS; i++)
-        if (settle->threads[i].member && depend(settle->threads[i].member, wanted))
+        if (settle->threads[i].member && holds_up(settle->threads[i].member, wanted))
             return true;
     return false;
 }

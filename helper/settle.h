@@ -1,7 +1,8 @@
 /* The settle threads: they do to members what may block (asking a file system
  * what it is, unlocking, restoring flags, closing), so that nobody else waits.
  *
- * One file system has at most one thread at a time, hence one that never
+ * One file system has at most one thread at a time (and one more that asks it what it
+ * is, where it is known to answer), hence one that never
  * answers holds up its own members and nobody else's, until SETTLE_THREADS
  * different ones have stopped answering.
  *

@@ -144,6 +144,23 @@ static void device_nodes_depend_by_device(void **state) {
     run_down();
 }
 
+/* What is new is found out about beside a close that writes out much; where that may be
+ * waiting for a server, it is not. */
+static void what_is_new_does_not_wait_for_a_long_close(void **state) {
+    for (int i = 0; i < 4; i++) {
+        struct member *member = member_of(i, memfd_create("disk", MFD_CLOEXEC),
+                                          i % 2 ? WORK_INSPECT : WORK_CLOSE, (uint64_t)i / 2);
+        member->may_block = i > 0;
+        settle_submit(&settle, member);
+    }
+    assert_true(members[0].working && members[1].working);
+    assert_true(members[2].working && !members[3].working);
+    int inspected[] = {members[1].fd, members[3].fd};
+    run_down();
+    close(inspected[0]);
+    close(inspected[1]);
+}
+
 static void what_takes_long_is_told_once(void **state) {
     settle_submit(&settle, member_of(0, memfd_create("disk", MFD_CLOEXEC), WORK_CLOSE, 1));
     settle_watch(&settle, 1000, 5000);
@@ -183,9 +200,13 @@ static void run_anywhere(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        settle_test(does_what_it_is_given),          settle_test(all_of_many_are_done),
-        settle_test(one_of_a_file_system_at_a_time), settle_test(device_nodes_depend_by_device),
-        settle_test(what_takes_long_is_told_once),   settle_test(run_anywhere),
+        settle_test(does_what_it_is_given),
+        settle_test(all_of_many_are_done),
+        settle_test(one_of_a_file_system_at_a_time),
+        settle_test(device_nodes_depend_by_device),
+        settle_test(what_is_new_does_not_wait_for_a_long_close),
+        settle_test(what_takes_long_is_told_once),
+        settle_test(run_anywhere),
     };
     return cmocka_run_group_tests(tests, begin_all, NULL);
 }
