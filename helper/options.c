@@ -298,6 +298,26 @@ static void check_access(const struct options *options) {
     }
 }
 
+/* What one option consumes is nothing for another; and one socket has one role. */
+static void check_numbers(const struct options *options) {
+    int numbers[OPTIONS_MAX_ENDPOINTS + 1];
+    size_t count = 0;
+
+    if (options->ready_fd >= 0)
+        numbers[count++] = options->ready_fd;
+    for (size_t i = 0; i < options->endpoint_count; i++)
+        if (!options->endpoints[i].path)
+            numbers[count++] = options->endpoints[i].fd;
+    for (size_t i = 0; i < count; i++) {
+        for (size_t j = 0; j < i; j++)
+            if (numbers[i] == numbers[j])
+                die_usage("descriptor %d is given to two options", numbers[i]);
+        for (size_t j = 0; j < options->add_fd_count; j++)
+            if (numbers[i] == options->add_fds[j].fd)
+                die_usage("descriptor %d is given to two options", numbers[i]);
+    }
+}
+
 static void parse_sandbox(struct options *options, const char *text) {
     static const char *const modes[] = {"enforce", "best-effort", "log"};
 
@@ -477,6 +497,7 @@ void options_parse(struct options *options, int argc, char **argv) {
         die_usage("unexpected argument '%s'", argv[optind]);
     check_sandbox(options);
     check_access(options);
+    check_numbers(options);
     /* In a user namespace of its own the helper could not tell one stranger
      * from another; only root can do without. */
     if (geteuid() != 0 && options->managers.count > 2)

@@ -195,6 +195,31 @@ static void test_add_fd_of_duplicates(void **state) {
     }
 }
 
+/* One option would have what the other has taken, or one socket two roles. */
+static void test_descriptor_for_two_options(void **state) {
+    static const char *const options[][2] = {
+        {"--vmm-fd", "--manage-fd"}, {"--vmm-fd", "--vmm-fd"}, {"--ready-fd", "--observe-fd"}};
+    int sockets[2], disk = file_open("disk", O_RDWR);
+    char number[16], add[32];
+    assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sockets), 0);
+    harness_keep(sockets[0]);
+    harness_keep(sockets[1]);
+    snprintf(number, sizeof(number), "%d", sockets[0]);
+    for (size_t i = 0; i < sizeof(options) / sizeof(options[0]); i++) {
+        assert_int_equal(
+            run(ARGUMENTS(options[i][0], number, options[i][1], number), (int[]){sockets[0], -1}),
+            2);
+        assert_non_null(strstr(output, "is given to two options"));
+    }
+    snprintf(number, sizeof(number), "%d", disk);
+    snprintf(add, sizeof(add), "fd=%d,set=1", disk);
+    assert_int_equal(
+        run(ARGUMENTS("--manage", file_path("m"), "--ready-fd", number, "--add-fd", add),
+            (int[]){disk, -1}),
+        2);
+    assert_non_null(strstr(output, "is given to two options"));
+}
+
 static void test_add_fd_of_what_is_no_file(void **state) {
     int sockets[2];
     char option[64];
@@ -485,6 +510,7 @@ int main(void) {
         helper_test(test_add_fd_refused),
         helper_test(test_add_fd),
         helper_test(test_add_fd_of_duplicates),
+        helper_test(test_descriptor_for_two_options),
         helper_test(test_add_fd_of_what_is_no_file),
         helper_test(test_add_fd_of_another_file),
         helper_test(test_sockets_are_private),
