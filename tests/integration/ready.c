@@ -3,6 +3,7 @@
 #include "harness.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -18,25 +19,31 @@
 
 static char output[4096];
 
-/* Starts a helper whose ready descriptor is the pipe that `ready` reads from. */
-static pid_t start(const char *path, int *ready) {
+/* Starts a helper with the end of a pipe that is written to, which it takes over. */
+static pid_t start_with(const char *path, int writes) {
     char number[16];
-    int line[2];
 
-    assert_int_equal(pipe2(line, O_CLOEXEC), 0);
     pid_t pid = fork();
     assert_true(pid >= 0);
     if (pid == 0) {
         prctl(PR_SET_PDEATHSIG, SIGKILL);
-        fcntl(line[1], F_SETFD, 0);
-        snprintf(number, sizeof(number), "%d", line[1]);
+        fcntl(writes, F_SETFD, 0);
+        snprintf(number, sizeof(number), "%d", writes);
         execl(getenv("FDSET_TEST_HELPER"), "fdset-helper", "--quiet", "--manage", path,
               "--ready-fd", number, NULL);
         _exit(127);
     }
-    close(line[1]);
-    *ready = line[0];
+    close(writes);
     return pid;
+}
+
+/* Starts a helper whose ready descriptor is the pipe that `ready` reads from. */
+static pid_t start(const char *path, int *ready) {
+    int line[2];
+
+    assert_int_equal(pipe2(line, O_CLOEXEC), 0);
+    *ready = line[0];
+    return start_with(path, line[1]);
 }
 
 /* All until the end of file. */
@@ -52,21 +59,42 @@ static const char *read_all(int fd) {
     return text;
 }
 
-/* The helper's process, as its socket has it. */
-static pid_t connect_to(const char *path) {
+/* A socket that is connected, or -1. */
+static int try_to_connect(const char *path) {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
     int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+
+    snprintf(address.sun_path, sizeof(address.sun_path), "%s", path);
+    if (connect(fd, (struct sockaddr *)&address, sizeof(address)) == 0)
+        return fd;
+    close(fd);
+    return -1;
+}
+
+/* The process whose socket it is. */
+static pid_t says_hello(int fd) {
     struct ucred server = {0};
     socklen_t size = sizeof(server);
 
-    snprintf(address.sun_path, sizeof(address.sun_path), "%s", path);
-    if (connect(fd, (struct sockaddr *)&address, sizeof(address)) < 0)
-        fail_msg("connect %s: %s", path, strerror(errno));
     assert_int_equal(getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &server, &size), 0);
     struct client *client = client_new(fd);
     assert_int_equal(client_hello(client, "asks")->body_case, REPLY(HELLO));
     client_free(client);
     return server.pid;
+}
+
+/* The helper's process, as its socket has it. */
+static pid_t connect_to(const char *path) {
+    int fd = try_to_connect(path);
+
+    if (fd < 0)
+        fail_msg("cannot connect to %s", path);
+    return says_hello(fd);
+}
+
+static bool serves(const char *path) {
+    int fd = try_to_connect(path);
+    return fd >= 0 && says_hello(fd) > 0;
 }
 
 /* Without a socket, and over one that a killed helper has left. */
@@ -121,6 +149,37 @@ static void test_no_process_is_left(void **state) {
     kill(pid, SIGTERM);
     assert_int_equal(waitpid(pid, &status, 0), pid);
     assert_int_equal(status, 0);
+}
+
+/* Nobody reads: what would write the line ends with the helper. */
+static void test_no_process_is_left_at_a_full_pipe(void **state) {
+    char bytes[4096] = "";
+    int line[2], status;
+
+    assert_int_equal(pipe2(line, O_CLOEXEC | O_NONBLOCK), 0);
+    while (write(line[1], bytes, sizeof(bytes)) > 0)
+        ;
+    assert_int_equal(fcntl(line[1], F_SETFL, 0), 0);
+    pid_t pid = start_with(file_path("manage"), line[1]);
+    while (!serves(file_path("manage")))
+        assert_int_equal(waitpid(pid, &status, WNOHANG), 0);
+    kill(pid, SIGTERM);
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    /* The end of file, at last, as nobody has the other end. */
+    struct pollfd end = {.fd = line[0]};
+    assert_int_equal(poll(&end, 1, client_patience * 1000), 1);
+    assert_true(end.revents & POLLHUP);
+    close(line[0]);
+}
+
+/* Nothing stands in for what was not passed on. */
+static void test_closed_standard_output(void **state) {
+    char command[1000];
+
+    snprintf(command, sizeof(command), "exec %s --manage %s --ready-fd 1 >&- 2>%s",
+             getenv("FDSET_TEST_HELPER"), file_path("m"), file_path("said"));
+    int status = system(command);
+    assert_int_equal(WEXITSTATUS(status), 2);
 }
 
 static void test_no_line_where_it_does_not_start(void **state) {
@@ -179,6 +238,8 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         helper_test(test_line_means_that_it_serves),
         helper_test(test_no_process_is_left),
+        helper_test(test_no_process_is_left_at_a_full_pipe),
+        helper_test(test_closed_standard_output),
         helper_test(test_no_line_where_it_does_not_start),
         helper_test(test_wrong_descriptors),
         helper_test(test_in_a_shell),
