@@ -149,18 +149,19 @@ static bool is_duplicate(int fd, int other) {
            syscall(SYS_kcmp, getpid(), getpid(), KCMP_FILE, (long)fd, (long)other) == 0;
 }
 
-/* Duplicates share their flags and their locks: as members they would be leased to two
- * VMMs that both write. The helper, in its sandbox, cannot tell them apart. */
-static int duplicates_check(const struct fdset_member *members, size_t count) {
+/* Duplicates share their flags and their locks, in different sets too: as members they
+ * would be leased to two VMMs that both write. The helper, in its sandbox, cannot tell them
+ * apart. */
+static int duplicates_check(const int *fds, size_t count) {
     int flags[PACKET_MAX_DESCRIPTORS];
     for (size_t i = 0; i < count; i++) {
-        flags[i] = fcntl(members[i].fd, F_GETFL);
+        flags[i] = fcntl(fds[i], F_GETFL);
         for (size_t j = 0; j < i; j++)
-            if (flags[i] == flags[j] && is_duplicate(members[i].fd, members[j].fd))
+            if (flags[i] == flags[j] && is_duplicate(fds[i], fds[j]))
                 return fail(EINVAL,
                             "descriptors %d and %d are of one open: open the file once for each "
                             "member",
-                            members[j].fd, members[i].fd);
+                            fds[j], fds[i]);
     }
     return 0;
 }
@@ -187,7 +188,7 @@ static int set_write(struct add_message *message, const struct fdset_add *set) {
         if (error)
             return error;
     }
-    return duplicates_check(set->members, set->member_count);
+    return 0;
 }
 
 /* Checks all before it writes anything. */
@@ -215,8 +216,11 @@ static int add_exchange(struct connection *connection, struct add_message *messa
         if (error)
             return error;
     }
-    int error = connection_call(connection, &request, message->descriptors, message->member_count,
-                                FDSET__V1__REPLY__BODY_ADDED);
+    int error = duplicates_check(message->descriptors, message->member_count);
+    if (error)
+        return error;
+    error = connection_call(connection, &request, message->descriptors, message->member_count,
+                            FDSET__V1__REPLY__BODY_ADDED);
     if (error)
         return error;
     error = added_read(connection->reply->added, sets, count);

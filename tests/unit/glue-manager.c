@@ -43,12 +43,12 @@ static void answer_add(const Request *request, int set, uint32_t member) {
 
 static void test_add(void **state) {
     struct call call;
-    int one = null_open(O_RDONLY), two = null_open(O_RDWR);
+    int one = null_open(O_RDONLY), two = null_open(O_RDWR), three = null_open(O_RDWR);
     struct fdset_member first[] = {
         {.fd = one, .opaque = "label", .serves_read_only = true, .sharing = FDSET_SHARED},
         {.fd = two, .opaque = "", .keep_content = true},
     };
-    struct fdset_member second = {.fd = two, .keep_locks = true, .sharing = FDSET_EXCLUSIVE};
+    struct fdset_member second = {.fd = three, .keep_locks = true, .sharing = FDSET_EXCLUSIVE};
     struct fdset_add adds[] = {
         {.set = 3, .lifetime = FDSET_KEEP, .members = first, .member_count = 2},
         {.set = FDSET_NEW_SET, .members = &second, .member_count = 1},
@@ -90,6 +90,7 @@ static void test_add(void **state) {
     assert_int_equal(second.id, 902);
     close(one);
     close(two);
+    close(three);
     fake_end();
 }
 
@@ -121,8 +122,7 @@ static bool kcmp_works(void) {
     return syscall(SYS_kcmp, getpid(), getpid(), KCMP_FILE, 0L, 0L) == 0;
 }
 
-/* Refused in one set, also under another number and label; in two, they are the
- * manager's business. */
+/* Refused in one request, also under another number and label, and in two sets. */
 static void test_add_duplicates(void **state) {
     struct call call;
     int one = null_open(O_RDWR), two = null_open(O_RDWR), copy = dup(one);
@@ -141,6 +141,10 @@ static void test_add_duplicates(void **state) {
     assert_int_equal(fdset_add(fake.manager, adds, 1), -EINVAL);
 
     members[1].fd = two;
+    members[2].fd = two;
+    assert_int_equal(fdset_add(fake.manager, adds, 2), -EINVAL);
+
+    adds[0].member_count = 1;
     call_add(&call, adds, 2);
     Request *request = fake_receive(REQUEST_IS(ADD_FDS));
     packet_descriptors_close(fake_descriptors());
@@ -156,6 +160,7 @@ static void test_add_duplicates(void **state) {
 static void test_add_what_cannot_be_sent(void **state) {
     static char label[300];
     static struct fdset_add large[100];
+    static struct fdset_member many[100];
     struct fdset_member bad = {.fd = 999};
     struct fdset_add add = {.set = 1, .members = &bad, .member_count = 1};
     int null = null_open(O_RDWR);
@@ -167,9 +172,13 @@ static void test_add_what_cannot_be_sent(void **state) {
     bad = (struct fdset_member){.fd = null, .opaque = label};
     assert_int_equal(fdset_add(fake.manager, &add, 1), -EINVAL);
     label[255] = '\0';
-    for (size_t i = 0; i < 100; i++)
-        large[i] = (struct fdset_add){.set = (int)i, .members = &bad, .member_count = 1};
+    for (size_t i = 0; i < 100; i++) {
+        many[i] = (struct fdset_member){.fd = null_open(O_RDWR), .opaque = label};
+        large[i] = (struct fdset_add){.set = (int)i, .members = &many[i], .member_count = 1};
+    }
     assert_int_equal(fdset_add(fake.manager, large, 100), -E2BIG);
+    for (size_t i = 0; i < 100; i++)
+        close(many[i].fd);
 
     add.set = -5;
     assert_int_equal(fdset_add(fake.manager, &add, 1), -EINVAL);

@@ -120,7 +120,7 @@ struct fdset_add {
 
 /* Adds all members to all sets, or, where it fails, none to any. At most 253
  * members in one call. Every set may stand in it once. Each member is an open of its
- * own: of two duplicates in one set (dup(2)), both would share their flags and locks.
+ * own: two duplicates (dup(2)) would share their flags and locks.
  *
  * -EBADF (O_PATH, not open), -EINVAL (a type of file that cannot be a disk, an
  * id or label out of range, duplicates where the kernel tells: kcmp(2)), -EXDEV (not
