@@ -170,7 +170,9 @@ int serve_open(struct service *service, struct session *session, const Fdset__V1
         return refuse(refusal, REFUSAL_ARGUMENT, EINVAL, "an open waits at most %d ms",
                       WAIT_MAX_MS);
     int result = open_path(service, session, open->path, flags, &lease, refusal);
-    if (result == -EAGAIN || (result < 0 && open->wait_ms > 0 && waiting_helps(refusal->code))) {
+    /* Of access mode 3 there is no member that could come. */
+    bool may_come = open->wait_ms > 0 && (flags & O_ACCMODE) != O_ACCMODE;
+    if (result == -EAGAIN || (result < 0 && may_come && waiting_helps(refusal->code))) {
         struct refusal why = *refusal;
         result = waiting_begin(service, session, request->serial, open->path, flags, open->wait_ms,
                                &why, refusal);

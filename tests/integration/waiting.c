@@ -94,6 +94,10 @@ static void test_each_thing_that_can_come(void **state) {
     assert_int_equal(event_expect(&manager, EVENT(WANTED))->code, CODE(EMPTY_SET));
     client_add_one(helper->manager, 1, disk);
     expect_served(helper->vmm, serial, disk, O_RDWR);
+
+    /* What never can is not waited for. */
+    serial = client_send_patient_open(helper->vmm, DISK, O_ACCMODE, WAIT_FOREVER_MS);
+    assert_int_equal(client_opened(helper->vmm, serial).code, CODE(MODE));
 }
 
 static void test_a_name_that_comes(void **state) {

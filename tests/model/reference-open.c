@@ -271,7 +271,8 @@ void ref_open(struct reference *ref, int client, uint32_t serial, const char *pa
         ref_refuse(ref, client, serial, CODE(ARGUMENT), EINVAL);
         return;
     }
-    if (!try_open(ref, client, path, flags, &result) && wait_ms > 0 && may_wait(result.code)) {
+    bool may_come = wait_ms > 0 && (flags & O_ACCMODE) != O_ACCMODE;
+    if (!try_open(ref, client, path, flags, &result) && may_come && may_wait(result.code)) {
         struct ref_waiting wanted = {
             .client = client, .flags = flags, .serial = serial, .wait_ms = wait_ms};
         snprintf(wanted.path, sizeof(wanted.path), "%s", path);
