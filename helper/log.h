@@ -3,7 +3,7 @@
 #pragma once
 
 /* Journald's levels, put before the line where it listens. */
-enum log_level { LOG_ERROR = 3, LOG_INFO = 6 };
+enum log_level { LOG_ERROR = 3, LOG_WARNING = 4, LOG_INFO = 6 };
 
 /* To be called before the sandbox: looks at the environment. */
 void log_init(void);

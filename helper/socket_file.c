@@ -20,6 +20,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "log.h"
 #include "signals.h"
 
 #define BACKLOG 128
@@ -97,17 +98,24 @@ static int directories_add(struct directories *directories, const char *path,
     return 0;
 }
 
+/* Whoever can read the directory can keep it locked, and some file systems lock none. That
+ * is said, and is no reason not to start: two helpers for one path are another matter. */
 static int directory_lock(const struct directory *directory, struct refusal *refusal) {
     const struct timespec pause = {.tv_nsec = 1000000};
 
     for (int waited_ms = 0; flock(directory->fd, LOCK_EX | LOCK_NB) < 0; waited_ms++) {
-        if (errno == EWOULDBLOCK && waited_ms == LOCK_WAIT_MS)
-            return refuse(refusal, REFUSAL_ARGUMENT, EWOULDBLOCK,
-                          "directory %s is locked by another process (lslocks shows which)",
-                          directory->path);
-        if (errno != EWOULDBLOCK && errno != EINTR)
-            return refuse(refusal, REFUSAL_ARGUMENT, errno, "cannot lock directory %s: %s",
-                          directory->path, strerror(errno));
+        if (errno == EWOULDBLOCK && waited_ms == LOCK_WAIT_MS) {
+            log_line(LOG_WARNING,
+                     "directory %s is locked by another process (lslocks shows which); going on "
+                     "without its lock",
+                     directory->path);
+            return 0;
+        }
+        if (errno != EWOULDBLOCK && errno != EINTR) {
+            log_line(LOG_WARNING, "directory %s cannot be locked: %s; going on without its lock",
+                     directory->path, strerror(errno));
+            return 0;
+        }
         if (signals_wait())
             return refuse(refusal, REFUSAL_ARGUMENT, EINTR, "a signal ended the start");
         nanosleep(&pause, NULL);

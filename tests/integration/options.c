@@ -390,13 +390,15 @@ static void test_path_that_leads_nowhere(void **state) {
     assert_non_null(strstr(output, "/none: No such file or directory"));
 }
 
-/* Who holds the lock of a directory for ever does not hold up a helper for ever. Quite
- * others lock directories too, and only for a while. */
+/* Who holds the lock of a directory for ever, for which reading it is enough, keeps no
+ * helper from it. It goes on, here to what is in its way. */
 static void test_locked_directory(void **state) {
     int directory = harness_keep(open(file_path(""), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-    assert_int_equal(flock(directory, LOCK_EX), 0);
-    assert_int_equal(run(ARGUMENTS("--manage", file_path("m")), NULL), 1);
+    file_open("in-the-way", O_RDWR);
+    assert_int_equal(flock(directory, LOCK_SH), 0);
+    assert_int_equal(run(ARGUMENTS("--manage", file_path("in-the-way")), NULL), 1);
     assert_non_null(strstr(output, "is locked by another process"));
+    assert_non_null(strstr(output, "in-the-way: there is something that is no socket"));
 }
 
 /* Somebody else's, alive: it cannot be connected to from a SEQPACKET socket. */
