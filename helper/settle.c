@@ -39,6 +39,8 @@ static int job_receive(int socket, struct job *job, int flags) {
     do {
         length = recvmsg(socket, &header, flags | MSG_CMSG_CLOEXEC);
     } while (length < 0 && errno == EINTR);
+    if (length < 0)
+        return -errno;
     return length == sizeof(*job) ? 0 : -EIO;
 }
 
@@ -183,8 +185,9 @@ static void thread_ready(struct watch *watch, uint32_t epoll_events) {
     struct job job;
 
     int result = job_receive(watch->fd, &job, MSG_DONTWAIT);
+    if (result == -EAGAIN)
+        return; /* the loop says so again */
     assert(result == 0 && member);
-    (void)result;
     thread->member = NULL;
     settle->count--;
     if (job.work & WORK_RESTORE)

@@ -115,7 +115,8 @@ static int point_of(pid_t thread, const call_info *info) {
 static bool is_start(const call_info *info) {
     static enum { BEFORE, WITHIN, OVER } when;
 
-    if (when == BEFORE && info->entry.nr == SYS_openat && info->entry.args[2] == O_RDWR)
+    if (when == BEFORE && info->entry.nr == SYS_openat &&
+        (info->entry.args[2] & O_ACCMODE) == O_RDWR)
         when = WITHIN;
     if (when == WITHIN && info->entry.nr == SYS_epoll_pwait)
         when = OVER;
