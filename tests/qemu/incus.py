@@ -11,6 +11,7 @@ import tempfile
 import wrapped
 from wrapped import Monitor, Tree, equal
 
+wrapped.adopt_orphans()
 base = tempfile.mkdtemp(prefix="fdset-incus.")
 tree = Tree(os.path.join(base, "tree"))
 UUID = "7d9fc0e6-0ee2-4b53-a5b3-6a7a5bb6a3a1"

@@ -184,14 +184,19 @@ class Monitor:
 
 PR_SET_CHILD_SUBREAPER = 36
 
+reaper = None  # the process that orphans go to, once there is one
+
 
 def adopt_orphans():
     """Has everything that goes into the background end as a child of our parent, a
     process made for that: to be called first. Not all machines have an init that
     buries the dead, and libvirt waits until they are gone."""
+    global reaper
     ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1)
+    parent = os.getpid()
     test = os.fork()
     if test == 0:
+        reaper = parent
         return
     while True:
         pid, status = os.wait()
@@ -208,9 +213,10 @@ def children_of(pid):
 
 
 def descendants():
-    """Our children, and the orphans."""
-    return [pid for pid in children_of(os.getpid()) + children_of(os.getppid())
-            if pid != os.getpid()]
+    """Our children, and the orphans. Not our parent's other children: where nobody was made
+    to have the orphans, these are the other tests."""
+    orphans = children_of(reaper) if reaper else []
+    return [pid for pid in children_of(os.getpid()) + orphans if pid != os.getpid()]
 
 
 def living(but=()):
