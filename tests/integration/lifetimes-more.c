@@ -35,6 +35,7 @@ static void test_each_set_has_its_grace(void **state) {
     assert_int_equal(left->grace_ms, NEVER_MS);
     assert_int_equal(left->clock_case, FDSET__V1__SET_INFO__CLOCK_EXPIRES_MS);
     assert_true(left->expires_ms > 0 && left->expires_ms <= NEVER_MS);
+    client_wait_settled(helper->manager);
     assert_int_equal(client_totals(helper->manager).sets, 1);
 }
 
