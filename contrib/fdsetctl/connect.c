@@ -119,7 +119,8 @@ struct fdset_manager *manager_connect(const char *name, const char *socket, cons
     static const struct timespec again = {.tv_nsec = AGAIN_MS * 1000000L};
     const char *path = socket_path(name, socket), *why;
     uint64_t end = now_ms() + patience_ms, left = patience_ms;
-    struct fdset_manager *manager;
+    /* Found to the end: a command that is refused ends without freeing it. */
+    static struct fdset_manager *manager;
     int error;
 
     while ((error = helper_connect(&manager, path, owner, left, &why)) < 0) {

@@ -263,7 +263,7 @@ static int namespaces_make(struct confinement *confinement, struct trial *trial,
  * Must not have happened before: a second thread, undumpable, the drop of root. */
 int namespaces_stage(struct confinement *confinement, struct confine_stage *stage) {
     bool root = geteuid() == 0;
-    struct trial trial;
+    struct trial trial = {0};
     int result;
 
     confinement->root_error = -EPERM;
