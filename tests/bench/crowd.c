@@ -42,7 +42,7 @@ static void fill(struct crowd *crowd) {
     for (size_t done = 0, now; done < crowd->held; done += now) {
         now = crowd->held - done < AT_ONCE ? crowd->held - done : AT_ONCE;
         for (size_t i = 0; i < now; i++) {
-            members[i] = (struct fdset_member){.fd = crowd->fd};
+            members[i] = (struct fdset_member){.fd = open_anew(crowd->fd)};
             adds[i] = (struct fdset_add){.set = (int)(done + i),
                                          .lifetime = FDSET_KEEP,
                                          .members = &members[i],
@@ -50,6 +50,8 @@ static void fill(struct crowd *crowd) {
         }
         if (fdset_add(crowd->manager, adds, now) < 0)
             errx(1, "add: %s", fdset_error_text());
+        for (size_t i = 0; i < now; i++)
+            close(members[i].fd);
     }
 }
 

@@ -4,8 +4,18 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "series.h"
+
+int open_anew(int fd) {
+    char path[40];
+    snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+    int anew = open(path, O_RDWR | O_CLOEXEC);
+    if (anew < 0)
+        err(1, "%s", path);
+    return anew;
+}
 
 void ours_start(struct ours *ours, const int *descriptors, size_t count,
                 const char *const *arguments) {
@@ -14,7 +24,7 @@ void ours_start(struct ours *ours, const int *descriptors, size_t count,
     if (!initial || !ours->paths)
         err(1, "calloc");
     for (size_t i = 0; i < count; i++) {
-        initial[i] = (struct fdset_initial){.fd = descriptors[i], .set = (int)i};
+        initial[i] = (struct fdset_initial){.fd = open_anew(descriptors[i]), .set = (int)i};
         set_path(i, ours->paths[i]);
     }
     struct fdset_spawn_options options = {.manage_fd = ours->manage_fd,
@@ -24,6 +34,8 @@ void ours_start(struct ours *ours, const int *descriptors, size_t count,
     ours->set_count = count;
     if (fdset_vmm_spawn(&ours->vmm, &options) < 0)
         errx(1, "spawn: %s", fdset_error_text());
+    for (size_t i = 0; i < count; i++)
+        close(initial[i].fd);
     free(initial);
 }
 

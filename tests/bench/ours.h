@@ -20,6 +20,9 @@ struct ours {
     int manage_fd; /* before it is started: as in fdset_spawn_options */
 };
 
+/* Another open of the file, as members must not be duplicates. The caller's to close. */
+int open_anew(int fd);
+
 /* `arguments` as in fdset_spawn_options, may be NULL. Descriptors are borrowed. */
 void ours_start(struct ours *ours, const int *descriptors, size_t count,
                 const char *const *arguments);
