@@ -11,10 +11,9 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include <linux/kcmp.h>
-
 #include "confine/confine.h"
 #include "description.h"
+#include "duplicates.h"
 #include "log.h"
 #include "notify.h"
 #include "options.h"
@@ -221,35 +220,28 @@ static void ignore_terminal(void) {
 
 /* -------------------------------------------------------------------- sets */
 
-/* Whether both are one open file description; no, where the kernel does not tell. */
-static bool is_duplicate(int fd, int other) {
-    return fd == other ||
-           syscall(SYS_kcmp, getpid(), getpid(), KCMP_FILE, (long)fd, (long)other) == 0;
-}
-
-/* Duplicates share their flags and their locks: an open of the one would change what a
- * lease of the other sees, and its end take that one's locks. The sandbox has no way to
- * tell them apart, so this is seen to before. */
-static void check_duplicates(size_t index) {
+static void check_duplicates(void) {
     const struct add_fd *all = options.add_fds;
+    int fds[OPTIONS_MAX_ADD_FDS];
+    size_t one, other;
 
-    for (size_t i = 0; i < index; i++) {
-        if (!is_duplicate(all[i].fd, all[index].fd))
-            continue;
-        log_line(LOG_ERROR,
-                 "--add-fd: descriptors %d, for set %u, and %d, for set %u, are one open file, "
-                 "which would share flags and locks: open the file once for each",
-                 all[i].fd, all[i].set, all[index].fd, all[index].set);
-        _exit(1);
-    }
+    for (size_t i = 0; i < options.add_fd_count; i++)
+        fds[i] = all[i].fd;
+    if (!duplicates_find(fds, options.add_fd_count, &one, &other))
+        return;
+    log_line(LOG_ERROR,
+             "--add-fd: descriptors %d, for set %u, and %d, for set %u, are one open file, which "
+             "would share flags and locks: open the file once for each",
+             fds[one], all[one].set, fds[other], all[other].set);
+    _exit(1);
 }
 
 static void add_initial(void) {
     struct refusal refusal;
 
+    check_duplicates();
     for (size_t i = 0; i < options.add_fd_count; i++) {
         const struct add_fd *add = &options.add_fds[i];
-        check_duplicates(i);
         /* Into a low number; the sandbox closes the original. */
         int fd = fcntl(add->fd, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
         if (fd < 0)

@@ -3,14 +3,12 @@
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/syscall.h>
 #include <unistd.h>
-
-#include <linux/kcmp.h>
 
 #include <fdset/manager.h>
 
 #include "connection.h"
+#include "duplicates.h"
 #include "failure.h"
 #include "listing.h"
 #include "manager.h"
@@ -143,29 +141,6 @@ static int member_write(struct add_message *message, const struct fdset_member *
     return 0;
 }
 
-/* Both are one open file description. False also where the kernel does not say. */
-static bool is_duplicate(int fd, int other) {
-    return fd == other ||
-           syscall(SYS_kcmp, getpid(), getpid(), KCMP_FILE, (long)fd, (long)other) == 0;
-}
-
-/* Duplicates share their flags and their locks, in different sets too: as members they
- * would be leased to two VMMs that both write. The helper, in its sandbox, cannot tell them
- * apart. */
-static int duplicates_check(const int *fds, size_t count) {
-    int flags[PACKET_MAX_DESCRIPTORS];
-    for (size_t i = 0; i < count; i++) {
-        flags[i] = fcntl(fds[i], F_GETFL);
-        for (size_t j = 0; j < i; j++)
-            if (flags[i] == flags[j] && is_duplicate(fds[i], fds[j]))
-                return fail(EINVAL,
-                            "descriptors %d and %d are of one open: open the file once for each "
-                            "member",
-                            fds[j], fds[i]);
-    }
-    return 0;
-}
-
 static int set_write(struct add_message *message, const struct fdset_add *set) {
     Fdset__V1__NewMembers *to = &message->sets[message->body.n_sets];
     fdset__v1__new_members__init(to);
@@ -216,11 +191,13 @@ static int add_exchange(struct connection *connection, struct add_message *messa
         if (error)
             return error;
     }
-    int error = duplicates_check(message->descriptors, message->member_count);
-    if (error)
-        return error;
-    error = connection_call(connection, &request, message->descriptors, message->member_count,
-                            FDSET__V1__REPLY__BODY_ADDED);
+    size_t first, second;
+    if (duplicates_find(message->descriptors, message->member_count, &first, &second))
+        return fail(EINVAL,
+                    "descriptors %d and %d are of one open: open the file once for each member",
+                    message->descriptors[first], message->descriptors[second]);
+    int error = connection_call(connection, &request, message->descriptors, message->member_count,
+                                FDSET__V1__REPLY__BODY_ADDED);
     if (error)
         return error;
     error = added_read(connection->reply->added, sets, count);
