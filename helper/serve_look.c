@@ -9,6 +9,7 @@
 #include <sys/sysmacros.h>
 
 #include "description.h"
+#include "feature.h"
 
 /* Which access modes a member serves, as Looked.modes has them. */
 static uint32_t member_modes(const struct member *member) {
@@ -73,7 +74,7 @@ int serve_look(struct service *service, struct session *session, const Fdset__V1
 
     /* As a helper would that does not know it: so a client that forgot to agree on it
      * is found out by every helper alike. */
-    if (!(session->features & UINT64_C(1) << FDSET__V1__FEATURE__FEATURE_LOOK)) {
+    if (!(session->features & FEATURE_BIT(LOOK))) {
         session->closing = true;
         return refuse(refusal, REFUSAL_PROTOCOL, EPROTO, "Look was not agreed on in Hello");
     }

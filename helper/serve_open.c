@@ -9,6 +9,7 @@
 
 #include "closing.h"
 #include "description.h"
+#include "feature.h"
 #include "shortcut.h"
 
 /* As many as fit in one reply with their descriptors and some words. */
@@ -258,8 +259,7 @@ static void answer_close(struct service *service, struct session *session, uint3
 
 int serve_close(struct service *service, struct session *session, const Fdset__V1__Request *request,
                 struct refusal *refusal) {
-    bool answered = request->serial &&
-                    session->features & UINT64_C(1) << FDSET__V1__FEATURE__FEATURE_CLOSE_ANSWER;
+    bool answered = request->serial && session->features & FEATURE_BIT(CLOSE_ANSWER);
     uint32_t member = 0;
 
     if (answered && request->close->n_leases > 1)

@@ -7,6 +7,7 @@
 
 #include "closing.h"
 #include "description.h"
+#include "feature.h"
 #include "shortcut.h"
 #include "subscription.h"
 #include "text.h"
@@ -30,9 +31,6 @@ static_assert((int)EVENT_ADDED == FDSET__V1__EVENT_KIND__EVENT_ADDED &&
               "event.h and fdset.proto have the same kinds");
 
 #define VERSION 1
-#define FEATURES                                       \
-    (UINT64_C(1) << FDSET__V1__FEATURE__FEATURE_LOOK | \
-     UINT64_C(1) << FDSET__V1__FEATURE__FEATURE_CLOSE_ANSWER)
 
 /* ------------------------------------------------------------------ replies */
 
@@ -128,7 +126,7 @@ static int serve_hello(struct service *service, struct session *session,
                       "an owner's label has at most %d bytes of printable ASCII", NAME_MAX_BYTES);
     copy_name(session->holder.name, request->hello->name);
     learn_pid(session, request->hello->pid);
-    session->features = request->hello->features & FEATURES;
+    session->features = request->hello->features & FEATURES_KNOWN;
     session->greeted = true;
     greet(service, session, request->hello->owner);
 

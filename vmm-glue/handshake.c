@@ -11,12 +11,10 @@
 
 #include "connection.h"
 #include "failure.h"
+#include "feature.h"
 #include "own.h"
 
 #define PROTOCOL_VERSION 1
-#define FEATURES                                       \
-    (UINT64_C(1) << FDSET__V1__FEATURE__FEATURE_LOOK | \
-     UINT64_C(1) << FDSET__V1__FEATURE__FEATURE_CLOSE_ANSWER)
 
 int connection_dial(const char *path, int patience_ms) {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
@@ -119,7 +117,7 @@ static int shake_hands(struct connection *connection, Fdset__V1__Role role, cons
     Fdset__V1__Hello hello = FDSET__V1__HELLO__INIT;
     Fdset__V1__Request request = REQUEST(hello = &hello, HELLO);
     hello.version = PROTOCOL_VERSION;
-    hello.features = FEATURES;
+    hello.features = FEATURES_KNOWN;
     hello.name = (char *)(name ? name : default_name(role));
     hello.pid = getpid();
     if (owner)
@@ -131,7 +129,7 @@ static int shake_hands(struct connection *connection, Fdset__V1__Role role, cons
         return error;
     error = hello_check(connection->reply->hello, role);
     connection->role = connection->reply->hello->role;
-    connection->features = connection->reply->hello->features & FEATURES;
+    connection->features = connection->reply->hello->features & FEATURES_KNOWN;
     helper_keep(connection, connection->reply->hello);
     connection_release(connection);
     return error;

@@ -5,6 +5,7 @@
 
 #include "connection.h"
 #include "failure.h"
+#include "feature.h"
 #include "vmm.h"
 
 /* Rounded down, also before 1970. */
@@ -47,7 +48,7 @@ int fdset_look(struct fdset_vmm *vmm, const char *path, struct fdset_look_result
     if (connection_inherited(connection))
         return connection_say_foreign();
     pthread_mutex_lock(&connection->lock);
-    bool known = connection->features & UINT64_C(1) << FDSET__V1__FEATURE__FEATURE_LOOK;
+    bool known = connection->features & FEATURE_BIT(LOOK);
     pthread_mutex_unlock(&connection->lock);
     if (!known)
         return fail(EOPNOTSUPP, "this fdset-helper cannot be asked about a set: it needs a newer "

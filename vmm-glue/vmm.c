@@ -11,6 +11,7 @@
 
 #include "connection.h"
 #include "failure.h"
+#include "feature.h"
 #include "leases.h"
 #include "own.h"
 #include "process.h"
@@ -266,7 +267,7 @@ static void await_unlocked(struct fdset_vmm *vmm, struct lease_id lease) {
     closed.n_leases = 1;
     pthread_mutex_lock(&connection->lock);
     bool current = lease.generation == connection->generation && !connection->broken;
-    bool answers = connection->features & UINT64_C(1) << FDSET__V1__FEATURE__FEATURE_CLOSE_ANSWER;
+    bool answers = connection->features & FEATURE_BIT(CLOSE_ANSWER);
     pthread_mutex_unlock(&connection->lock);
     if (!current)
         return;
