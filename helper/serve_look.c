@@ -13,10 +13,8 @@
 
 /* Which access modes a member serves, as Looked.modes has them. */
 static uint32_t member_modes(const struct member *member) {
-    int mode = member->flags & O_ACCMODE;
+    int mode = member->flags & O_ACCMODE; /* not 3: service_inspect() */
 
-    if (mode == O_ACCMODE)
-        return 0; /* neither to be read nor to be written */
     return 1u << mode | (member->serves_read_only && mode == O_RDWR ? 1u << O_RDONLY : 0);
 }
 
