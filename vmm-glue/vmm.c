@@ -243,13 +243,21 @@ static int close_plainly(int fd) {
     return close_all_the_same(fd) < 0 ? fail(errno, "cannot close descriptor %d: %m", fd) : 0;
 }
 
-int fdset_close(struct fdset_vmm *vmm, int fd) {
+/* `fd` is no lease any more, and is closed where `close` says so. `ended` is the lease that
+ * the helper is to be told of, or none. */
+static int leave(struct fdset_vmm *vmm, int fd, bool close, struct lease_id *ended) {
     struct lease *lease = NULL;
     if (!connection_foreign(&vmm->connection))
         lease = leases_take(&vmm->leases, fd);
-    int result = close_plainly(fd);
-    if (lease)
-        tell_closed(vmm, leases_end(&vmm->leases, lease));
+    int result = close ? close_plainly(fd) : 0;
+    *ended = lease ? leases_end(&vmm->leases, lease) : (struct lease_id){0};
+    return result;
+}
+
+int fdset_close(struct fdset_vmm *vmm, int fd) {
+    struct lease_id ended;
+    int result = leave(vmm, fd, true, &ended);
+    tell_closed(vmm, ended);
     return result;
 }
 
@@ -278,11 +286,8 @@ static void await_unlocked(struct fdset_vmm *vmm, struct lease_id lease) {
 }
 
 int own_end_unlocked(struct fdset_vmm *vmm, int fd, bool close) {
-    struct lease *lease = NULL;
-    if (!connection_foreign(&vmm->connection))
-        lease = leases_take(&vmm->leases, fd);
-    int result = close ? close_plainly(fd) : 0;
-    struct lease_id ended = lease ? leases_end(&vmm->leases, lease) : (struct lease_id){0};
+    struct lease_id ended;
+    int result = leave(vmm, fd, close, &ended);
     if (ended.id)
         await_unlocked(vmm, ended);
     return result;
@@ -308,9 +313,7 @@ int fdset_duplicated(struct fdset_vmm *vmm, int fd, int copy) {
 }
 
 void fdset_forget(struct fdset_vmm *vmm, int fd) {
-    if (connection_foreign(&vmm->connection))
-        return;
-    struct lease *lease = leases_take(&vmm->leases, fd);
-    if (lease)
-        tell_closed(vmm, leases_end(&vmm->leases, lease));
+    struct lease_id ended;
+    leave(vmm, fd, false, &ended);
+    tell_closed(vmm, ended);
 }
