@@ -116,9 +116,8 @@ static void options_check(struct list_options *options) {
     if (options->waiting && options->file)
         usage_error(options->name, "--file is for members and leases: an open that waits has none");
     options->view = options->leases ? VIEW_LEASES : options->waiting ? VIEW_WAITING : VIEW_MEMBERS;
-    if (options->output && !view_has(options->view, options->output))
-        usage_error(options->name, "--output: '%s' is no list of columns; there are %s",
-                    options->output, view_columns(options->view));
+    if (options->output)
+        view_check(options->name, options->view, options->output);
     if (options->values && !view_has_column(options->view, options->values))
         usage_error(options->name, "--values: '%s' is no column; there are %s", options->values,
                     view_columns(options->view));

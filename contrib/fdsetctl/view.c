@@ -58,7 +58,7 @@ static void usual_choose(struct choice *choice, const struct view_request *reque
             choice->all[choice->count++] = column;
 }
 
-bool view_has(enum view view, const char *output) {
+static bool view_has(enum view view, const char *output) {
     struct choice choice = {.count = 0};
 
     return output_parse(&choice, view, output);
@@ -66,6 +66,12 @@ bool view_has(enum view view, const char *output) {
 
 bool view_has_column(enum view view, const char *column) {
     return !strchr(column, ',') && view_has(view, column);
+}
+
+void view_check(const char *name, enum view view, const char *output) {
+    if (!view_has(view, output))
+        usage_error(name, "--output: '%s' is no list of columns; there are %s", output,
+                    view_columns(view));
 }
 
 char *view_columns(enum view view) {

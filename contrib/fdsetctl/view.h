@@ -23,12 +23,12 @@ struct view_request {
     bool no_headings;
 };
 
-/* Prints nothing where there is nothing to list. Returns false where there is no such column: before anything is printed, and view_columns() tells
- * which there are. */
+/* Prints nothing where there is nothing to list. Returns false where there is no such column:
+ * before anything is printed, and view_columns() tells which there are. */
 bool view_print(const struct view_request *request);
 
-/* Is `output` such a list? */
-bool view_has(enum view view, const char *output);
+/* Ends with an error of command `name`'s line where `output` is no such list. */
+void view_check(const char *name, enum view view, const char *output);
 
 /* Each different value of the one column `output` alone, one a line, as it is. Nothing stands for
  * what is absent; values that would not be plain text are left out. */

@@ -42,9 +42,7 @@ static void option_read(struct who_options *options, int option, const char *arg
         where_directory(name, &options->where, argument);
         break;
     case 'o':
-        if (!view_has(VIEW_LEASES, argument))
-            usage_error(name, "--output: '%s' is no list of columns; there are %s", argument,
-                        view_columns(VIEW_LEASES));
+        view_check(name, VIEW_LEASES, argument);
         options->output = argument;
         break;
     case 'j':
