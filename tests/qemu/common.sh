@@ -45,6 +45,13 @@ equal() {
     [ "$1" = "$2" ] || fail "$3: '$2' where '$1' should be"
 }
 
+# json FILE EXPRESSION: is it true of the document `j`?
+json() {
+    python3 -c 'import json, sys
+j = json.load(open(sys.argv[1]))
+if not eval(sys.argv[2]): sys.exit(json.dumps(j))' "$1" "$2" || fail "not so: $2"
+}
+
 # ------------------------------------------------------------------- helper
 
 fdsetctl() {

@@ -13,14 +13,6 @@ status() {
     equal "$wanted" "$found" "status of '$*', which says '$(cat output errors)'"
 }
 
-# json FILE EXPRESSION: is it true of the document `j`?
-json() {
-    python3 -c 'import json, sys
-j = json.load(open(sys.argv[1]))
-if not eval(sys.argv[2]): sys.exit(json.dumps(j))' "$1" "$2" || fail "not so: $2"
-}
-
-
 # helper_run OPTION...: waits until it serves. It is one of this shell's jobs, which end
 # with the test.
 helper_run() {

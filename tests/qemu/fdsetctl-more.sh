@@ -12,13 +12,6 @@ status() {
     equal "$wanted" "$found" "status of '$*', which says '$(cat output)'"
 }
 
-# json FILE EXPRESSION: is it true of the document `j`?
-json() {
-    python3 -c 'import json, sys
-j = json.load(open(sys.argv[1]))
-if not eval(sys.argv[2]): sys.exit(json.dumps(j))' "$1" "$2" || fail "not so: $2"
-}
-
 images_make() {
     truncate -s 64k a.img b.img c.img
 }

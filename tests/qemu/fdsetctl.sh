@@ -124,13 +124,6 @@ test_remove() {
     status 1 fdsetctl remove 1
 }
 
-# json FILE EXPRESSION: is it true of the document `j`?
-json() {
-    python3 -c 'import json, sys
-j = json.load(open(sys.argv[1]))
-if not eval(sys.argv[2]): sys.exit(json.dumps(j))' "$1" "$2" || fail "not so: $2"
-}
-
 test_json() {
     local name
     helper_start
