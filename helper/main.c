@@ -12,15 +12,15 @@
 #include <unistd.h>
 
 #include "confine/confine.h"
-#include "description.h"
 #include "duplicates.h"
-#include "log.h"
-#include "notify.h"
-#include "options.h"
-#include "ready.h"
-#include "service.h"
-#include "signals.h"
-#include "socket_file.h"
+#include "requests/service.h"
+#include "settle/open_file.h"
+#include "start/log.h"
+#include "start/notify.h"
+#include "start/options.h"
+#include "start/ready.h"
+#include "start/signals.h"
+#include "start/socket_file.h"
 
 /* Beside members and connections: standard streams, epoll, the settle threads'
  * sockets, readiness, listeners, one packet of descriptors being looked at and

@@ -6,7 +6,7 @@
 #include <sys/resource.h>
 
 #include "confine/confine.h"
-#include "service.h"
+#include "requests/service.h"
 
 static struct service *the_service;
 static int the_fd;

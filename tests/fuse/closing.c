@@ -1,7 +1,7 @@
 /* Closing may wait for a server, as does the end of a process that still has
  * something of it open. */
 #include "scene.h"
-#include "settle.h"
+#include "settle/settle.h"
 
 #include "client-more.h"
 

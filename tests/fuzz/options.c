@@ -2,7 +2,7 @@
  * either the options are within their bounds, or it ends with status 2 (or 0, for
  * --help). The input is arguments ended by NUL, after NAME=VALUE for the
  * environment; "LISTEN_PID=me" stands for this process. */
-#include "options.h"
+#include "start/options.h"
 #include "fuzz.h"
 
 #include <fcntl.h>
@@ -11,7 +11,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "notify.h"
+#include "start/notify.h"
 
 #define MAX_ARGUMENTS 64
 

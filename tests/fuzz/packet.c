@@ -10,7 +10,7 @@
 #include <unistd.h>
 
 #include "fdset.pb-c.h"
-#include "shortcut.h"
+#include "shortcut/shortcut.h"
 
 static struct packet_arena arena, other_arena;
 static uint8_t first[PACKET_MAX_BYTES], second[PACKET_MAX_BYTES];

@@ -5,7 +5,7 @@
 #include <assert.h>
 #include <unistd.h>
 
-#include "description.h"
+#include "settle/open_file.h"
 
 static void dispatch(struct settle *settle) {
     for (int i = 0; i < SETTLE_THREADS; i++) {

@@ -7,9 +7,9 @@
 #include <sys/socket.h>
 #include <sys/un.h>
 
+#include "connection/listener.h"
 #include "fuzz.h"
-#include "listener.h"
-#include "service.h"
+#include "requests/service.h"
 
 #define WORLD_PEERS 8
 #define PEER_LEASES 64

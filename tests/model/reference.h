@@ -1,6 +1,6 @@
 /* The reference: what fdset.proto and the design say that a helper does, written
  * down as plainly as can be, without a thought of speed and without a look at
- * helper/fdset.c. One flat struct, which can be copied to try something out.
+ * helper/model/model.c. One flat struct, which can be copied to try something out.
  *
  * It does not know what numbers the helper gives to leases, only that they are
  * new: whoever reads the reply says so, by ref_lease_known(). A request leaves

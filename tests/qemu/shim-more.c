@@ -326,7 +326,7 @@ static void test_exec_ends_a_lease(void **state) {
 
 /* --------------------------------------------------------------- how many */
 
-/* More than MAX_HOLDINGS of holdings.c, with descriptors above its MAX_MARKS. */
+/* More than MAX_HOLDINGS of open_leases.c, with descriptors above its MAX_MARKS. */
 static void test_many_descriptors(void **state) {
     enum { MANY = 300, HIGH = 70000 };
     static int fds[MANY], copies[MANY];

@@ -19,8 +19,8 @@
 
 #include <linux/magic.h>
 
-#include "options.h"
-#include "settle.h"
+#include "settle/settle.h"
+#include "start/options.h"
 
 #ifndef PR_GET_MDWE
 #define PR_GET_MDWE 66

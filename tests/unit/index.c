@@ -1,5 +1,5 @@
 /* helper/index.*: whatever keys there are, none is far from its place. */
-#include "index.h"
+#include "containers/id_table.h"
 #include "oracle.h"
 
 #include <stdbool.h>

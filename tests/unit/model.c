@@ -1,6 +1,6 @@
 /* helper/fdset.*: the model by itself. It makes no system call, so descriptors
  * are made-up numbers here and time is what the test says. */
-#include "fdset.h"
+#include "model/model.h"
 #include "oracle.h"
 
 #include <errno.h>

@@ -9,9 +9,9 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include "fdset.h"
-#include "loop.h"
-#include "settle.h"
+#include "connection/loop.h"
+#include "model/model.h"
+#include "settle/settle.h"
 
 #define MEMBERS 40
 

@@ -7,7 +7,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "service.h"
+#include "requests/service.h"
 
 #define OPENS 250 /* two such packets are within a share, three are not */
 

@@ -1,5 +1,5 @@
 /* proto/shortcut.*: whatever the bytes, it says what protobuf-c says. */
-#include "shortcut.h"
+#include "shortcut/shortcut.h"
 #include "oracle.h"
 
 #include <stdlib.h>

@@ -19,7 +19,7 @@ ROOMS = {
     "vmm-glue": "fdset_vmm.3",
     "contrib/fdsetctl": "fdsetctl.1",
     "contrib/qemu": "fdset-preload.7",
-    "contrib/qemu/qmp": "fdset-qmp.1",
+    "contrib/qemu/monitor": "fdset-qmp.1",
     "contrib/qemu/wrapper": "fdset-qemu.1",
 }
 
@@ -303,9 +303,9 @@ def variables():
 def main():
     words.tell([
         ("fdset-helper has the options of --help and fdset-helper(8)",
-         lambda: simple("fdset-helper", "fdset-helper.8", "helper")),
+         lambda: simple("fdset-helper", "fdset-helper.8", "helper/start")),
         ("fdset-qmp has the options of --help and fdset-qmp(1)",
-         lambda: simple("fdset-qmp", "fdset-qmp.1", "contrib/qemu/qmp")),
+         lambda: simple("fdset-qmp", "fdset-qmp.1", "contrib/qemu/monitor")),
         ("example-vmm has the options of --help", example),
         ("fdset-qemu has the options of --fdset-help and fdset-qemu(1)", qemu),
         ("fdsetctl(1) has what --help has, of each command", fdsetctl_page),

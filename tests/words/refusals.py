@@ -23,7 +23,7 @@ SPEAKERS = {
     "contrib/common": "",
     "contrib/fdsetctl": "fdsetctl",
     "contrib/qemu": "",
-    "contrib/qemu/qmp": "fdset-qmp",
+    "contrib/qemu/monitor": "fdset-qmp",
     "contrib/qemu/wrapper": "fdset-qemu",
     "contrib/python/fdset": "",
 }

@@ -3,14 +3,14 @@
  *
  *     command-line.c   the words: own options, those of interest, paths of sets
  *     config-file.c    -readconfig, which says such words in a file
- *     pairs.c          QEMU's key=value,key=value syntax
+ *     qemu_opts.c      QEMU's key=value,key=value syntax
  *     members.c        -add-fd, which become members of the helper's sets
  *     monitors.c       which words make a monitor, and what they become
  *     sockets.c        a monitor's two ends: management's and the emulator's
  *     pump.c           a monitor on standard input and output
  *     launch.c         starts a program that is to outlive the exec
  *     loader.c         whether the emulator can have a library preloaded
- *     companions.c     the helper and the proxy, started that way
+ *     start_helper.c   the helper and the proxy, started that way
  *     places.c         where the programs are
  *     main.c           all of it in order; then the emulator takes this process
  *
@@ -110,7 +110,7 @@ char **command_line_argv(const struct command_line *line, const char *emulator);
  * command line; paths of sets in them are diverted. Returns whether there are any. */
 bool config_files_read(struct command_line *line);
 
-/* --------------------------------------------------------------- pairs.c */
+/* --------------------------------------------------------------- qemu_opts.c */
 
 #define MAX_PAIRS 64
 
@@ -252,7 +252,7 @@ void launch_die(const struct launch *launch, int errors, const char *cure)
  * where nothing is known that hinders it. */
 const char *library_hindrance(const char *path);
 
-/* ---------------------------------------------------------- companions.c */
+/* ---------------------------------------------------------- start_helper.c */
 
 /* Starts the helper. Returns the emulator's connection to it; `*manage` is the
  * proxy's and `*manager` our own. */

@@ -1,0 +1,179 @@
+#include "libc.h"
+
+#include "wire/own.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <stdarg.h>
+#include <sys/resource.h>
+#include <sys/single_threaded.h>
+
+/* A close gives up the program's locks before it returns, and QEMU looks at
+ * once whether they are gone. Here the helper does that, after the lease has
+ * ended. */
+static int lease_end(struct fdset_vmm *vmm, int fd, bool close) {
+    bool locked = holdings_is_locked(vmm, fd);
+
+    holdings_end(fd);
+    if (locked)
+        return own_end_unlocked(vmm, fd, close);
+    if (close)
+        return fdset_close(vmm, fd);
+    fdset_forget(vmm, fd);
+    return 0;
+}
+
+/* `fd` is about to be closed by other means. */
+static void lease_forget(struct fdset_vmm *vmm, int fd) {
+    lease_end(vmm, fd, false);
+}
+
+EXPORTED int close(int fd) {
+    /* As if it were not there, for programs that close all they can. */
+    if (shim_is_socket(fd)) {
+        errno = EBADF;
+        return -1;
+    }
+    struct fdset_vmm *vmm = shim_enter_for(fd);
+    if (!vmm)
+        return REAL(close)(fd);
+    int error = lease_end(vmm, fd, true);
+    shim_leave();
+    if (error >= 0)
+        return 0;
+    errno = -error;
+    return -1;
+}
+
+/* libc closes the stream's descriptor by itself, and does not come by here. */
+EXPORTED int fclose(FILE *stream) {
+    struct fdset_vmm *vmm = shim_enter_for(fileno(stream));
+
+    if (vmm) {
+        fflush(stream);
+        lease_forget(vmm, fileno(stream));
+        shim_leave();
+    }
+    return REAL(fclose)(stream);
+}
+
+/* Enters `copy`, if it is a descriptor, as what `fd` is: a lease or none. */
+static int copied(int fd, int copy) {
+    struct fdset_vmm *vmm = copy < 0 ? NULL : shim_enter_for(fd);
+
+    if (vmm) {
+        fdset_duplicated(vmm, fd, copy);
+        holdings_note_copy(vmm, fd, copy);
+        shim_leave();
+    }
+    return copy;
+}
+
+EXPORTED int dup(int fd) {
+    return copied(fd, REAL(dup)(fd));
+}
+
+/* What the program had open before it lowered its limit stays open, but is not overwritten. */
+static bool is_above_limit(int fd) {
+    struct rlimit limit;
+    return getrlimit(RLIMIT_NOFILE, &limit) == 0 && (rlim_t)fd >= limit.rlim_cur;
+}
+
+/* Before `target` is overwritten by a copy of `fd`: where the kernel would refuse that,
+ * nothing must end. Returns -1 with errno; or whether there is now something of ours to be
+ * closed if it fails all the same. */
+static int overwrite_begin(int fd, int target) {
+    if (fd == target || (!shim_is_socket(target) && !holdings_may_be(target)))
+        return 0;
+    if (REAL(fcntl)(fd, F_GETFD) < 0)
+        return -1;
+    if (is_above_limit(target)) {
+        errno = EBADF;
+        return -1;
+    }
+    int moved = shim_give_way(target);
+    struct fdset_vmm *vmm = moved == 0 ? shim_enter_for(target) : NULL;
+    if (vmm) {
+        lease_forget(vmm, target);
+        shim_leave();
+    }
+    return moved;
+}
+
+static int overwrite_end(int fd, int target, int moved, int result) {
+    int error = errno;
+
+    if (moved && result < 0)
+        REAL(close)(target);
+    errno = error;
+    return copied(fd, result);
+}
+
+EXPORTED int dup2(int fd, int target) {
+    int moved = overwrite_begin(fd, target);
+
+    return moved < 0 ? -1 : overwrite_end(fd, target, moved, REAL(dup2)(fd, target));
+}
+
+EXPORTED int dup3(int fd, int target, int flags) {
+    if (fd == target || flags & ~O_CLOEXEC)
+        return REAL(dup3)(fd, target, flags); /* which refuses */
+    int moved = overwrite_begin(fd, target);
+    return moved < 0 ? -1 : overwrite_end(fd, target, moved, REAL(dup3)(fd, target, flags));
+}
+
+static void locked(int fd, const struct flock *lock) {
+    struct fdset_vmm *vmm = lock->l_type == F_UNLCK ? NULL : shim_enter_for(fd);
+
+    if (vmm) {
+        holdings_note_lock(vmm, fd);
+        shim_leave();
+    }
+}
+
+EXPORTED int fcntl(int fd, int command, ...) {
+    va_list arguments;
+
+    /* There may be none; then what is read here is not looked at by the kernel.
+   */
+    va_start(arguments, command);
+    void *argument = va_arg(arguments, void *);
+    va_end(arguments);
+    int result = REAL(fcntl)(fd, command, argument);
+    if (result == 0 && (command == F_OFD_SETLK || command == F_OFD_SETLKW))
+        locked(fd, argument);
+    return command == F_DUPFD || command == F_DUPFD_CLOEXEC ? copied(fd, result) : result;
+}
+EXPORTED_ALIAS(fcntl64, fcntl);
+
+static void leases_forget(unsigned first, unsigned last) {
+    struct fdset_vmm *vmm = shim_enter();
+
+    if (!vmm)
+        return;
+    for (unsigned fd = first; fd <= last && fd < (unsigned)holdings_limit(); fd++)
+        if (holdings_may_be(fd))
+            lease_forget(vmm, fd);
+    shim_leave();
+}
+
+/* Closes what is on both sides of the socket. With CLOSE_RANGE_CLOEXEC it closes nothing.
+ * With CLOSE_RANGE_UNSHARE it does so in a table that other threads do not have: leases go on
+ * there, if there are other threads. */
+EXPORTED int close_range(unsigned first, unsigned last, int flags) {
+    int socket = shim_socket();
+
+    if (flags & ~CLOSE_RANGE_UNSHARE || first > last)
+        return REAL(close_range)(first, last, flags);
+    if (!flags || __libc_single_threaded)
+        leases_forget(first, last);
+    if (socket < 0 || (unsigned)socket < first || (unsigned)socket > last)
+        return REAL(close_range)(first, last, flags);
+    if ((unsigned)socket > first && REAL(close_range)(first, socket - 1, flags) < 0)
+        return -1;
+    return (unsigned)socket < last ? REAL(close_range)(socket + 1, last, flags) : 0;
+}
+
+EXPORTED void closefrom(int first) {
+    close_range(first < 0 ? 0 : first, UINT_MAX, 0);
+}

@@ -1,0 +1,322 @@
+/* Questions about a path. A set has no name in the file system: the helper answers, and
+ * nothing is opened for it. */
+#include "libc.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ipc.h>
+#include <sys/sysmacros.h>
+
+static int fails(int error) {
+    errno = error;
+    return -1;
+}
+
+/* /dev/fdset is no directory of the file system's. But who asks about each part of a set's
+ * path, as realpath(1) does, must find one. It cannot be opened. */
+static bool is_missing_directory(const char *path) {
+    return errno == ENOENT && path_is_directory(path);
+}
+
+/* ------------------------------------------------------------------- stat */
+
+/* `result` is what the file system says. */
+static int directory_stat(const char *path, struct stat *status, int result) {
+    if (result == 0 || !is_missing_directory(path))
+        return result;
+    *status = (struct stat){.st_mode = S_IFDIR | 0555, .st_nlink = 2};
+    return 0;
+}
+
+static int set_stat(const struct set_path *set, struct stat *status) {
+    struct fdset_look_result look;
+
+    if (set_look(set, &look) < 0)
+        return -1;
+    *status = look.status;
+    return 0;
+}
+
+EXPORTED int stat(const char *path, struct stat *status) {
+    struct set_path set;
+
+    return path_is_set(path, &set) ? set_stat(&set, status)
+                                   : directory_stat(path, status, REAL(stat)(path, status));
+}
+EXPORTED int stat64(const char *path, struct stat64 *status) {
+    return stat(path, (struct stat *)status);
+}
+
+EXPORTED int lstat(const char *path, struct stat *status) {
+    struct set_path set;
+
+    return path_is_set(path, &set) ? set_stat(&set, status)
+                                   : directory_stat(path, status, REAL(lstat)(path, status));
+}
+EXPORTED int lstat64(const char *path, struct stat64 *status) {
+    return lstat(path, (struct stat *)status);
+}
+
+EXPORTED int fstatat(int directory, const char *path, struct stat *status, int flags) {
+    struct set_path set;
+
+    if (path_is_set(path, &set))
+        return set_stat(&set, status);
+    return directory_stat(path, status, REAL(fstatat)(directory, path, status, flags));
+}
+EXPORTED int fstatat64(int directory, const char *path, struct stat64 *status, int flags) {
+    return fstatat(directory, path, (struct stat *)status, flags);
+}
+
+/* What stat() and its kin are in a program that was built with a C library
+ * before 2.33. `version` is the only one there is on a 64-bit machine. */
+#define OLD_STAT(old, new)                                                 \
+    EXPORTED int old(int version, const char *path, struct stat *status);  \
+    EXPORTED int old(int version, const char *path, struct stat *status) { \
+        return new (path, status);                                         \
+    }
+OLD_STAT(__xstat, stat)
+OLD_STAT(__lxstat, lstat)
+EXPORTED_ALIAS(__xstat64, __xstat);
+EXPORTED_ALIAS(__lxstat64, __lxstat);
+
+EXPORTED int __fxstatat(int version, int directory, const char *path, struct stat *status,
+                        int flags);
+EXPORTED int __fxstatat(int version, int directory, const char *path, struct stat *status,
+                        int flags) {
+    return fstatat(directory, path, status, flags);
+}
+EXPORTED_ALIAS(__fxstatat64, __fxstatat);
+
+static struct statx_timestamp timestamp(struct timespec time) {
+    return (struct statx_timestamp){.tv_sec = time.tv_sec, .tv_nsec = (uint32_t)time.tv_nsec};
+}
+
+static struct statx statx_of(const struct stat *known) {
+    return (struct statx){
+        .stx_mask = STATX_BASIC_STATS,
+        .stx_blksize = (uint32_t)known->st_blksize,
+        .stx_nlink = (uint32_t)known->st_nlink,
+        .stx_uid = known->st_uid,
+        .stx_gid = known->st_gid,
+        .stx_mode = (uint16_t)known->st_mode,
+        .stx_ino = known->st_ino,
+        .stx_size = (uint64_t)known->st_size,
+        .stx_blocks = (uint64_t)known->st_blocks,
+        .stx_atime = timestamp(known->st_atim),
+        .stx_mtime = timestamp(known->st_mtim),
+        .stx_ctime = timestamp(known->st_ctim),
+        .stx_rdev_major = major(known->st_rdev),
+        .stx_rdev_minor = minor(known->st_rdev),
+        .stx_dev_major = major(known->st_dev),
+        .stx_dev_minor = minor(known->st_dev),
+    };
+}
+
+EXPORTED int statx(int directory, const char *path, int flags, unsigned mask,
+                   struct statx *status) {
+    struct set_path set;
+    struct stat known;
+
+    if (path_is_set(path, &set)) {
+        if (set_stat(&set, &known) < 0)
+            return -1;
+    } else {
+        int result = REAL(statx)(directory, path, flags, mask, status);
+        if (result == 0 || directory_stat(path, &known, result) != 0)
+            return result;
+    }
+    *status = statx_of(&known);
+    return 0;
+}
+
+/* The C library's own asks the kernel. */
+EXPORTED key_t ftok(const char *path, int project) {
+    struct stat status;
+
+    if (stat(path, &status) < 0)
+        return -1;
+    return (key_t)((status.st_ino & 0xffff) | (status.st_dev & 0xff) << 16 |
+                   ((unsigned)project & 0xff) << 24);
+}
+
+/* ----------------------------------------------------------------- access */
+
+static bool modes_allow(unsigned modes, int access) {
+    const unsigned both = 1u << O_RDWR;
+
+    switch (access & (R_OK | W_OK)) {
+    case R_OK:
+        return modes & (both | 1u << O_RDONLY);
+    case W_OK:
+        return modes & (both | 1u << O_WRONLY);
+    case R_OK | W_OK:
+        return modes & both;
+    }
+    return true;
+}
+
+static int set_access(const struct set_path *set, int access) {
+    struct fdset_look_result look;
+
+    if (set_look(set, &look) < 0)
+        return -1;
+    return access & X_OK || !modes_allow(look.modes, access) ? fails(EACCES) : 0;
+}
+
+static int directory_access(const char *path, int mode, int result) {
+    if (result == 0 || !is_missing_directory(path))
+        return result;
+    return mode & W_OK ? fails(EACCES) : 0;
+}
+
+EXPORTED int access(const char *path, int mode) {
+    struct set_path set;
+
+    return path_is_set(path, &set) ? set_access(&set, mode)
+                                   : directory_access(path, mode, REAL(access)(path, mode));
+}
+
+EXPORTED int faccessat(int directory, const char *path, int mode, int flags) {
+    struct set_path set;
+
+    if (path_is_set(path, &set))
+        return set_access(&set, mode);
+    return directory_access(path, mode, REAL(faccessat)(directory, path, mode, flags));
+}
+
+EXPORTED int euidaccess(const char *path, int mode) {
+    struct set_path set;
+
+    return path_is_set(path, &set) ? set_access(&set, mode)
+                                   : directory_access(path, mode, REAL(euidaccess)(path, mode));
+}
+EXPORTED_ALIAS(eaccess, euidaccess);
+
+/* ------------------------------------------------------------------ names */
+
+/* With two slashes, since QEMU takes "/dev/fdset/" for sets of its own. */
+EXPORTED char *realpath(const char *path, char *resolved) {
+    struct set_path set;
+
+    if (!path_is_set(path, &set))
+        return REAL(realpath)(path, resolved);
+    if (set_exists(&set) < 0)
+        return NULL;
+    memmove(set.text + 1, set.text, strlen(set.text) + 1);
+    return resolved ? strcpy(resolved, set.text) : strdup(set.text);
+}
+
+EXPORTED char *canonicalize_file_name(const char *path) {
+    return realpath(path, NULL);
+}
+
+/* What realpath() becomes with _FORTIFY_SOURCE. */
+EXPORTED char *__realpath_chk(const char *path, char *resolved, size_t size);
+EXPORTED char *__realpath_chk(const char *path, char *resolved, size_t size) {
+    return realpath(path, resolved);
+}
+
+/* Neither a set nor their directory is a symbolic link. */
+static ssize_t directory_readlink(const char *path, ssize_t result) {
+    return result < 0 && is_missing_directory(path) ? fails(EINVAL) : result;
+}
+
+EXPORTED ssize_t readlink(const char *path, char *target, size_t size) {
+    struct set_path set;
+
+    return path_is_set(path, &set) ? set_refuse(&set, EINVAL)
+                                   : directory_readlink(path, REAL(readlink)(path, target, size));
+}
+
+EXPORTED ssize_t readlinkat(int directory, const char *path, char *target, size_t size) {
+    struct set_path set;
+
+    if (path_is_set(path, &set))
+        return set_refuse(&set, EINVAL);
+    return directory_readlink(path, REAL(readlinkat)(directory, path, target, size));
+}
+
+/* What they become with _FORTIFY_SOURCE, which has checked `size` against the room. */
+EXPORTED ssize_t __readlink_chk(const char *path, char *target, size_t size, size_t room);
+EXPORTED ssize_t __readlink_chk(const char *path, char *target, size_t size, size_t room) {
+    if (size > room)
+        abort();
+    return readlink(path, target, size);
+}
+EXPORTED ssize_t __readlinkat_chk(int directory, const char *path, char *target, size_t size,
+                                  size_t room);
+EXPORTED ssize_t __readlinkat_chk(int directory, const char *path, char *target, size_t size,
+                                  size_t room) {
+    if (size > room)
+        abort();
+    return readlinkat(directory, path, target, size);
+}
+
+/* ------------------------------------------- what is known of open files only */
+
+/* The file system is known of a set that is open. */
+EXPORTED int statfs(const char *path, struct statfs *status) {
+    struct set_path set;
+
+    if (!path_is_set(path, &set))
+        return REAL(statfs)(path, status);
+    int fd = set_held(&set);
+    return fd >= 0 ? fstatfs(fd, status) : set_refuse(&set, ENOSYS);
+}
+EXPORTED_ALIAS_OF(int, statfs64, (const char *, struct statfs64 *), statfs);
+
+EXPORTED int statvfs(const char *path, struct statvfs *status) {
+    struct set_path set;
+
+    if (!path_is_set(path, &set))
+        return REAL(statvfs)(path, status);
+    int fd = set_held(&set);
+    return fd >= 0 ? fstatvfs(fd, status) : set_refuse(&set, ENOSYS);
+}
+EXPORTED_ALIAS_OF(int, statvfs64, (const char *, struct statvfs64 *), statvfs);
+
+EXPORTED long pathconf(const char *path, int name) {
+    struct set_path set;
+
+    if (!path_is_set(path, &set))
+        return REAL(pathconf)(path, name);
+    int fd = set_held(&set);
+    return fd >= 0 ? fpathconf(fd, name) : set_refuse(&set, ENOSYS);
+}
+
+/* Never, so that what a program finds does not depend on what it has open. */
+EXPORTED ssize_t getxattr(const char *path, const char *name, void *value, size_t size) {
+    struct set_path set;
+
+    return path_is_set(path, &set) ? set_refuse(&set, ENOTSUP)
+                                   : REAL(getxattr)(path, name, value, size);
+}
+
+EXPORTED ssize_t lgetxattr(const char *path, const char *name, void *value, size_t size) {
+    struct set_path set;
+
+    return path_is_set(path, &set) ? set_refuse(&set, ENOTSUP)
+                                   : REAL(lgetxattr)(path, name, value, size);
+}
+
+EXPORTED ssize_t listxattr(const char *path, char *list, size_t size) {
+    struct set_path set;
+
+    return path_is_set(path, &set) ? set_refuse(&set, ENOTSUP) : REAL(listxattr)(path, list, size);
+}
+
+EXPORTED ssize_t llistxattr(const char *path, char *list, size_t size) {
+    struct set_path set;
+
+    return path_is_set(path, &set) ? set_refuse(&set, ENOTSUP) : REAL(llistxattr)(path, list, size);
+}
+
+EXPORTED int name_to_handle_at(int directory, const char *path, struct file_handle *handle,
+                               int *mount, int flags) {
+    struct set_path set;
+
+    return path_is_set(path, &set) ? set_refuse(&set, ENOTSUP)
+                                   : REAL(name_to_handle_at)(directory, path, handle, mount, flags);
+}

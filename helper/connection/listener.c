@@ -1,0 +1,149 @@
+#include "connection/listener.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "requests/service.h"
+
+#ifndef SO_PASSRIGHTS
+#define SO_PASSRIGHTS 83
+#endif
+
+/* One connection in eight is kept for managers. */
+#define MANAGERS_SHARE 8
+
+void socket_prepare(int socket, enum role role) {
+    int none = 0;
+
+    /* Credentials that nobody reads would count as a packet cut short. */
+    setsockopt(socket, SOL_SOCKET, SO_PASSCRED, &none, sizeof(none));
+    setsockopt(socket, SOL_SOCKET, SO_PASSSEC, &none, sizeof(none));
+    if (role == ROLE_MANAGER)
+        return;
+    /* Older kernels do not know it: there a VMM's descriptors are dropped as
+     * they arrive. */
+    setsockopt(socket, SOL_SOCKET, SO_PASSRIGHTS, &none, sizeof(none));
+}
+
+static bool manager_allowed(const struct listener *listener, uid_t uid) {
+    const struct manager_policy *policy = listener->policy;
+
+    if (policy->has_unmapped && uid == policy->unmapped)
+        return listener->own;
+    for (uint32_t i = 0; i < policy->count; i++)
+        if (policy->uids[i] == uid)
+            return true;
+    return false;
+}
+
+/* Says why and hangs up. The peer's next packet may meet a closed socket, but
+ * this one is there for it to read. */
+static void turn_away(struct service *service, int socket, struct refusal *refusal) {
+    Fdset__V1__Reply reply = FDSET__V1__REPLY__INIT;
+    Fdset__V1__Error error;
+
+    service_error(&error, refusal);
+    reply.body_case = FDSET__V1__REPLY__BODY_ERROR;
+    reply.error = &error;
+    int length = packet_encode(&reply.base, service->reply_bytes);
+    packet_send(socket, service->reply_bytes, (size_t)length, NULL, 0, MSG_DONTWAIT);
+    close(socket);
+}
+
+/* A VMM that connects again and again must not keep managers out. */
+static uint32_t connections_for(const struct service *service, enum role role) {
+    uint32_t room = service->session_slab.room;
+    return role == ROLE_MANAGER || room < MANAGERS_SHARE ? room : room - room / MANAGERS_SHARE;
+}
+
+static void refuse_connection(const struct service *service, struct refusal *refusal) {
+    uint32_t descriptors = service->model.limits.descriptors;
+
+    if (descriptors > 0)
+        refuse(
+            refusal, REFUSAL_LIMIT, EMFILE,
+            "%u connections are taken, as many as this socket may have: " LIMIT_RAISE_DESCRIPTORS,
+            service->session_slab.used, descriptors);
+    else
+        refuse(refusal, REFUSAL_LIMIT, EMFILE,
+               "%u connections are taken, as many as this socket may have: " LIMIT_RAISE(
+                   "connections"),
+               service->session_slab.used);
+}
+
+static void refuse_manager(const struct manager_policy *policy, uid_t uid,
+                           struct refusal *refusal) {
+    if (policy->has_unmapped && uid == policy->unmapped)
+        refuse(refusal, REFUSAL_ROLE, EPERM,
+               "only the user who started this helper may manage it by a socket that it inherited: "
+               "start fdset-helper as root with --manager-uid UID, or with --manage PATH and "
+               "--manage-mode");
+    else
+        refuse(refusal, REFUSAL_ROLE, EPERM,
+               "user %u may not manage this helper: start fdset-helper as root with "
+               "--manager-uid %u",
+               uid, uid);
+}
+
+static void admit(struct listener *listener, int socket) {
+    struct service *service = listener->service;
+    struct ucred peer = {.uid = (uid_t)-1};
+    socklen_t size = sizeof(peer);
+    struct refusal refusal;
+
+    if (service->session_slab.used >= connections_for(service, listener->role)) {
+        refuse_connection(service, &refusal);
+        turn_away(service, socket, &refusal);
+        return;
+    }
+    getsockopt(socket, SOL_SOCKET, SO_PEERCRED, &peer, &size);
+    if (listener->role == ROLE_MANAGER && !manager_allowed(listener, peer.uid)) {
+        refuse_manager(listener->policy, peer.uid, &refusal);
+        turn_away(service, socket, &refusal);
+        return;
+    }
+    session_begin(service, socket, listener->role);
+}
+
+static void listener_ready(struct watch *watch, uint32_t epoll_events) {
+    struct listener *listener = list_object(watch, struct listener, watch);
+
+    int socket = accept4(watch->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+    if (socket >= 0) {
+        admit(listener, socket);
+        return;
+    }
+    /* Whoever waits in the backlog goes on waiting: that harms nobody else. */
+    if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
+        listener->paused_ms = service_now();
+        loop_change(&listener->service->loop, watch, 0);
+    }
+}
+
+int listener_begin(struct listener *listener, struct service *service, int socket, enum role role,
+                   bool own, const struct manager_policy *policy) {
+    int flags = fcntl(socket, F_GETFL);
+
+    if (flags < 0 || fcntl(socket, F_SETFL, flags | O_NONBLOCK) < 0)
+        return -errno;
+    socket_prepare(socket, role);
+    *listener = (struct listener){.watch = {socket, listener_ready},
+                                  .service = service,
+                                  .policy = policy,
+                                  .role = role,
+                                  .own = own};
+    return loop_add(&service->loop, &listener->watch, EPOLLIN);
+}
+
+bool listener_resume(struct listener *listener) {
+    if (listener->paused_ms == 0)
+        return true;
+    if (service_now() < listener->paused_ms + LISTENER_PAUSE_MS)
+        return false;
+    listener->paused_ms = 0;
+    loop_change(&listener->service->loop, &listener->watch, EPOLLIN);
+    return true;
+}

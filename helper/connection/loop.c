@@ -1,0 +1,52 @@
+#include "connection/loop.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stddef.h>
+#include <sys/epoll.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+/* What the kernel takes for a set of signals, bytes. */
+#define KERNEL_SIGSET_BYTES 8
+
+int loop_init(struct loop *loop) {
+    loop->epoll = epoll_create1(EPOLL_CLOEXEC);
+    return loop->epoll < 0 ? -errno : 0;
+}
+
+static int control(struct loop *loop, int operation, struct watch *watch, uint32_t events) {
+    struct epoll_event event = {.events = events, .data.ptr = watch};
+    return epoll_ctl(loop->epoll, operation, watch->fd, &event) < 0 ? -errno : 0;
+}
+
+int loop_add(struct loop *loop, struct watch *watch, uint32_t epoll_events) {
+    return control(loop, EPOLL_CTL_ADD, watch, epoll_events);
+}
+
+void loop_change(struct loop *loop, struct watch *watch, uint32_t epoll_events) {
+    int result = control(loop, EPOLL_CTL_MOD, watch, epoll_events);
+    assert(result == 0);
+    (void)result;
+}
+
+void loop_remove(struct loop *loop, struct watch *watch) {
+    int result = control(loop, EPOLL_CTL_DEL, watch, 0);
+    assert(result == 0);
+    (void)result;
+}
+
+int loop_turn(struct loop *loop, int timeout_ms) {
+    struct epoll_event events[LOOP_EVENTS];
+    /* The C library's is a cancellation point: packet.c. */
+    long count = syscall(SYS_epoll_pwait, loop->epoll, events, LOOP_EVENTS, timeout_ms, NULL,
+                         (size_t)KERNEL_SIGSET_BYTES);
+
+    if (count < 0)
+        return errno == EINTR ? 0 : -errno;
+    for (long i = 0; i < count; i++) {
+        struct watch *watch = events[i].data.ptr;
+        watch->ready(watch, events[i].events);
+    }
+    return 0;
+}

@@ -1,0 +1,152 @@
+/* Who uses what: leases and holds, and those who have them. */
+#include "model/model_private.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+void holder_init(struct holder *holder, uint32_t connection, pid_t pid) {
+    *holder = (struct holder){.connection = connection, .pid = pid};
+    list_init(&holder->leases);
+    list_init(&holder->holds);
+}
+
+const char *holder_who(const struct holder *holder, char text[WHO_BYTES]) {
+    if (holder->pid > 0)
+        snprintf(text, WHO_BYTES, "%s (pid %d)", holder->name, holder->pid);
+    else
+        snprintf(text, WHO_BYTES, "%s (process id not known)", holder->name);
+    return text;
+}
+
+struct lease *lease_open(struct model *model, struct holder *holder, struct member *member,
+                         int flags, struct refusal *refusal) {
+    assert(member->state == MEMBER_LISTED && !member_settling(member));
+    if (holder->lease_count >= model->limits.leases_per_vmm) {
+        refuse(refusal, REFUSAL_LIMIT, ENFILE,
+               "this VMM holds %u leases, as many as it may: " LIMIT_RAISE("leases-per-vmm"),
+               holder->lease_count);
+        return NULL;
+    }
+    struct lease *lease = slab_take(&model->lease_slab);
+    if (!lease) {
+        refuse(refusal, REFUSAL_LIMIT, ENFILE,
+               "all %u leases are given out: " LIMIT_RAISE("leases"), model->limits.leases);
+        return NULL;
+    }
+    index_add_fresh(&model->lease_index, lease, &model->next_lease);
+    lease->member = member;
+    lease->holder = holder;
+    lease->flags = flags;
+    lease->opened_ms = model->now_ms;
+    list_append(&member->leases, &lease->in_member);
+    list_append(&holder->leases, &lease->in_holder);
+    member->lease_count++;
+    member->set->lease_count++;
+    holder->lease_count++;
+    return lease;
+}
+
+void lease_confirm(struct model *model, struct lease *lease) {
+    struct fdset *set = lease->member->set;
+
+    model->totals.opens++;
+    set_rearm(model, set);
+    tell_lease(model, EVENT_OPENED, lease);
+    if (set->lifetime != LIFETIME_ONCE)
+        return;
+    set->spent = true;
+    set_clear(model, set);
+}
+
+struct lease *lease_find(const struct model *model, const struct holder *holder, uint32_t id) {
+    struct lease *lease = model_find_lease(model, id);
+    return lease && lease->holder == holder ? lease : NULL;
+}
+
+/* Returns whether it was its member's last. */
+static bool lease_drop(struct model *model, struct lease *lease) {
+    struct member *member = lease->member;
+
+    list_remove(&lease->in_member);
+    list_remove(&lease->in_holder);
+    index_drop(&model->lease_index, lease);
+    lease->holder->lease_count--;
+    slab_give(&model->lease_slab, lease);
+    member->set->lease_count--;
+    return --member->lease_count == 0;
+}
+
+/* Nobody has had the descriptor, so there is nothing to clear or to put back. */
+void lease_cancel(struct model *model, struct lease *lease) {
+    lease_drop(model, lease);
+}
+
+void lease_end(struct model *model, struct lease *lease) {
+    struct member *member = lease->member;
+    struct fdset *set = member->set;
+
+    tell_lease(model, EVENT_CLOSED, lease);
+    if (lease_drop(model, lease)) {
+        member_queue(model, member,
+                     WORK_RESTORE | (member->state == MEMBER_REMOVED ? WORK_CLOSE : 0));
+        set_trim(model, set);
+    }
+    set_rearm(model, set); /* its members at least are still there, to be closed */
+}
+
+/* ------------------------------------------------------------------- holds */
+
+static struct hold *find_hold(const struct holder *holder, const struct fdset *set) {
+    list_for_each (link, &holder->holds) {
+        struct hold *hold = list_object(link, struct hold, in_holder);
+        if (hold->set == set)
+            return hold;
+    }
+    return NULL;
+}
+
+int hold_begin(struct model *model, struct holder *holder, struct fdset *set,
+               struct refusal *refusal) {
+    if (find_hold(holder, set))
+        return 0;
+    struct hold *hold = slab_take(&model->hold_slab);
+    if (!hold)
+        return refuse(refusal, REFUSAL_LIMIT, ENFILE,
+                      "all %u holds are taken: " LIMIT_RAISE("holds"), model->limits.holds);
+    hold->set = set;
+    hold->holder = holder;
+    list_append(&set->holds, &hold->in_set);
+    list_append(&holder->holds, &hold->in_holder);
+    set->hold_count++;
+    set_rearm(model, set);
+    return 0;
+}
+
+static void hold_drop(struct model *model, struct hold *hold) {
+    struct fdset *set = hold->set;
+
+    list_remove(&hold->in_set);
+    list_remove(&hold->in_holder);
+    slab_give(&model->hold_slab, hold);
+    set->hold_count--;
+    set_rearm(model, set);
+    set_trim(model, set);
+    set_release(model, set);
+}
+
+void hold_end(struct model *model, struct holder *holder, struct fdset *set) {
+    struct hold *hold = find_hold(holder, set);
+    if (hold)
+        hold_drop(model, hold);
+}
+
+void holder_end(struct model *model, struct holder *holder) {
+    while (!list_empty(&holder->leases)) {
+        lease_end(model, list_object(holder->leases.next, struct lease, in_holder));
+        model->totals.hangups++;
+    }
+    while (!list_empty(&holder->holds))
+        hold_drop(model, list_object(holder->holds.next, struct hold, in_holder));
+}

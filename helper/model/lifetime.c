@@ -1,0 +1,108 @@
+/* When members go: by request, with their manager, or in time. */
+#include "model/model_private.h"
+
+#include <errno.h>
+#include <string.h>
+
+void member_remove(struct model *model, struct member *member) {
+    if (member->state == MEMBER_REMOVED)
+        return;
+    member->state = MEMBER_REMOVED;
+    model->totals.removed++;
+    tell_member(model, EVENT_REMOVED, member);
+    if (member->lease_count == 0)
+        member_queue(model, member, WORK_CLOSE);
+}
+
+int set_clear(struct model *model, struct fdset *set) {
+    int removed = 0;
+
+    list_for_each (link, &set->members) {
+        struct member *member = list_object(link, struct member, in_set);
+        removed += member->state != MEMBER_REMOVED;
+        member_remove(model, member);
+    }
+    return removed;
+}
+
+int model_remove(struct model *model, uint32_t id, uint32_t only, struct refusal *refusal) {
+    struct fdset *set = model_find_set(model, id);
+    struct member *member = only ? model_find_member(model, only) : NULL;
+
+    if (!set)
+        return refuse(refusal, REFUSAL_NO_SET, ENOENT, "there is no set %u", id);
+    if (only && (!member || member->set != set))
+        return refuse(refusal, REFUSAL_NO_MEMBER, ENOENT, "set %u has no member %u", id, only);
+    if (!only)
+        return set_clear(model, set);
+    int removed = member->state != MEMBER_REMOVED;
+    member_remove(model, member);
+    return removed;
+}
+
+void set_trim(struct model *model, struct fdset *set) {
+    if (!set->orphaned || set->hold_count > 0)
+        return;
+    list_for_each (link, &set->members) {
+        struct member *member = list_object(link, struct member, in_set);
+        if (member->lease_count == 0)
+            member_remove(model, member);
+    }
+}
+
+void set_rearm(struct model *model, struct fdset *set) {
+    if (set->lifetime != LIFETIME_IDLE)
+        return;
+    if (set->lease_count > 0 || set->hold_count > 0)
+        deadline_stop(&model->deadlines, &set->deadline);
+    else
+        deadline_start(&model->deadlines, &set->deadline, model->now_ms + set->idle_ms);
+}
+
+static void set_orphan(struct model *model, struct fdset *set) {
+    set->orphaned = true;
+    set_trim(model, set);
+}
+
+void model_manager_gone(struct model *model, uint64_t manager) {
+    list_for_each (link, &model->sets) {
+        struct fdset *set = list_object(link, struct fdset, by_id);
+        if (set->manager != manager)
+            continue;
+        set->manager = 0;
+        if (!ends_with_manager(set))
+            continue;
+        if (set->grace_ms > 0)
+            deadline_start(&model->deadlines, &set->deadline, model->now_ms + set->grace_ms);
+        else
+            set_orphan(model, set);
+    }
+}
+
+uint32_t model_adopt(struct model *model, const struct owner *owner) {
+    uint32_t adopted = 0;
+
+    list_for_each (link, &model->sets) {
+        struct fdset *set = list_object(link, struct fdset, by_id);
+        if (!ends_with_manager(set) || !deadline_runs(&set->deadline) || !set->owner ||
+            strcmp(set->owner, owner->label) != 0 || set->owner_uid != owner->uid)
+            continue;
+        deadline_stop(&model->deadlines, &set->deadline);
+        set->manager = owner->manager;
+        adopted++;
+    }
+    return adopted;
+}
+
+void model_expire(struct model *model) {
+    struct deadline *first;
+
+    while ((first = deadlines_first(&model->deadlines)) && first->due_ms <= model->now_ms) {
+        struct fdset *set = list_object(first, struct fdset, deadline);
+        deadline_stop(&model->deadlines, first);
+        if (set->lifetime == LIFETIME_IDLE)
+            set_clear(model, set);
+        else
+            set_orphan(model, set);
+    }
+}

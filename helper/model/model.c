@@ -1,0 +1,259 @@
+#include "model/model_private.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <string.h>
+
+/* Most labels are a few words. Both kinds have room for a label of every
+ * member and two of every set, so that no add can fail for want of one. */
+#define SHORT_LABEL_BYTES 32
+
+int model_init(struct model *model, const struct limits *limits, uint32_t spare_members) {
+    uint32_t members = limits->members + spare_members;
+    uint32_t labels = members + 2 * limits->sets;
+
+    *model = (struct model){.limits = *limits, .next_member = 1, .next_lease = 1};
+    list_init(&model->sets);
+    list_init(&model->unsettled);
+    if (slab_init(&model->set_slab, sizeof(struct fdset), limits->sets) < 0 ||
+        slab_init(&model->member_slab, sizeof(struct member), members) < 0 ||
+        slab_init(&model->lease_slab, sizeof(struct lease), limits->leases) < 0 ||
+        slab_init(&model->hold_slab, sizeof(struct hold), limits->holds) < 0 ||
+        slab_init(&model->short_label_slab, SHORT_LABEL_BYTES, labels) < 0 ||
+        slab_init(&model->long_label_slab, OPAQUE_MAX_BYTES + 1, labels) < 0 ||
+        index_init(&model->set_index, limits->sets, &model->set_slab, offsetof(struct fdset, id)) <
+            0 ||
+        index_init(&model->name_index, limits->sets, &model->set_slab,
+                   offsetof(struct fdset, name_hash)) < 0 ||
+        index_init(&model->member_index, limits->members, &model->member_slab,
+                   offsetof(struct member, id)) < 0 ||
+        index_init(&model->lease_index, limits->leases, &model->lease_slab,
+                   offsetof(struct lease, id)) < 0 ||
+        deadlines_init(&model->deadlines, limits->sets) < 0) {
+        model_destroy(model);
+        return -ENOMEM;
+    }
+    return 0;
+}
+
+void model_destroy(struct model *model) {
+    slab_destroy(&model->set_slab);
+    slab_destroy(&model->member_slab);
+    slab_destroy(&model->lease_slab);
+    slab_destroy(&model->hold_slab);
+    slab_destroy(&model->short_label_slab);
+    slab_destroy(&model->long_label_slab);
+    index_destroy(&model->set_index);
+    index_destroy(&model->name_index);
+    index_destroy(&model->member_index);
+    index_destroy(&model->lease_index);
+    deadlines_destroy(&model->deadlines);
+}
+
+/* ----------------------------------------------------------------- looking */
+
+struct fdset *model_find_set(const struct model *model, uint32_t id) {
+    return index_find(&model->set_index, id);
+}
+
+struct member *model_find_member(const struct model *model, uint32_t id) {
+    return index_find(&model->member_index, id);
+}
+
+struct lease *model_find_lease(const struct model *model, uint32_t id) {
+    return index_find(&model->lease_index, id);
+}
+
+/* Sets mostly come with ascending ids, so the search begins at the end. */
+struct list *set_place(const struct model *model, uint32_t id) {
+    struct list *place = (struct list *)&model->sets;
+    while (place->previous != &model->sets &&
+           list_object(place->previous, struct fdset, by_id)->id > id)
+        place = place->previous;
+    return place;
+}
+
+struct fdset *model_next_set(const struct model *model, uint32_t id) {
+    struct fdset *here = model_find_set(model, id);
+    struct list *next = here ? here->by_id.next : set_place(model, id);
+    return next == &model->sets ? NULL : list_object(next, struct fdset, by_id);
+}
+
+enum member_state member_state(const struct member *member) {
+    if (member->work & WORK_CLOSE)
+        return MEMBER_CLOSING;
+    return member->work & WORK_RESTORE ? MEMBER_SETTLING : member->state;
+}
+
+/* ------------------------------------------------------------------- names */
+
+/* FNV-1a. A manager that looks for collisions slows down its own names only. */
+static uint32_t name_hash(const char *name) {
+    uint32_t hash = 2166136261u;
+    for (; *name; name++)
+        hash = (hash ^ (uint8_t)*name) * 16777619u;
+    return hash;
+}
+
+struct fdset *model_find_name(const struct model *model, const char *name) {
+    struct fdset *set = index_find(&model->name_index, name_hash(name));
+    while (set && strcmp(set->name, name) != 0)
+        set = set->same_hash;
+    return set;
+}
+
+void name_add(struct model *model, struct fdset *set, const char *name) {
+    set->name = label_copy(model, name);
+    set->name_hash = name_hash(name);
+    set->same_hash = index_find(&model->name_index, set->name_hash);
+    if (set->same_hash)
+        index_drop(&model->name_index, set->same_hash);
+    index_add(&model->name_index, set);
+}
+
+void name_drop(struct model *model, struct fdset *set) {
+    if (!set->name)
+        return;
+    struct fdset *first = index_find(&model->name_index, set->name_hash);
+
+    if (first == set) {
+        index_drop(&model->name_index, set);
+        if (set->same_hash)
+            index_add(&model->name_index, set->same_hash);
+    } else {
+        while (first->same_hash != set)
+            first = first->same_hash;
+        first->same_hash = set->same_hash;
+    }
+    label_free(model, set->name);
+    set->name = NULL;
+}
+
+/* ------------------------------------------------------------------ labels */
+
+static struct slab *label_slab(struct model *model, const char *text) {
+    return strlen(text) < SHORT_LABEL_BYTES ? &model->short_label_slab : &model->long_label_slab;
+}
+
+char *label_copy(struct model *model, const char *text) {
+    if (!text)
+        return NULL;
+    assert(strlen(text) <= OPAQUE_MAX_BYTES);
+    return strcpy(slab_take(label_slab(model, text)), text);
+}
+
+void label_free(struct model *model, char *label) {
+    if (label)
+        slab_give(label_slab(model, label), label);
+}
+
+void member_label(struct model *model, struct member *member, const char *text) {
+    label_free(model, member->opaque);
+    member->opaque = label_copy(model, text);
+}
+
+/* ------------------------------------------------------------------ events */
+
+bool model_tells(struct model *model) {
+    model->event_sequence += !model->tell;
+    return model->tell;
+}
+
+static void tell(struct model *model, struct event *event, const struct fdset *set) {
+    event->has_set = true;
+    event->set = set->id;
+    model->tell(model, event);
+}
+
+void tell_set(struct model *model, enum event_kind kind, const struct fdset *set) {
+    if (model_tells(model))
+        tell(model, &(struct event){.kind = kind}, set);
+}
+
+void tell_member(struct model *model, enum event_kind kind, const struct member *member) {
+    if (model_tells(model))
+        tell(model, &(struct event){.kind = kind, .member = member->id, .flags = member->flags},
+             member->set);
+}
+
+void tell_lease(struct model *model, enum event_kind kind, const struct lease *lease) {
+    if (!model_tells(model))
+        return; /* on the path of every open: not even the event is made */
+    struct event event = {
+        .kind = kind,
+        .member = lease->member->id,
+        .lease = lease->id,
+        .flags = lease->flags,
+        .connection = lease->holder->connection,
+        .pid = lease->holder->pid,
+    };
+    strcpy(event.name, lease->holder->name);
+    tell(model, &event, lease->member->set);
+}
+
+/* -------------------------------------------------------------------- work */
+
+void member_queue(struct model *model, struct member *member, unsigned work) {
+    if (member->set && work & ~member->work & WORK_CLOSE)
+        member->set->closing_count++;
+    member->work |= work;
+    if ((member->work & ~member->working) && list_empty(&member->queue))
+        list_append(&model->unsettled, &member->queue);
+}
+
+void set_release(struct model *model, struct fdset *set) {
+    if (set->member_count > 0 || set->hold_count > 0)
+        return;
+    tell_set(model, EVENT_SET_GONE, set);
+    deadline_stop(&model->deadlines, &set->deadline);
+    name_drop(model, set);
+    label_free(model, set->owner);
+    index_drop(&model->set_index, set);
+    list_remove(&set->by_id);
+    slab_give(&model->set_slab, set);
+}
+
+static void member_free(struct model *model, struct member *member) {
+    struct fdset *set = member->set;
+
+    list_remove(&member->queue);
+    list_remove(&member->in_set);
+    member_label(model, member, NULL);
+    if (set) {
+        index_drop(&model->member_index, member);
+        model->member_count--;
+        set->member_count--;
+        set->closing_count--;
+    }
+    slab_give(&model->member_slab, member);
+    if (set)
+        set_release(model, set);
+}
+
+void member_settled(struct model *model, struct member *member, unsigned done) {
+    member->working &= ~done;
+    member->work &= ~done;
+    if (done & WORK_CLOSE) {
+        member->fd = -1;
+        member_free(model, member);
+    } else {
+        member_queue(model, member, 0);
+    }
+}
+
+struct member *member_offer(struct model *model, int fd) {
+    struct member *member = slab_take(&model->member_slab);
+    if (!member)
+        return NULL;
+    list_init(&member->in_set);
+    list_init(&member->leases);
+    list_init(&member->queue);
+    member->fd = fd;
+    member->state = MEMBER_OFFERED;
+    return member;
+}
+
+void member_discard(struct model *model, struct member *member) {
+    assert(member->state == MEMBER_OFFERED);
+    member_queue(model, member, WORK_CLOSE);
+}

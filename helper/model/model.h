@@ -1,0 +1,319 @@
+/* The model: sets of members, leases of members, who holds them and how long
+ * they stay. Pure data. It makes no system call, knows no socket and no
+ * protobuf, and is told the time (model.now_ms); what has to be done to a
+ * descriptor it puts on the queue `unsettled`, which the service works off, and
+ * what happens it says to `tell`.
+ *
+ * It owns every descriptor from the moment the service has received it: as a
+ * member that is offered, then listed in a set, or else closed. A descriptor's
+ * number stands in its member and nowhere else.
+ *
+ * The rules are those of fdset(7), and where that says nothing those of QEMU 9.1
+ * (monitor/fds.c). Not thread-safe: the main thread's own. */
+#pragma once
+
+#include <assert.h>
+#include <fcntl.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/stat.h>
+#include <sys/types.h>
+
+#include "containers/deadline.h"
+#include "containers/id_table.h"
+#include "containers/list.h"
+#include "containers/slab.h"
+#include "model/event.h"
+#include "model/limit.h"
+#include "model/refusal.h"
+
+#define OPAQUE_MAX_BYTES 255
+
+/* Status flags that F_SETFL can change, and those it cannot but that matter. */
+#define STATUS_SETTABLE (O_APPEND | O_DIRECT | O_NOATIME | O_NONBLOCK)
+#define STATUS_SYNC     (O_SYNC | O_DSYNC)
+
+/* The values are those of fdset.proto. */
+enum lifetime {
+    LIFETIME_ANY = 0,
+    LIFETIME_CONNECTION = 1,
+    LIFETIME_KEEP = 2,
+    LIFETIME_ONCE = 3,
+    LIFETIME_IDLE = 4,
+};
+enum sharing { SHARING_ONE_VMM = 0, SHARING_EXCLUSIVE = 1, SHARING_SHARED = 2 };
+enum member_state {
+    MEMBER_OFFERED = 0, /* received, in no set yet */
+    MEMBER_LISTED = 1,
+    MEMBER_REMOVED = 2,
+    MEMBER_SETTLING = 3, /* only to the outside: see member_state() */
+    MEMBER_CLOSING = 4,
+};
+
+/* What has to be done to a member's description or descriptor. */
+enum work {
+    WORK_INSPECT = 1, /* find out whether its file system may block */
+    WORK_RESTORE = 2, /* clear locks, put the manager's status flags back */
+    WORK_CLOSE = 4,   /* close the descriptor; the member is gone after */
+};
+
+struct fdset {
+    struct list by_id;   /* in model.sets, ascending */
+    struct list members; /* oldest first; removed ones stay while leased */
+    struct list holds;
+    struct fdset *same_hash;  /* another set whose name has the same hash */
+    char *name;               /* NULL for none */
+    char *owner;              /* the manager's label, NULL for none */
+    struct deadline deadline; /* end of its grace or idle time */
+    uint32_t id;
+    uint32_t name_hash;
+    uint32_t member_count;
+    uint32_t lease_count;
+    uint32_t hold_count;
+    uint32_t closing_count; /* members that are removed and being closed */
+    uint64_t manager;       /* the connection that made it; 0: none, or it has ended */
+    uid_t owner_uid;
+    uint32_t grace_ms;
+    uint32_t idle_ms;
+    uint8_t lifetime;
+    bool orphaned; /* its manager has gone for good: unused members go */
+    bool spent;    /* LIFETIME_ONCE, and an open has succeeded: the refusal says so */
+    bool mixed;    /* members may be of different files */
+};
+
+struct member {
+    struct list in_set;
+    struct list leases;     /* oldest first */
+    struct list queue;      /* in model.unsettled or with the settle threads */
+    struct fdset *set;      /* NULL while offered, and for a refused one */
+    char *opaque;           /* NULL where none was given */
+    uint64_t inode;         /* with `device`, which file: st_ino */
+    uint32_t device;        /* st_dev, as device_pack() has it */
+    uint32_t device_number; /* of a device, which one: st_rdev */
+    uint64_t added_ms;
+    uint32_t id;
+    uint32_t lease_count;
+    int fd;     /* owned */
+    int flags;  /* F_GETFL when it came: what RESTORE puts back */
+    int status; /* STATUS_SETTABLE flags that the description has now, -1 if unknown */
+    uint32_t state : 3;
+    uint32_t sharing : 2;
+    uint32_t work : 3;    /* enum work, to be done or under way */
+    uint32_t working : 3; /* that of it which a settle thread is at */
+    uint32_t type : 16;   /* S_IFMT bits */
+    bool may_block : 1;   /* close and unlock may wait for a server */
+    bool serves_read_only : 1;
+    bool keep_content : 1;
+    bool keep_locks : 1;
+};
+
+/* Whether it is a device: these are told apart by their numbers, whatever their nodes. */
+static inline bool member_is_device(const struct member *member) {
+    return S_ISBLK(member->type) || S_ISCHR(member->type);
+}
+
+static_assert(sizeof(struct member) == 112, "there may be many: nothing is wasted");
+
+struct lease {
+    struct list in_member;
+    struct list in_holder;
+    struct member *member;
+    struct holder *holder;
+    uint64_t opened_ms;
+    uint32_t id;
+    int flags; /* of the open */
+};
+
+/* The oldest, of a member that has one. */
+static inline struct lease *member_first_lease(const struct member *member) {
+    return list_object(member->leases.next, struct lease, in_member);
+}
+
+/* A set that a VMM keeps without having it open. */
+struct hold {
+    struct list in_set;
+    struct list in_holder;
+    struct fdset *set;
+    struct holder *holder;
+};
+
+/* A connection, as far as the model has to know of it. */
+struct holder {
+    struct list leases;
+    struct list holds;
+    uint32_t lease_count;
+    uint32_t connection; /* its number, for people: nothing is compared with it */
+    pid_t pid;
+    char name[NAME_MAX_BYTES + 1];
+};
+
+struct model {
+    struct limits limits;
+    uint64_t now_ms;       /* set by the service before it asks for anything */
+    struct list sets;      /* by ascending id */
+    struct list unsettled; /* members with work that nobody has yet begun */
+    struct slab set_slab, member_slab, lease_slab, hold_slab, short_label_slab, long_label_slab;
+    struct index set_index, name_index, member_index, lease_index;
+    struct deadlines deadlines; /* of sets */
+    uint32_t member_count;      /* in sets, or on their way out of one */
+    uint32_t next_set, next_member, next_lease;
+
+    /* Hears of each event as it happens, and numbers it; NULL while nobody
+     * listens. Must not change the model. */
+    void (*tell)(struct model *model, struct event *event);
+    uint64_t event_sequence; /* events so far, whether told or not */
+
+    /* Over the helper's life. */
+    struct {
+        uint64_t added, removed, opens, denied, closes, hangups;
+    } totals;
+};
+
+/* Takes all memory that `limits` can need. `spare_members` is how many may be
+ * offered at once beside them. Returns 0 or -ENOMEM. */
+int model_init(struct model *model, const struct limits *limits, uint32_t spare_members);
+
+/* Frees the memory. Descriptors must have been closed. */
+void model_destroy(struct model *model);
+
+/* ------------------------------------------------------------------ adding */
+
+/* A descriptor that has just been received, now owned by the model. NULL where
+ * no member object is left: then the descriptor is still the caller's. */
+struct member *member_offer(struct model *model, int fd);
+
+/* Refused: the descriptor is queued to be closed, and the object with it. */
+void member_discard(struct model *model, struct member *member);
+
+/* Gives an offered member its label, copied; text may be NULL for none. */
+void member_label(struct model *model, struct member *member, const char *text);
+
+/* What goes into one set. Strings are borrowed, NULL for none. */
+struct addition {
+    bool has_set;
+    uint32_t set; /* in: where has_set; out: which it became */
+    const char *name;
+    enum lifetime lifetime;
+    uint32_t grace_ms, idle_ms;
+    bool replace, mixed;
+    struct member **members; /* offered ones, inspected and marked */
+    uint32_t member_count;
+    struct fdset *target; /* the set that exists; filled in by model_add() */
+};
+
+/* Whose sets they become. */
+struct owner {
+    uint64_t manager;  /* the connection, 0 for none */
+    const char *label; /* borrowed, NULL for none */
+    uid_t uid;
+};
+
+/* Lists all members of all additions, or, where that is refused, none: then
+ * they are as they were and the caller's to discard. */
+int model_add(struct model *model, struct addition *additions, uint32_t count,
+              const struct owner *owner, struct refusal *refusal);
+
+/* ------------------------------------------------- removing, and lifetimes */
+
+/* Takes one member, or all (`member` 0), out of a set. Returns how many. */
+int model_remove(struct model *model, uint32_t set, uint32_t member, struct refusal *refusal);
+
+/* A manager's connection has ended: the grace of its sets begins, or is over. */
+void model_manager_gone(struct model *model, uint64_t manager);
+
+/* A manager has come with a label: sets of that label and user whose grace is
+ * running are its own. Returns how many. */
+uint32_t model_adopt(struct model *model, const struct owner *owner);
+
+/* The lifetime ends with the manager's connection, at once or after a grace. */
+static inline bool ends_with_manager(const struct fdset *set) {
+    return set->lifetime == LIFETIME_CONNECTION || set->lifetime == LIFETIME_ONCE;
+}
+
+/* Ends what is due by now_ms. */
+void model_expire(struct model *model);
+
+/* ----------------------------------------------------------------- opening */
+
+/* What match_member() found. */
+struct match {
+    struct member *member; /* also where it refuses: the one that came nearest, or NULL */
+    bool set_flags;        /* the description's flags differ and may be set: no lease has it */
+    bool settling;         /* it fits, but is being settled: to be asked for again */
+};
+
+/* The status flags of STATUS_SETTABLE that an open with `flags` gives the member's
+ * description: those asked for, and the manager's O_NOATIME as long as it is there. It
+ * does no open harm, and once cleared only the file's owner could set it again. */
+int match_status(const struct member *member, int flags);
+
+/* Chooses the member that an open with `flags` by `holder` is served from, as
+ * fdset(7) says under OPENING and SHARING. Changes nothing. Returns 0 or -errno. */
+int match_member(const struct fdset *set, const struct holder *holder, int flags,
+                 struct match *match, struct refusal *refusal);
+
+/* `pid` is 0 where it is not known. */
+void holder_init(struct holder *holder, uint32_t connection, pid_t pid);
+
+/* Who it is, for people: its name and process id. */
+#define WHO_BYTES (NAME_MAX_BYTES + 32)
+const char *holder_who(const struct holder *holder, char text[WHO_BYTES]);
+
+/* Gives out a lease of a matched member. Returns NULL and a refusal where a
+ * limit is reached. To be followed by lease_confirm() or lease_cancel(). */
+struct lease *lease_open(struct model *model, struct holder *holder, struct member *member,
+                         int flags, struct refusal *refusal);
+
+/* The open has succeeded, and uses up a set of LIFETIME_ONCE. */
+void lease_confirm(struct model *model, struct lease *lease);
+
+/* The open has failed before it was confirmed: it is as if it had not been. */
+void lease_cancel(struct model *model, struct lease *lease);
+
+/* The holder's lease of this id, or NULL. */
+struct lease *lease_find(const struct model *model, const struct holder *holder, uint32_t id);
+
+/* Ends a lease. As the last of its member ends, the member is queued for
+ * RESTORE, and for CLOSE if it was removed. */
+void lease_end(struct model *model, struct lease *lease);
+
+/* Holds a set; again is nothing. Returns 0 or -errno where a limit is reached. */
+int hold_begin(struct model *model, struct holder *holder, struct fdset *set,
+               struct refusal *refusal);
+
+/* Ends the holder's hold of the set, if there is one. */
+void hold_end(struct model *model, struct holder *holder, struct fdset *set);
+
+/* Ends all leases and holds: it has hung up. */
+void holder_end(struct model *model, struct holder *holder);
+
+/* ---------------------------------------------------------------- settling */
+
+/* Says that the work in `done` has been done; of RESTORE, the status flags are
+ * in the member. A member that was closed is
+ * freed, and its set if it was the last; `member` must not be used after. */
+void member_settled(struct model *model, struct member *member, unsigned done);
+
+/* Opens of this member must wait. */
+static inline bool member_settling(const struct member *member) {
+    return member->work & (WORK_RESTORE | WORK_CLOSE);
+}
+
+/* What Query calls its state. */
+enum member_state member_state(const struct member *member);
+
+/* ----------------------------------------------------------------- looking */
+
+struct fdset *model_find_set(const struct model *model, uint32_t id);
+struct fdset *model_find_name(const struct model *model, const char *name);
+struct member *model_find_member(const struct model *model, uint32_t id);
+struct lease *model_find_lease(const struct model *model, uint32_t id);
+
+/* The set with the lowest id above `id`, or NULL. */
+struct fdset *model_next_set(const struct model *model, uint32_t id);
+
+/* Whether somebody listens. Where not, the event that would be told is counted. */
+bool model_tells(struct model *model);
+
+/* Asserts that counts, lists and indexes agree. Slow: for tests and debug builds. */
+void model_check(const struct model *model);

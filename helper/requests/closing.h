@@ -1,0 +1,57 @@
+/* Answers that come when descriptors are closed: that of a RemoveFd, so that its manager
+ * may unmount, detach or delete next, and the refusal of an AddFds, whose descriptors
+ * would else keep busy for a moment what the manager has kept. And when one is unlocked:
+ * that of a Close, whose VMM may look for the locks next.
+ *
+ * Closing is the settle threads', and so is some unlocking. Who waits for too many is
+ * answered at once. */
+#pragma once
+
+#include "requests/service.h"
+
+/* In milliseconds: how long a removal's answer waits if the request does not say, and at
+ * most; and how long a refusal does, whose manager waits for nothing of the kind. */
+#define CLOSING_WAIT_MS     10000
+#define CLOSING_MAX_WAIT_MS 3600000
+#define CLOSING_REFUSAL_MS  500
+
+/* An answer that waits. By number, not by pointer: the session may end before. */
+struct closing {
+    struct list link;         /* in service.closings, oldest first */
+    struct deadline deadline; /* running while the answer may still wait */
+    uint64_t connection;      /* 0: it has ended, or has its answer */
+    uint32_t serial;
+    uint32_t set, member;   /* of a removal: what must be closed; member 0: all of the set */
+    uint32_t removed;       /* of a removal: how many it removed */
+    uint32_t unlocked;      /* of a Close: the member; else 0 */
+    uint32_t refused;       /* of a refusal: descriptors that are not closed yet */
+    struct refusal refusal; /* code 0: it is none */
+};
+
+/* The set or member was removed: lets the answer wait. False where there are too many. */
+bool closing_begin_removal(struct service *service, struct session *session, uint32_t serial,
+                           const struct closing *wanted, uint32_t wait_ms);
+
+/* A lease of this member has ended: lets the answer wait until its locks are cleared. False
+ * where they are, or need not be, and where the session has such an answer to come. */
+bool closing_begin_unlock(struct service *service, struct session *session, uint32_t serial,
+                          uint32_t member);
+
+/* The descriptors offered with the request at hand are to be closed, each after
+ * closing_note(). NULL where there are too many. */
+struct closing *closing_begin_refusal(struct service *service, struct session *session,
+                                      uint32_t serial, const struct refusal *refusal);
+void closing_note(struct service *service, struct closing *closing, struct member *member);
+
+/* A refused member, about to be freed, has been closed. */
+void closing_done(struct service *service, const struct member *member);
+
+/* How much of a removal is not closed. */
+uint32_t closing_left(const struct service *service, uint32_t set, uint32_t member);
+
+/* Answers those whose time has come. */
+void closings_answer(struct service *service);
+
+/* Lets those whose time is over be answered. */
+void closings_expire(struct service *service);
+void closings_drop(struct service *service, const struct session *session);

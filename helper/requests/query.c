@@ -1,0 +1,382 @@
+/* What managers and observers ask: Query, Subscribe. */
+#include "requests/service.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <string.h>
+
+#include "requests/subscription.h"
+
+/* Upper bounds of what each part takes when packed: tags, lengths and the
+ * longest varints of all its fields. */
+#define FRAME_BYTES   384 /* the reply, the totals, the cursor */
+#define SET_BYTES     72
+#define MEMBER_BYTES  (88 + OPAQUE_MAX_BYTES)
+#define LEASE_BYTES   (56 + NAME_MAX_BYTES)
+#define WAITING_BYTES 72
+#define STAGE_BYTES   12 /* beside its texts */
+
+/* As many as could fit. */
+#define PAGE_SETS    128
+#define PAGE_MEMBERS 192
+#define PAGE_LEASES  160
+#define PAGE_WAITING 96
+#define PAGE_STAGES  12
+
+/* The page being made: one at a time. */
+static struct {
+    Fdset__V1__SetInfo sets[PAGE_SETS], *set_pointers[PAGE_SETS];
+    Fdset__V1__MemberInfo members[PAGE_MEMBERS], *member_pointers[PAGE_MEMBERS];
+    Fdset__V1__LeaseInfo leases[PAGE_LEASES], *lease_pointers[PAGE_LEASES];
+    Fdset__V1__WaitingInfo waiting[PAGE_WAITING], *waiting_pointers[PAGE_WAITING];
+    Fdset__V1__SandboxStage stages[PAGE_STAGES], *stage_pointers[PAGE_STAGES];
+    uint32_t set_count, member_count, lease_count, waiting_count, stage_count;
+    size_t room; /* bytes */
+    uint64_t now_ms;
+    Fdset__V1__Cursor last; /* what was put in last */
+} page;
+
+static bool page_takes(size_t bytes, uint32_t count, uint32_t most) {
+    if (bytes > page.room || count >= most)
+        return false;
+    page.room -= bytes;
+    return true;
+}
+
+static uint64_t remaining(uint64_t due_ms) {
+    return due_ms > page.now_ms ? due_ms - page.now_ms : 0;
+}
+
+static bool put_lease(const struct lease *lease) {
+    if (!page_takes(LEASE_BYTES, page.lease_count, PAGE_LEASES))
+        return false;
+    Fdset__V1__LeaseInfo *info = &page.leases[page.lease_count];
+    fdset__v1__lease_info__init(info);
+    info->lease = lease->id;
+    info->flags = (uint32_t)lease->flags;
+    info->age_ms = page.now_ms - lease->opened_ms;
+    info->connection = lease->holder->connection;
+    info->pid = lease->holder->pid;
+    info->name = lease->holder->name;
+    page.lease_pointers[page.lease_count++] = info;
+    page.members[page.member_count - 1].n_leases++;
+    page.last.lease = lease->id;
+    return true;
+}
+
+static bool put_member(const struct member *member) {
+    size_t bytes = MEMBER_BYTES - OPAQUE_MAX_BYTES + (member->opaque ? strlen(member->opaque) : 0);
+
+    if (!page_takes(bytes, page.member_count, PAGE_MEMBERS))
+        return false;
+    Fdset__V1__MemberInfo *info = &page.members[page.member_count];
+    fdset__v1__member_info__init(info);
+    info->member = member->id;
+    if (member->opaque) {
+        info->label_case = FDSET__V1__MEMBER_INFO__LABEL_OPAQUE;
+        info->opaque = member->opaque;
+    }
+    info->state = (Fdset__V1__MemberState)member_state(member);
+    info->flags = (uint32_t)member->flags;
+    info->device = device_unpack(member->device);
+    info->type = member->type;
+    if (member_is_device(member))
+        info->device_number = device_unpack(member->device_number);
+    info->inode = member->inode;
+    info->sharing = (Fdset__V1__Sharing)member->sharing;
+    info->serves_read_only = member->serves_read_only;
+    info->keep_content = member->keep_content;
+    info->keep_locks = member->keep_locks;
+    info->age_ms = page.now_ms - member->added_ms;
+    info->lease_count = member->lease_count;
+    info->leases = page.lease_pointers + page.lease_count;
+    page.member_pointers[page.member_count++] = info;
+    page.sets[page.set_count - 1].n_members++;
+    page.last.member = member->id;
+    page.last.lease = 0;
+    return true;
+}
+
+static char *text(const char *label) {
+    return label ? (char *)label : (char *)protobuf_c_empty_string;
+}
+
+static bool put_set(const struct fdset *set) {
+    size_t bytes = SET_BYTES + strlen(text(set->name)) + strlen(text(set->owner));
+
+    if (!page_takes(bytes, page.set_count, PAGE_SETS))
+        return false;
+    Fdset__V1__SetInfo *info = &page.sets[page.set_count];
+    fdset__v1__set_info__init(info);
+    info->set = (int32_t)set->id;
+    info->lifetime = (Fdset__V1__Lifetime)set->lifetime;
+    info->orphaned = set->orphaned;
+    info->name = text(set->name);
+    info->owner = text(set->owner);
+    info->owner_uid = set->owner_uid;
+    info->grace_ms = set->grace_ms;
+    info->idle_ms = set->idle_ms;
+    if (deadline_runs(&set->deadline)) {
+        info->clock_case = FDSET__V1__SET_INFO__CLOCK_EXPIRES_MS;
+        info->expires_ms = remaining(set->deadline.due_ms);
+    }
+    info->mixed = set->mixed;
+    info->holds = set->hold_count;
+    info->members = page.member_pointers + page.member_count;
+    page.set_pointers[page.set_count++] = info;
+    page.last = (Fdset__V1__Cursor)FDSET__V1__CURSOR__INIT;
+    page.last.set = (int32_t)set->id;
+    return true;
+}
+
+/* Puts in the member and its leases after `after_lease`; false if not all fit. */
+static bool list_member(const struct member *member, uint32_t after_lease) {
+    if (!put_member(member))
+        return false;
+    list_for_each (link, &member->leases) {
+        const struct lease *lease = list_object(link, struct lease, in_member);
+        if (lease->id > after_lease && !put_lease(lease))
+            return false;
+    }
+    return true;
+}
+
+static bool has_lease_after(const struct member *member, uint32_t lease) {
+    return !list_empty(&member->leases) &&
+           list_object(member->leases.previous, struct lease, in_member)->id > lease;
+}
+
+/* ----------------------------------------------------------------- filters */
+
+static bool member_wanted(const struct member *member, const Fdset__V1__Query *query) {
+    if (query->label_case != FDSET__V1__QUERY__LABEL_OPAQUE)
+        return true;
+    return member->opaque && strcmp(member->opaque, query->opaque) == 0;
+}
+
+static bool set_wanted(const struct fdset *set, const Fdset__V1__Query *query) {
+    if (query->which_case == FDSET__V1__QUERY__WHICH_SET && set->id != (uint32_t)query->set)
+        return false;
+    if (*query->name && (!set->name || strcmp(set->name, query->name) != 0))
+        return false;
+    if (*query->owner && (!set->owner || strcmp(set->owner, query->owner) != 0))
+        return false;
+    if (query->label_case != FDSET__V1__QUERY__LABEL_OPAQUE)
+        return true;
+    list_for_each (link, &set->members)
+        if (member_wanted(list_object(link, struct member, in_set), query))
+            return true;
+    return false;
+}
+
+static bool is_filtered(const Fdset__V1__Query *query) {
+    return query->which_case == FDSET__V1__QUERY__WHICH_SET || *query->name || *query->owner ||
+           query->label_case == FDSET__V1__QUERY__LABEL_OPAQUE;
+}
+
+/* ----------------------------------------------------------------- listing */
+
+/* Members stand in the order of their ids, so a cursor's place is found even
+ * when its member has gone. */
+static bool list_set(const struct fdset *set, const Fdset__V1__Query *query) {
+    const Fdset__V1__Cursor *after = query->after;
+    bool here = after && after->set == (int32_t)set->id;
+
+    if (!put_set(set))
+        return false;
+    list_for_each (link, &set->members) {
+        const struct member *member = list_object(link, struct member, in_set);
+        uint32_t after_lease = 0;
+        if (here && member->id < after->member)
+            continue;
+        if (here && member->id == after->member) {
+            if (!has_lease_after(member, after->lease))
+                continue;
+            after_lease = after->lease;
+        }
+        if (member_wanted(member, query) && !list_member(member, after_lease))
+            return false;
+    }
+    return true;
+}
+
+/* The first set that may be in the page. */
+static const struct fdset *first_set(const struct model *model, const Fdset__V1__Query *query) {
+    uint32_t id = query->after ? (uint32_t)query->after->set : 0;
+
+    if (query->which_case == FDSET__V1__QUERY__WHICH_SET)
+        return model_find_set(model, (uint32_t)query->set);
+    if (*query->name)
+        return model_find_name(model, query->name);
+    const struct fdset *set = model_find_set(model, id);
+    return set ? set : model_next_set(model, id);
+}
+
+static bool list_sets(const struct model *model, const Fdset__V1__Query *query) {
+    bool single = query->which_case == FDSET__V1__QUERY__WHICH_SET || *query->name;
+
+    for (const struct fdset *set = first_set(model, query); set;
+         set = single ? NULL : model_next_set(model, set->id)) {
+        bool before = query->after && (int32_t)set->id < query->after->set;
+        if (!before && set_wanted(set, query) && !list_set(set, query))
+            return false;
+    }
+    return true;
+}
+
+/* An open that waits is of a set that may not exist: its path tells. */
+static bool waiting_wanted(const struct model *model, const struct waiting *waiting,
+                           const Fdset__V1__Query *query) {
+    struct refusal refusal;
+
+    if (!is_filtered(query))
+        return true;
+    const struct fdset *set = find_path(model, waiting->path, &refusal);
+    return set && set_wanted(set, query);
+}
+
+static bool put_waiting(struct service *service, const struct waiting *waiting) {
+    const struct holder *holder = &session_find(service, waiting->connection)->holder;
+
+    size_t bytes = WAITING_BYTES + strlen(waiting->path) + strlen(holder->name);
+
+    if (!page_takes(bytes, page.waiting_count, PAGE_WAITING))
+        return false;
+    Fdset__V1__WaitingInfo *info = &page.waiting[page.waiting_count];
+    fdset__v1__waiting_info__init(info);
+    info->waiting = waiting->number;
+    info->path = (char *)waiting->path;
+    info->flags = (uint32_t)waiting->flags;
+    info->age_ms = page.now_ms - waiting->began_ms;
+    if (deadline_runs(&waiting->deadline))
+        info->expires_ms = remaining(waiting->deadline.due_ms);
+    info->connection = holder->connection;
+    info->pid = holder->pid;
+    info->name = (char *)holder->name;
+    page.waiting_pointers[page.waiting_count++] = info;
+    page.last = (Fdset__V1__Cursor)FDSET__V1__CURSOR__INIT;
+    page.last.waiting = waiting->number;
+    return true;
+}
+
+static bool list_waiting(struct service *service, const Fdset__V1__Query *query) {
+    list_for_each (link, &service->waiting) {
+        const struct waiting *waiting = list_object(link, struct waiting, link);
+        if (query->after && waiting->number <= query->after->waiting)
+            continue;
+        if (waiting_wanted(&service->model, waiting, query) && !put_waiting(service, waiting))
+            return false;
+    }
+    return true;
+}
+
+static void list_sandbox(const struct service *service) {
+    for (size_t i = 0; i < service->sandbox_count && i < PAGE_STAGES; i++) {
+        const struct sandbox_stage *stage = &service->sandbox[i];
+        size_t bytes = STAGE_BYTES + strlen(stage->name) + strlen(stage->detail);
+        if (!page_takes(bytes, page.stage_count, PAGE_STAGES))
+            return;
+        Fdset__V1__SandboxStage *info = &page.stages[page.stage_count];
+        fdset__v1__sandbox_stage__init(info);
+        info->name = (char *)stage->name;
+        info->whole = stage->whole;
+        info->detail = (char *)stage->detail;
+        page.stage_pointers[page.stage_count++] = info;
+    }
+}
+
+static void fill_totals(const struct service *service, Fdset__V1__Totals *totals) {
+    const struct model *model = &service->model;
+
+    totals->sets = model->set_slab.used;
+    totals->members = model->member_count;
+    totals->leases = model->lease_slab.used;
+    totals->connections = service->session_slab.used;
+    totals->settling = service->settle.count;
+    totals->waiting = service->waiting_slab.used;
+    totals->opens = model->totals.opens;
+    totals->denied = model->totals.denied;
+    totals->closes = model->totals.closes;
+    totals->hangups = model->totals.hangups;
+    totals->uptime_ms = page.now_ms - service->started_ms;
+    totals->holds = model->hold_slab.used;
+    totals->subscribers = service->subscription_slab.used;
+    totals->added = model->totals.added;
+    totals->removed = model->totals.removed;
+    totals->waited = service->waited;
+    totals->expired = service->expired;
+    totals->events_lost = service->events_lost;
+    totals->accepted = service->accepted;
+    totals->malformed = service->malformed;
+}
+
+static int check_query(const struct model *model, const Fdset__V1__Query *query,
+                       struct refusal *refusal) {
+    bool by_id = query->which_case == FDSET__V1__QUERY__WHICH_SET;
+
+    if ((by_id && query->set < 0) || (query->after && query->after->set < 0))
+        return refuse(refusal, REFUSAL_ARGUMENT, EINVAL, "a set's number is 0 to %d", INT_MAX);
+    if (query->after)
+        return 0; /* between its pages a set may go; that is its end, not an error */
+    if (by_id && !model_find_set(model, (uint32_t)query->set))
+        return refuse(refusal, REFUSAL_NO_SET, ENOENT, "there is no set %d", query->set);
+    if (*query->name && !model_find_name(model, query->name))
+        return refuse(refusal, REFUSAL_NO_SET, ENOENT, "there is no set called %s", query->name);
+    return 0;
+}
+
+/* Fills the page. Returns whether all there is has found room. */
+static bool fill_page(struct service *service, const Fdset__V1__Query *query) {
+    bool sets_done = query->after && query->after->waiting;
+
+    page.set_count = page.member_count = page.lease_count = 0;
+    page.waiting_count = page.stage_count = 0;
+    page.room = PACKET_MAX_BYTES - FRAME_BYTES;
+    page.now_ms = service->model.now_ms;
+    page.last = query->after ? *query->after : (Fdset__V1__Cursor)FDSET__V1__CURSOR__INIT;
+    if (query->sandbox && !query->after)
+        list_sandbox(service);
+    return (sets_done || list_sets(&service->model, query)) && list_waiting(service, query);
+}
+
+int serve_query(struct service *service, struct session *session, const Fdset__V1__Request *request,
+                struct refusal *refusal) {
+    Fdset__V1__Reply reply = FDSET__V1__REPLY__INIT;
+    Fdset__V1__QueryReply answer = FDSET__V1__QUERY_REPLY__INIT;
+    Fdset__V1__Totals totals = FDSET__V1__TOTALS__INIT;
+
+    int result = check_query(&service->model, request->query, refusal);
+    if (result < 0)
+        return result;
+    if (!fill_page(service, request->query))
+        answer.next = &page.last;
+    answer.sets = page.set_pointers;
+    answer.n_sets = page.set_count;
+    answer.waiting = page.waiting_pointers;
+    answer.n_waiting = page.waiting_count;
+    answer.sandbox = page.stage_pointers;
+    answer.n_sandbox = page.stage_count;
+    fill_totals(service, &totals);
+    answer.totals = &totals;
+    reply.serial = request->serial;
+    reply.body_case = FDSET__V1__REPLY__BODY_QUERY;
+    reply.query = &answer;
+    service_reply(service, session, &reply, NULL, 0);
+    return 0;
+}
+
+int serve_subscribe(struct service *service, struct session *session,
+                    const Fdset__V1__Request *request, struct refusal *refusal) {
+    const Fdset__V1__Subscribe *wanted = request->subscribe;
+    uint32_t kinds = wanted->all ? UINT32_MAX : 0;
+
+    for (size_t i = 0; i < wanted->n_kinds; i++) {
+        int kind = (int)wanted->kinds[i];
+        if (kind < EVENT_ADDED || kind >= EVENT_KINDS)
+            return refuse(refusal, REFUSAL_ARGUMENT, EINVAL, "no kind of event is %d", kind);
+        kinds |= 1u << kind;
+    }
+    subscribe(session, kinds);
+    service_reply_done(service, session, request->serial);
+    return 0;
+}

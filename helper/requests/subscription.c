@@ -1,0 +1,153 @@
+#include "requests/subscription.h"
+
+#include <string.h>
+
+#include "requests/service.h"
+
+/* How many are sent at once; and what one takes in a packet beside its path and name. */
+#define BATCH       64
+#define EVENT_BYTES 128
+
+size_t subscription_bytes(uint32_t events) {
+    return sizeof(struct subscription) + events * sizeof(struct event);
+}
+
+#define ALL_KINDS   (((1u << EVENT_KINDS) - 1) & ~1u)
+#define USUAL_KINDS (ALL_KINDS & ~(1u << EVENT_OPENED | 1u << EVENT_CLOSED | 1u << EVENT_DENIED))
+
+void subscribe(struct session *session, uint32_t kinds) {
+    struct service *service = session->service;
+
+    if (!session->subscription) {
+        /* One for each session there can be. */
+        session->subscription = slab_take(&service->subscription_slab);
+        service->model.tell = service_tell_model;
+    }
+    session->subscription->kinds = kinds ? kinds & ALL_KINDS : USUAL_KINDS;
+}
+
+void unsubscribe(struct session *session) {
+    struct service *service = session->service;
+
+    if (!session->subscription)
+        return;
+    slab_give(&service->subscription_slab, session->subscription);
+    session->subscription = NULL;
+    if (service->subscription_slab.used == 0)
+        service->model.tell = NULL;
+}
+
+/* ----------------------------------------------------------------- sending */
+
+static void fill(Fdset__V1__Event *to, struct event *from) {
+    fdset__v1__event__init(to);
+    to->kind = (Fdset__V1__EventKind)from->kind;
+    to->sequence = from->sequence;
+    to->time_ms = from->time_ms;
+    if (from->has_set) {
+        to->which_case = FDSET__V1__EVENT__WHICH_SET;
+        to->set = (int32_t)from->set;
+    }
+    to->member = from->member;
+    to->lease = from->lease;
+    to->flags = (uint32_t)from->flags;
+    to->path = from->path;
+    to->code = (Fdset__V1__Code)from->code;
+    to->wait_ms = from->wait_ms;
+    to->connection = from->connection;
+    to->pid = from->pid;
+    to->name = from->name;
+}
+
+static void send_batch(struct session *session) {
+    static Fdset__V1__Event batch[BATCH], *pointers[BATCH];
+    struct subscription *subscription = session->subscription;
+    uint32_t room = session->service->model.limits.events;
+    Fdset__V1__Reply reply = FDSET__V1__REPLY__INIT;
+    Fdset__V1__Events events = FDSET__V1__EVENTS__INIT;
+    size_t bytes = EVENT_BYTES; /* for what is around them */
+
+    while (events.n_events < BATCH && subscription->count > 0) {
+        struct event *next = &subscription->events[subscription->first];
+        bytes += EVENT_BYTES + strlen(next->path) + strlen(next->name);
+        if (bytes > PACKET_MAX_BYTES)
+            break;
+        fill(&batch[events.n_events], next);
+        pointers[events.n_events] = &batch[events.n_events];
+        events.n_events++;
+        subscription->first = (subscription->first + 1) % room;
+        subscription->count--;
+    }
+    events.events = pointers;
+    events.lost = subscription->lost;
+    subscription->lost = 0;
+    reply.body_case = FDSET__V1__REPLY__BODY_EVENTS;
+    reply.events = &events;
+    service_reply(session->service, session, &reply, NULL, 0);
+}
+
+/* One request can make more events than the queue has room for: what the socket
+ * takes is then sent at once. Not before the reply to that very request. */
+static void make_room(struct service *service, struct session *session) {
+    struct subscription *subscription = session->subscription;
+    uint32_t room = service->model.limits.events;
+
+    if (subscription->count == room && !session->pending && !session->broken &&
+        session != service->serving)
+        send_batch(session);
+    if (subscription->count < room)
+        return;
+    /* The oldest goes: what is lost lies before all that is still queued. */
+    subscription->first = (subscription->first + 1) % room;
+    subscription->count--;
+    subscription->lost++;
+    service->events_lost++;
+}
+
+static void enqueue(struct service *service, struct session *session, const struct event *event) {
+    struct subscription *subscription = session->subscription;
+    uint32_t room = service->model.limits.events;
+
+    if (!(subscription->kinds & 1u << event->kind))
+        return;
+    make_room(service, session);
+    subscription->events[(subscription->first + subscription->count++) % room] = *event;
+    service->events_queued = true;
+}
+
+/* By vDSO, as service_now(). */
+static uint64_t time_now(void) {
+    struct timespec now;
+    clock_gettime(CLOCK_REALTIME_COARSE, &now);
+    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+}
+
+void service_tell(struct service *service, struct event *event) {
+    event->sequence = ++service->model.event_sequence;
+    if (service->subscription_slab.used == 0)
+        return;
+    event->time_ms = time_now();
+    list_for_each (link, &service->sessions) {
+        struct session *session = list_object(link, struct session, link);
+        if (session->subscription && !session->ended)
+            enqueue(service, session, event);
+    }
+}
+
+void service_tell_model(struct model *model, struct event *event) {
+    service_tell(list_object(model, struct service, model), event);
+}
+
+void subscriptions_flush(struct service *service) {
+    if (!service->events_queued)
+        return;
+    service->events_queued = false;
+    list_for_each (link, &service->sessions) {
+        struct session *session = list_object(link, struct session, link);
+        if (!session->subscription || session->ended)
+            continue;
+        while (session->subscription->count > 0 && !session->pending && !session->broken)
+            send_batch(session);
+        /* The rest goes when the session has taken what is pending. */
+    }
+}

@@ -1,0 +1,146 @@
+/* Opens that wait: until the member that fits is settled, or until a manager
+ * has passed one that does. They are served in the order in which they came,
+ * and one that cannot be served yet holds up none that can. */
+#include "requests/service.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+/* One VMM may have a quarter of all, so that others can wait too. */
+#define WAITING_SHARE 4
+
+bool waiting_helps(enum refusal_code code) {
+    return code == REFUSAL_NO_SET || code == REFUSAL_EMPTY_SET || code == REFUSAL_MODE ||
+           code == REFUSAL_SYNC || code == REFUSAL_BUSY;
+}
+
+static void tell_wanted(struct service *service, const struct session *session,
+                        const struct waiting *waiting, enum refusal_code code, uint32_t wait_ms) {
+    struct event event = {
+        .kind = EVENT_WANTED,
+        .flags = waiting->flags,
+        .code = code,
+        .wait_ms = wait_ms,
+        .connection = session->holder.connection,
+        .pid = session->holder.pid,
+    };
+    strcpy(event.name, session->holder.name);
+    strcpy(event.path, waiting->path);
+    service_tell(service, &event);
+}
+
+int waiting_begin(struct service *service, struct session *session, uint32_t serial,
+                  const char *path, int flags, uint32_t wait_ms, const struct refusal *why,
+                  struct refusal *refusal) {
+    uint32_t share = (service->model.limits.waiting + WAITING_SHARE - 1) / WAITING_SHARE;
+    struct waiting *waiting = NULL;
+
+    if (session->waiting_count < share)
+        waiting = slab_take(&service->waiting_slab);
+    if (!waiting)
+        return refuse(
+            refusal, REFUSAL_LIMIT, ENFILE,
+            "%u opens wait already, of this VMM %u, which may have a quarter: " LIMIT_RAISE(
+                "waiting"),
+            service->waiting_slab.used, session->waiting_count);
+    assert(strlen(path) < sizeof(waiting->path)); /* find_path() has seen to it */
+    strcpy(waiting->path, path);
+    waiting->number = ++service->next_waiting ? service->next_waiting : ++service->next_waiting;
+    waiting->connection = session->number;
+    waiting->serial = serial;
+    waiting->flags = flags;
+    waiting->began_ms = service->model.now_ms;
+    list_append(&service->waiting, &waiting->link);
+    service->waited++;
+    session->waiting_count++;
+    if (wait_ms > 0) {
+        deadline_start(&service->waiting_deadlines, &waiting->deadline,
+                       service->model.now_ms + wait_ms);
+        tell_wanted(service, session, waiting, why->code, wait_ms);
+    }
+    return 0;
+}
+
+static void waiting_free(struct service *service, struct waiting *waiting) {
+    deadline_stop(&service->waiting_deadlines, &waiting->deadline);
+    list_remove(&waiting->link);
+    slab_give(&service->waiting_slab, waiting);
+}
+
+/* Answers it and forgets it. */
+static void finish(struct service *service, struct session *session, struct waiting *waiting,
+                   int result, struct lease *lease, struct refusal *refusal) {
+    struct waiting was = *waiting;
+
+    session->waiting_count--;
+    waiting_free(service, waiting);
+    open_counted(service, session, was.path, was.flags, result, refusal);
+    if (result == 0)
+        reply_opened(session, was.serial, lease);
+    else
+        service_reply_error(service, session, was.serial, refusal);
+}
+
+static void retry(struct service *service, struct waiting *waiting) {
+    struct session *session = session_find(service, waiting->connection);
+    struct lease *lease = NULL;
+    struct refusal refusal;
+
+    if (session->pending || session->broken)
+        return;
+    int result = open_path(service, session, waiting->path, waiting->flags, &lease, &refusal);
+    bool goes_on = result == -EAGAIN ||
+                   (result < 0 && deadline_runs(&waiting->deadline) && waiting_helps(refusal.code));
+    if (!goes_on)
+        finish(service, session, waiting, result, lease, &refusal);
+}
+
+void waiting_retry(struct service *service) {
+    if (!service->retry_waiting)
+        return;
+    service->retry_waiting = false;
+    list_for_each_safe (link, &service->waiting)
+        retry(service, list_object(link, struct waiting, link));
+}
+
+/* Adds to a refusal's text how long it was waited for. */
+static void add_time(struct refusal *refusal, uint64_t waited_ms) {
+    size_t used = strlen(refusal->text);
+    snprintf(refusal->text + used, sizeof(refusal->text) - used, "; waited %llu ms",
+             (unsigned long long)waited_ms);
+}
+
+void waiting_expire(struct service *service) {
+    struct deadline *first;
+
+    while ((first = deadlines_first(&service->waiting_deadlines)) &&
+           first->due_ms <= service->model.now_ms) {
+        struct waiting *waiting = list_object(first, struct waiting, deadline);
+        struct session *session = session_find(service, waiting->connection);
+        struct lease *lease = NULL;
+        struct refusal refusal;
+
+        deadline_stop(&service->waiting_deadlines, first);
+        if (session->pending || session->broken) {
+            service->retry_waiting = true; /* once it can be told */
+            continue;
+        }
+        int result = open_path(service, session, waiting->path, waiting->flags, &lease, &refusal);
+        if (result == -EAGAIN)
+            continue; /* it has its member, as soon as that is settled */
+        service->expired += result < 0;
+        if (result < 0)
+            add_time(&refusal, service->model.now_ms - waiting->began_ms);
+        finish(service, session, waiting, result, lease, &refusal);
+    }
+}
+
+void waiting_drop(struct service *service, const struct session *session) {
+    list_for_each_safe (link, &service->waiting) {
+        struct waiting *waiting = list_object(link, struct waiting, link);
+        if (waiting->connection == session->number)
+            waiting_free(service, waiting);
+    }
+}

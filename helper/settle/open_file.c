@@ -1,0 +1,96 @@
+#include "settle/open_file.h"
+
+#include <errno.h>
+#include <sys/stat.h>
+#include <sys/vfs.h>
+#include <unistd.h>
+
+#include <linux/magic.h>
+
+#include "model/model.h"
+
+const char description_empty_path[1] = "";
+const struct flock description_unlock_all = {.l_type = F_UNLCK, .l_whence = SEEK_SET};
+
+int description_status(int fd, struct statx *status) {
+    int result = statx(fd, description_empty_path, AT_EMPTY_PATH | AT_STATX_DONT_SYNC,
+                       STATX_BASIC_STATS, status);
+    return result < 0 ? -errno : 0;
+}
+
+int description_look(int fd, struct description *description) {
+    struct statx status;
+    int flags = fcntl(fd, F_GETFL);
+
+    if (flags < 0)
+        return -errno;
+    int result = description_status(fd, &status);
+    if (result < 0)
+        return result;
+    *description = (struct description){
+        .flags = flags,
+        .type = status.stx_mode & S_IFMT,
+        .device = device_pack(status.stx_dev_major, status.stx_dev_minor),
+        .device_number = device_pack(status.stx_rdev_major, status.stx_rdev_minor),
+        .inode = status.stx_ino,
+        .may_block = status.stx_dev_major == 0,
+    };
+    return 0;
+}
+
+int description_flags(int fd) {
+    int flags = fcntl(fd, F_GETFL);
+    return flags < 0 ? -errno : flags & STATUS_SETTABLE;
+}
+
+int description_set_status(int fd, int flags) {
+    return fcntl(fd, F_SETFL, flags & STATUS_SETTABLE) < 0 ? -errno : 0;
+}
+
+int description_restore_status(int fd, int flags) {
+    int without = flags & STATUS_SETTABLE & ~O_NOATIME;
+
+    if (description_set_status(fd, flags) == 0)
+        return flags & STATUS_SETTABLE;
+    return description_set_status(fd, without) == 0 ? without : STATUS_UNKNOWN;
+}
+
+void description_unlock(int fd) {
+    int result;
+
+    /* Else fails only where the file has no locks, such as a FIFO, or the file
+     * system is at its end. */
+    do {
+        result = fcntl(fd, F_OFD_SETLK, &description_unlock_all);
+    } while (result < 0 && errno == EINTR);
+}
+
+bool description_asks_server(int fd) {
+    struct statfs status;
+
+    if (fstatfs(fd, &status) < 0)
+        return true;
+    /* Known to answer by themselves. Overlay is not among them: what lies
+     * below may be anything. */
+    switch ((unsigned long)status.f_type) {
+    case EXT4_SUPER_MAGIC: /* ext2 and ext3 too */
+    case XFS_SUPER_MAGIC:
+    case BTRFS_SUPER_MAGIC:
+    case F2FS_SUPER_MAGIC:
+    case TMPFS_MAGIC:
+    case RAMFS_MAGIC:
+    case HUGETLBFS_MAGIC:
+    case DEVPTS_SUPER_MAGIC:
+    case PROC_SUPER_MAGIC:
+    case SYSFS_MAGIC:
+    case MSDOS_SUPER_MAGIC:
+    case ISOFS_SUPER_MAGIC:
+    case SQUASHFS_MAGIC:
+    case EROFS_SUPER_MAGIC_V1:
+    case PIPEFS_MAGIC:
+    case 0x2fc12fc1: /* ZFS */
+    case 0xca451a4e: /* bcachefs */
+        return false;
+    }
+    return true;
+}

@@ -1,0 +1,266 @@
+#include "settle/settle.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "settle/open_file.h"
+
+/* What a thread works with: two calls deep, no buffers. */
+#define STACK_BYTES (256 * 1024)
+
+/* What travels to a thread, and back with `may_block` filled in. */
+struct job {
+    int fd; /* borrowed, or with WORK_CLOSE consumed */
+    int flags;
+    unsigned work;
+    bool keep_locks;
+    bool may_block;
+    int status;
+};
+
+static int job_send(int socket, struct job *job) {
+    struct iovec vector = {job, sizeof(*job)};
+    struct msghdr header = {.msg_iov = &vector, .msg_iovlen = 1};
+    return sendmsg(socket, &header, MSG_DONTWAIT | MSG_NOSIGNAL) == sizeof(*job) ? 0 : -errno;
+}
+
+/* The thread's end waits; the main thread passes MSG_DONTWAIT. */
+static int job_receive(int socket, struct job *job, int flags) {
+    struct iovec vector = {job, sizeof(*job)};
+    struct msghdr header = {.msg_iov = &vector, .msg_iovlen = 1};
+    ssize_t length;
+
+    do {
+        length = recvmsg(socket, &header, flags | MSG_CMSG_CLOEXEC);
+    } while (length < 0 && errno == EINTR);
+    if (length < 0)
+        return -errno;
+    return length == sizeof(*job) ? 0 : -EIO;
+}
+
+static void job_do(struct job *job) {
+    if (job->work & WORK_INSPECT)
+        job->may_block = description_asks_server(job->fd);
+    if (job->work & WORK_RESTORE) {
+        if (!job->keep_locks)
+            description_unlock(job->fd);
+        job->status = description_restore_status(job->fd, job->flags);
+    }
+    if (job->work & WORK_CLOSE)
+        close(job->fd);
+}
+
+/* Where the kernel has no memory for it, asking again is all that is left: it
+ * waits, in the call, for some to become free. */
+static void job_answer(int socket, struct job *job) {
+    int result;
+
+    do {
+        result = job_send(socket, job);
+    } while (result == -ENOBUFS || result == -ENOMEM);
+}
+
+/* A thread that began on another processor would wait for what runs there, for
+ * milliseconds where that is busy, and the start would wait for the thread. Hence
+ * they begin on ours, which is free while we wait for them. */
+static void cpus_narrow(cpu_set_t *before) {
+    cpu_set_t every, most, here;
+
+    CPU_ZERO(before);
+    if (sched_getaffinity(0, sizeof(*before), before) < 0)
+        return;
+    /* Where nobody has chosen, what is put back is no choice either: it must not
+     * outlast a cpuset that grows. */
+    memset(&every, 0xff, sizeof(every));
+    if (sched_setaffinity(0, sizeof(every), &every) == 0 &&
+        sched_getaffinity(0, sizeof(most), &most) == 0 && CPU_EQUAL(&most, before))
+        *before = every;
+    CPU_ZERO(&here);
+    CPU_SET(sched_getcpu(), &here);
+    sched_setaffinity(0, sizeof(here), &here);
+}
+
+/* Where nothing is known of before, the kernel refuses the empty set. */
+static void cpus_widen(const cpu_set_t *before) {
+    sched_setaffinity(0, sizeof(*before), before);
+}
+
+static void *thread_main(void *argument) {
+    struct settle_thread *thread = argument;
+    int socket = thread->thread_end;
+    struct job job = {0};
+
+    cpus_widen(&thread->settle->cpus);
+    /* Says that libc's own calls of a thread's beginning are done: see settle_await(). */
+    job_answer(socket, &job);
+    while (job_receive(socket, &job, 0) == 0) {
+        job_do(&job);
+        job_answer(socket, &job);
+    }
+    return NULL;
+}
+
+/* Whether two members can hold each other up: those of one file system, or of one
+ * device, by whatever nodes they were opened. */
+static bool depend(const struct member *one, const struct member *other) {
+    if (member_is_device(one) || member_is_device(other))
+        return one->type == other->type && one->device_number == other->device_number;
+    return one->device == other->device;
+}
+
+/* A close can take long for what it has to write; to say what it is, no file system takes
+ * long that answers by itself. */
+static bool holds_up(const struct member *busy, const struct member *wanted) {
+    return depend(busy, wanted) && (busy->may_block || wanted->work != WORK_INSPECT);
+}
+
+static bool is_busy(const struct settle *settle, const struct member *wanted) {
+    for (int i = 0; i < SETTLE_THREADS; i++)
+        if (settle->threads[i].member && holds_up(settle->threads[i].member, wanted))
+            return true;
+    return false;
+}
+
+static struct member *next_member(struct settle *settle) {
+    list_for_each (link, &settle->queue) {
+        struct member *member = list_object(link, struct member, queue);
+        if (!is_busy(settle, member))
+            return member;
+    }
+    return NULL;
+}
+
+static struct settle_thread *idle_thread(struct settle *settle) {
+    for (int i = 0; i < SETTLE_THREADS; i++)
+        if (!settle->threads[i].member)
+            return &settle->threads[i];
+    return NULL;
+}
+
+static int begin(struct settle_thread *thread, struct member *member) {
+    struct job job = {.fd = member->fd,
+                      .flags = member->flags,
+                      .work = member->work,
+                      .keep_locks = member->keep_locks};
+    /* The thread is waiting for just this, and its socket is empty. */
+    int result = job_send(thread->watch.fd, &job);
+    if (result < 0)
+        return result;
+    list_remove(&member->queue);
+    member->working = member->work;
+    thread->member = member;
+    thread->since_ms = 0;
+    thread->told = false;
+    return 0;
+}
+
+/* Where a thread is idle, nothing in the queue can be begun: all in it depends on
+ * what is under way. So what was added, or a thread that has become idle, is one
+ * member to begin and no more, and a long queue of one file system is not walked
+ * each time. Not so for device nodes, and after the kernel was short of something. */
+static void dispatch(struct settle *settle) {
+    bool more = settle->starved;
+
+    settle->starved = false;
+    do {
+        struct settle_thread *thread = idle_thread(settle);
+        struct member *member = thread ? next_member(settle) : NULL;
+        if (!member)
+            return;
+        settle->starved = begin(thread, member) < 0;
+        more |= member_is_device(member);
+    } while (more && !settle->starved);
+}
+
+static void thread_ready(struct watch *watch, uint32_t epoll_events) {
+    struct settle_thread *thread = list_object(watch, struct settle_thread, watch);
+    struct settle *settle = thread->settle;
+    struct member *member = thread->member;
+    struct job job;
+
+    int result = job_receive(watch->fd, &job, MSG_DONTWAIT);
+    if (result == -EAGAIN)
+        return; /* the loop says so again */
+    assert(result == 0 && member);
+    thread->member = NULL;
+    settle->count--;
+    if (job.work & WORK_RESTORE)
+        member->status = job.status;
+    settle->done(settle, member, job.work, job.may_block);
+    dispatch(settle);
+}
+
+int settle_init(struct settle *settle) {
+    list_init(&settle->queue);
+    settle->count = 0;
+    for (int i = 0; i < SETTLE_THREADS; i++) {
+        int pair[2];
+        if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
+            return -errno;
+        settle->threads[i] = (struct settle_thread){
+            .watch = {pair[0], thread_ready}, .thread_end = pair[1], .settle = settle};
+    }
+    return 0;
+}
+
+int settle_start(struct settle *settle) {
+    pthread_attr_t attributes;
+    sigset_t all, before;
+    pthread_t id;
+    int result = 0;
+
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    pthread_attr_init(&attributes);
+    pthread_attr_setstacksize(&attributes, STACK_BYTES);
+    pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
+    cpus_narrow(&settle->cpus);
+    for (int i = 0; i < SETTLE_THREADS && result == 0; i++)
+        result = -pthread_create(&id, &attributes, thread_main, &settle->threads[i]);
+    cpus_widen(&settle->cpus);
+    pthread_attr_destroy(&attributes);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    return result;
+}
+
+int settle_await(struct settle *settle, struct loop *loop) {
+    struct job hello;
+    int result = 0;
+
+    for (int i = 0; i < SETTLE_THREADS && result == 0; i++) {
+        result = job_receive(settle->threads[i].watch.fd, &hello, 0);
+        if (result == 0)
+            result = loop_add(loop, &settle->threads[i].watch, EPOLLIN);
+    }
+    return result;
+}
+
+void settle_submit(struct settle *settle, struct member *member) {
+    assert(member->work && !member->working && list_empty(&member->queue));
+    list_append(&settle->queue, &member->queue);
+    settle->count++;
+    if (!is_busy(settle, member))
+        dispatch(settle);
+}
+
+void settle_watch(struct settle *settle, uint64_t now_ms, uint64_t limit_ms) {
+    if (settle->starved)
+        dispatch(settle);
+    for (int i = 0; i < SETTLE_THREADS; i++) {
+        struct settle_thread *thread = &settle->threads[i];
+        if (!thread->member || thread->told)
+            continue;
+        if (!thread->since_ms)
+            thread->since_ms = now_ms;
+        if (now_ms - thread->since_ms < limit_ms)
+            continue;
+        thread->told = true;
+        settle->stuck(settle, thread->member);
+    }
+}

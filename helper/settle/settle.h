@@ -1,0 +1,58 @@
+/* The settle threads: they do to members what may block (asking a file system
+ * what it is, unlocking, restoring flags, closing), so that nobody else waits.
+ *
+ * One file system has at most one thread at a time (and one more that asks it what it
+ * is, where it is known to answer), hence one that never
+ * answers holds up its own members and nobody else's, until SETTLE_THREADS
+ * different ones have stopped answering.
+ *
+ * The main thread owns the members throughout; a thread gets a copy of what it
+ * needs and never looks at the model. Each has a socket pair of its own, over
+ * which at most one job travels at a time: the queue is in the members. */
+#pragma once
+
+#include <sched.h>
+#include <stdint.h>
+
+#include "connection/loop.h"
+#include "model/model.h"
+
+#define SETTLE_THREADS 4
+
+struct settle {
+    struct settle_thread {
+        struct watch watch;    /* the main thread's end */
+        int thread_end;        /* owned by the thread once it runs */
+        struct member *member; /* what it works on, NULL if idle */
+        uint64_t since_ms;     /* when settle_watch() first saw it so; 0: not yet */
+        bool told;             /* stuck() has been called for it */
+        struct settle *settle;
+    } threads[SETTLE_THREADS];
+    struct list queue; /* members that wait for a thread */
+    uint32_t count;    /* members queued or being worked on */
+    bool starved;      /* the kernel had no memory: settle_watch() is to try again */
+    cpu_set_t cpus;    /* where the threads may run; none: wherever they began */
+
+    /* Told on the main thread that the `work` on `member` is done; of INSPECT,
+     * what it found; of RESTORE, the member's status says what came of it. */
+    void (*done)(struct settle *settle, struct member *member, unsigned work, bool may_block);
+
+    /* Told that its file system does not answer. */
+    void (*stuck)(struct settle *settle, struct member *member);
+};
+
+/* Calls stuck() for each member that a thread has been at for `limit_ms`, once.
+ * To be called soon again while `starved`. */
+void settle_watch(struct settle *settle, uint64_t now_ms, uint64_t limit_ms);
+
+/* Makes the socket pairs. Returns 0 or -errno. */
+int settle_init(struct settle *settle);
+
+/* Starts the threads. libc makes system calls as a thread begins that the sandbox
+ * forbids: settle_await() waits until all are through with them, and watches the
+ * threads. Return 0 or -errno. */
+int settle_start(struct settle *settle);
+int settle_await(struct settle *settle, struct loop *loop);
+
+/* Takes on the member's work. The member must be in no queue. */
+void settle_submit(struct settle *settle, struct member *member);

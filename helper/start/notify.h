@@ -1,0 +1,21 @@
+/* systemd's two small protocols: sockets passed at start, and readiness. */
+#pragma once
+
+#include "connection/session.h"
+#include "model/refusal.h"
+
+/* Sockets that the service manager passed (LISTEN_FDS), numbered from 3. */
+#define NOTIFY_FIRST_SOCKET 3
+#define NOTIFY_MAX_SOCKETS  16
+
+/* How many were passed to this process, 0 if none. Fills in the role of each from its name
+ * in LISTEN_FDNAMES. Returns -errno, with a sentence, where one is called otherwise: whoever
+ * passed it wants it served. */
+int notify_sockets(enum role roles[NOTIFY_MAX_SOCKETS], struct refusal *refusal);
+
+/* The socket to say READY=1 on, connected before the sandbox takes the file
+ * system away: -1 where nobody asked for it. The caller owns it. */
+int notify_prepare(void);
+
+/* Says that the helper is ready, with one line of status. */
+void notify_ready(int socket, const char *status);

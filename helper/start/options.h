@@ -1,0 +1,57 @@
+/* The command line. */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <sys/types.h>
+
+#include "confine/confine.h"
+#include "connection/listener.h"
+#include "model/model.h"
+
+#define OPTIONS_MAX_ENDPOINTS 16
+#define OPTIONS_MAX_ADD_FDS   253
+
+/* A socket to listen at, by path, or one that was inherited. */
+struct endpoint {
+    enum role role;
+    const char *path; /* NULL: inherited */
+    int fd;           /* inherited or made; owned by whoever begins with it */
+};
+
+/* --add-fd, in QEMU's syntax. */
+struct add_fd {
+    int fd; /* inherited, the user's number */
+    uint32_t set;
+    const char *opaque; /* NULL where none was given */
+};
+
+/* Who may connect to the sockets of a role that are made: the mode and owner of their
+ * files. */
+struct socket_access {
+    mode_t mode;
+    uid_t owner; /* -1: the helper's, as of the group */
+    gid_t group;
+    const char *option; /* that was given, or NULL */
+};
+
+struct options {
+    struct endpoint endpoints[OPTIONS_MAX_ENDPOINTS];
+    size_t endpoint_count;
+    struct socket_access access[ROLE_OBSERVER + 1]; /* by role */
+    struct add_fd add_fds[OPTIONS_MAX_ADD_FDS];
+    size_t add_fd_count;
+    struct limits limits;
+    struct manager_policy managers;
+    enum confine_mode confine;
+    uid_t uid; /* who to become if started as root */
+    gid_t gid;
+    int ready_fd; /* inherited; -1: none */
+    bool linger;
+    bool quiet, verbose;
+    bool members_given, connections_given; /* as limits: not to be lowered then */
+};
+
+/* Parses the command line, whose strings it borrows and may change. Prints and
+ * exits: 0 for --help and --version, 2 for what it does not understand. */
+void options_parse(struct options *options, int argc, char **argv);

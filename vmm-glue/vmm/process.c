@@ -1,0 +1,321 @@
+#include "vmm/process.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <spawn.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/pidfd.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "wire/failure.h"
+#include "wire/own.h"
+
+/* In the helper, what it inherits stands from here on without a gap. */
+#define FIRST_DESCRIPTOR 3
+
+/* fdset-helper(8), --add-fd. */
+#define MOST_INITIAL 253
+
+/* How long a helper may take to end once its VMM has hung up. It has nothing
+ * to do then, but a file system that stopped answering can keep it for ever. */
+#define END_MILLISECONDS 10000
+
+/* What the helper starts with: its command line, and duplicates of the
+ * descriptors it inherits, which stand above all their places in the helper
+ * so that putting one there overwrites no other. */
+struct launch {
+    char **words;
+    size_t word_count;
+    int *descriptors;
+    size_t descriptor_count;
+    size_t descriptor_room;
+};
+
+static int launch_init(struct launch *launch, size_t words, size_t descriptors) {
+    *launch = (struct launch){.descriptor_room = descriptors};
+    launch->words = calloc(words + 1, sizeof(*launch->words));
+    launch->descriptors = calloc(descriptors, sizeof(*launch->descriptors));
+    return launch->words && launch->descriptors ? 0 : fail(ENOMEM, "out of memory");
+}
+
+static void launch_free(struct launch *launch) {
+    for (size_t i = 0; i < launch->descriptor_count; i++)
+        close(launch->descriptors[i]);
+    for (size_t i = 0; i < launch->word_count; i++)
+        free(launch->words[i]);
+    free(launch->descriptors);
+    free(launch->words);
+}
+
+/* Adds one word to the command line. Returns 0 or -errno. */
+static int launch_word(struct launch *launch, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+
+static int launch_word(struct launch *launch, const char *format, ...) {
+    va_list arguments;
+    va_start(arguments, format);
+    int length = vasprintf(&launch->words[launch->word_count], format, arguments);
+    va_end(arguments);
+    if (length < 0)
+        return fail(ENOMEM, "out of memory");
+    launch->word_count++;
+    return 0;
+}
+
+/* Gives a duplicate of `fd` to the helper. Returns its number there, or -errno. */
+static int launch_descriptor(struct launch *launch, int fd) {
+    assert(launch->descriptor_count < launch->descriptor_room);
+    int copy = own_duplicate(fd, FIRST_DESCRIPTOR + (int)launch->descriptor_room);
+    if (copy < 0)
+        return fail(errno, "cannot pass descriptor %d on to the helper: %m", fd);
+    launch->descriptors[launch->descriptor_count] = copy;
+    return FIRST_DESCRIPTOR + (int)launch->descriptor_count++;
+}
+
+/* Adds "--option NUMBER", where NUMBER is what `fd` will be in the helper. */
+static int launch_option_fd(struct launch *launch, const char *option, int fd) {
+    int number = launch_descriptor(launch, fd);
+    if (number < 0)
+        return number;
+    int error = launch_word(launch, "%s", option);
+    return error ? error : launch_word(launch, "%d", number);
+}
+
+/* QEMU's syntax: a comma inside a value is doubled. */
+static void commas_double(char *out, const char *label) {
+    for (; *label; label++) {
+        *out++ = *label;
+        if (*label == ',')
+            *out++ = ',';
+    }
+    *out = '\0';
+}
+
+static int launch_initial(struct launch *launch, const struct fdset_initial *initial) {
+    char label[2 * 255 + 1] = "";
+    if (initial->set < 0)
+        return fail(EINVAL, "a set's number is 0 to 2147483647, not %d", initial->set);
+    if (initial->opaque && strlen(initial->opaque) > 255)
+        return fail(EINVAL, "the label of set %d is longer than 255 bytes", initial->set);
+    if (initial->opaque)
+        commas_double(label, initial->opaque);
+
+    int number = launch_descriptor(launch, initial->fd);
+    if (number < 0)
+        return number;
+    int error = launch_word(launch, "--add-fd");
+    if (error)
+        return error;
+    return launch_word(launch, "fd=%d,set=%d%s%s", number, initial->set,
+                       initial->opaque ? ",opaque=" : "", label);
+}
+
+static const char blanks[] = " \t\n";
+
+/* What the user of this process adds to its helper's command line. */
+static const char *environment_options(void) {
+    const char *text = secure_getenv("FDSET_HELPER_OPTIONS");
+    return text ? text : "";
+}
+
+static int launch_words(struct launch *launch, const char *text) {
+    int error = 0;
+    for (text += strspn(text, blanks); *text && !error; text += strspn(text, blanks)) {
+        size_t length = strcspn(text, blanks);
+        error = launch_word(launch, "%.*s", (int)length, text);
+        text += length;
+    }
+    return error;
+}
+
+static int launch_prepare(struct launch *launch, const struct fdset_spawn_options *options,
+                          int vmm_socket) {
+    const char *more = environment_options();
+    size_t arguments = 0;
+    if (options->initial_count > MOST_INITIAL)
+        return fail(EINVAL, "a helper starts with at most %d descriptors", MOST_INITIAL);
+    while (options->arguments && options->arguments[arguments])
+        arguments++;
+    int error =
+        launch_init(launch, 7 + 2 * options->initial_count + arguments + (strlen(more) + 1) / 2,
+                    2 + options->initial_count);
+    if (!error)
+        error = launch_word(launch, "fdset-helper");
+    if (!error)
+        error = launch_option_fd(launch, "--vmm-fd", vmm_socket);
+    if (!error && options->manage_path)
+        error = launch_word(launch, "--manage");
+    if (!error && options->manage_path)
+        error = launch_word(launch, "%s", options->manage_path);
+    if (!error && options->manage_fd > 0)
+        error = launch_option_fd(launch, "--manage-fd", options->manage_fd);
+    for (size_t i = 0; !error && i < options->initial_count; i++)
+        error = launch_initial(launch, &options->initial[i]);
+    for (size_t i = 0; !error && i < arguments; i++)
+        error = launch_word(launch, "%s", options->arguments[i]);
+    return error ? error : launch_words(launch, more);
+}
+
+/* What must not reach the helper: a library preloaded into the VMM, and the
+ * VMM's own conversation with its service manager. */
+static bool environment_is_private(const char *variable) {
+    static const char *const names[] = {
+        "LD_PRELOAD=",     "NOTIFY_SOCKET=", "LISTEN_PID=",   "LISTEN_FDS=",
+        "LISTEN_FDNAMES=", "WATCHDOG_PID=",  "WATCHDOG_USEC="};
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+        if (strncmp(variable, names[i], strlen(names[i])) == 0)
+            return true;
+    return false;
+}
+
+/* Borrows the strings from the process. NULL where memory is short. */
+static char **environment_for_helper(void) {
+    size_t count = 0;
+    while (environ && environ[count])
+        count++;
+    char **environment = calloc(count + 1, sizeof(*environment));
+    if (!environment)
+        return NULL;
+    char **end = environment;
+    for (size_t i = 0; i < count; i++)
+        if (!environment_is_private(environ[i]))
+            *end++ = environ[i];
+    return environment;
+}
+
+static int actions_fill(posix_spawn_file_actions_t *actions, const struct launch *launch) {
+    int error = 0;
+    for (size_t i = 0; !error && i < launch->descriptor_count; i++)
+        error = posix_spawn_file_actions_adddup2(actions, launch->descriptors[i],
+                                                 FIRST_DESCRIPTOR + (int)i);
+    if (!error)
+        error = posix_spawn_file_actions_addclosefrom_np(
+            actions, FIRST_DESCRIPTOR + (int)launch->descriptor_count);
+    return error;
+}
+
+/* A process group of its own, since the terminal's ^C is meant for the VMM, but not
+ * a session: where sessions have shares of the processor each (autogroup), changing
+ * between two of them adds 0.3 us to each open. The helper lets go of the terminal
+ * itself. And
+ * signals as a new process has them, whatever the VMM blocks or ignores. */
+static int attributes_fill(posix_spawnattr_t *attributes) {
+    sigset_t none, all;
+    sigemptyset(&none);
+    sigfillset(&all);
+    int error = posix_spawnattr_setsigmask(attributes, &none);
+    if (!error)
+        error = posix_spawnattr_setsigdefault(attributes, &all);
+    if (!error)
+        error = posix_spawnattr_setpgroup(attributes, 0);
+    if (!error)
+        error = posix_spawnattr_setflags(
+            attributes, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETPGROUP);
+    return error;
+}
+
+/* posix_spawn(3) is a vfork(2) in glibc: it does not copy the VMM's page tables. */
+static int launch_run(const struct launch *launch, const char *program, pid_t *pid) {
+    posix_spawn_file_actions_t actions;
+    posix_spawnattr_t attributes;
+    char **environment = environment_for_helper();
+    if (!environment)
+        return fail(ENOMEM, "out of memory");
+
+    posix_spawn_file_actions_init(&actions);
+    posix_spawnattr_init(&attributes);
+    int error = actions_fill(&actions, launch);
+    if (!error)
+        error = attributes_fill(&attributes);
+    if (!error)
+        /* NOLINTNEXTLINE(clang-analyzer-core.NonNullParamChecker): words are there without an error */
+        error = posix_spawn(pid, program, &actions, &attributes, launch->words, environment);
+    posix_spawnattr_destroy(&attributes);
+    posix_spawn_file_actions_destroy(&actions);
+    free(environment);
+    return error ? fail(error, "cannot start %s: %m", program) : 0;
+}
+
+static const char *program_find(const struct fdset_spawn_options *options) {
+    const char *from_environment = secure_getenv("FDSET_HELPER");
+    if (options->helper)
+        return options->helper;
+    return from_environment ? from_environment : FDSET_HELPER_PATH;
+}
+
+static bool is_told_to_linger(const struct launch *launch) {
+    for (size_t i = 0; i < launch->word_count; i++)
+        if (strcmp(launch->words[i], "--linger") == 0)
+            return true;
+    return false;
+}
+
+int helper_start(struct helper *helper, const struct fdset_spawn_options *options, int *socket) {
+    struct launch launch = {0};
+    int ends[2];
+    *helper = (struct helper){-1, -1, false};
+    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) < 0)
+        return fail(errno, "cannot make a pair of sockets: %m");
+    ends[0] = own_descriptor(ends[0]);
+    ends[1] = own_descriptor(ends[1]);
+    int error = launch_prepare(&launch, options, ends[1]);
+    if (!error)
+        helper->lingers = is_told_to_linger(&launch);
+    if (!error)
+        error = launch_run(&launch, program_find(options), &helper->pid);
+    launch_free(&launch);
+    close(ends[1]);
+    if (error) {
+        close(ends[0]);
+        return error;
+    }
+    /* Fails where the VMM has reaped the child already: nothing to wait for. */
+    helper->pidfd = own_descriptor(pidfd_open(helper->pid, 0));
+    *socket = ends[0];
+    return 0;
+}
+
+static void end_describe(const siginfo_t *info, char *status, size_t size) {
+    if (info->si_code == CLD_EXITED)
+        snprintf(status, size, "ended with status %d", info->si_status);
+    else
+        snprintf(status, size, "was ended by signal %d (%s)", info->si_status,
+                 sigdescr_np(info->si_status));
+}
+
+void helper_wait(struct helper *helper, char *status, size_t size) {
+    char unused[1];
+    siginfo_t info = {0};
+    if (!status) {
+        status = unused;
+        size = sizeof(unused);
+    }
+    snprintf(status, size, "ended");
+    if (helper->pidfd < 0)
+        return;
+
+    struct pollfd ended = {.fd = helper->pidfd, .events = POLLIN};
+    int result;
+    do {
+        result = poll(&ended, 1, END_MILLISECONDS);
+    } while (result < 0 && errno == EINTR);
+    if (result <= 0)
+        snprintf(status, size, "hung up and does not end");
+    else if (waitid(P_PIDFD, (id_t)helper->pidfd, &info, WEXITED) == 0)
+        end_describe(&info, status, size);
+    helper_forget(helper);
+}
+
+void helper_forget(struct helper *helper) {
+    if (helper->pidfd >= 0)
+        close(helper->pidfd);
+    helper->pidfd = -1;
+}

@@ -1,0 +1,319 @@
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <fdset/vmm.h>
+
+#include "feature.h"
+#include "vmm/leases.h"
+#include "vmm/process.h"
+#include "vmm/vmm.h"
+#include "wire/connection.h"
+#include "wire/failure.h"
+#include "wire/own.h"
+
+/* ------------------------------------------------------- beginning and end */
+
+/* Consumes `socket`. On success `vmm` gets an object without a helper. */
+static int vmm_new(struct fdset_vmm **vmm, int socket, const char *name) {
+    struct fdset_vmm *new = calloc(1, sizeof(*new));
+    if (!new) {
+        close(socket);
+        return fail(ENOMEM, "out of memory");
+    }
+    int error = connection_open(&new->connection, socket, FDSET__V1__ROLE__ROLE_VMM, name, NULL);
+    if (error) {
+        free(new);
+        return error;
+    }
+    leases_init(&new->leases);
+    submissions_init(new);
+    new->helper = (struct helper){-1, -1, false};
+    *vmm = new;
+    return 0;
+}
+
+int fdset_vmm_spawn(struct fdset_vmm **vmm, const struct fdset_spawn_options *options) {
+    NO_CANCELLATION;
+    static const struct fdset_spawn_options defaults;
+    struct helper helper;
+    char status[80], reason[256];
+    int socket;
+    *vmm = NULL;
+    if (!options)
+        options = &defaults;
+    int error = helper_start(&helper, options, &socket);
+    if (error)
+        return error;
+    error = vmm_new(vmm, socket, options->name);
+    if (!error) {
+        /* NOLINTNEXTLINE(clang-analyzer-core.NullDereference): there is one where there is no error */
+        (*vmm)->helper = helper;
+        return 0;
+    }
+    snprintf(reason, sizeof(reason), "%s", fdset_error_text());
+    helper_wait(&helper, status, sizeof(status));
+    return fail(-error,
+                "the helper %s before it was ready (%s; FDSET_HELPER_OPTIONS may give it options)",
+                status, reason);
+}
+
+int fdset_vmm_attach_fd(struct fdset_vmm **vmm, int socket, const char *name) {
+    NO_CANCELLATION;
+    *vmm = NULL;
+    return vmm_new(vmm, socket, name);
+}
+
+int fdset_vmm_attach_path(struct fdset_vmm **vmm, const char *path, const char *name) {
+    NO_CANCELLATION;
+    *vmm = NULL;
+    int socket = connection_dial(path, 0);
+    int error = socket < 0 ? socket : vmm_new(vmm, socket, name);
+    if (!error)
+        error = connection_remember(&(*vmm)->connection, path, name, NULL);
+    if (error && *vmm) {
+        fdset_vmm_free(*vmm);
+        *vmm = NULL;
+    }
+    return error;
+}
+
+int fdset_vmm_set_reconnect(struct fdset_vmm *vmm, const struct fdset_reconnect *reconnect) {
+    return connection_set_reconnect(&vmm->connection, reconnect);
+}
+
+void fdset_vmm_free(struct fdset_vmm *vmm) {
+    NO_CANCELLATION;
+    if (!vmm)
+        return;
+    submitted_cancel(vmm);
+    connection_close(&vmm->connection);
+    if (connection_foreign(&vmm->connection) || vmm->helper.lingers)
+        helper_forget(&vmm->helper);
+    else
+        helper_wait(&vmm->helper, NULL, 0);
+    leases_destroy(&vmm->leases);
+    free(vmm);
+}
+
+pid_t fdset_vmm_helper_pid(const struct fdset_vmm *vmm) {
+    return vmm->helper.pid;
+}
+
+int fdset_vmm_socket(const struct fdset_vmm *vmm) {
+    return vmm->connection.socket;
+}
+
+int own_socket_move(struct fdset_vmm *vmm) {
+    return connection_move(&vmm->connection);
+}
+
+/* ------------------------------------------------------------------ leases */
+
+/* As close(2), but a thread that is cancelled does not end in it: between the closing
+ * and the telling the helper would hear of neither. */
+static int close_all_the_same(int fd) {
+    return (int)syscall(SYS_close, fd);
+}
+
+static void tell_closed(struct fdset_vmm *vmm, struct lease_id lease) {
+    if (lease.id)
+        connection_tell_closed(&vmm->connection, lease.generation, &lease.id, 1);
+}
+
+/* What open(2) does by O_TRUNC: nothing where it is not a regular file. */
+static int truncate_regular(int fd) {
+    struct stat status;
+    int result;
+    do {
+        result = ftruncate(fd, 0);
+    } while (result < 0 && errno == EINTR);
+    if (result == 0)
+        return 0;
+    int error = errno;
+    if (error == EINVAL && fstat(fd, &status) == 0 && !S_ISREG(status.st_mode))
+        return 0;
+    return fail(error, "the file was opened but cannot be truncated: %m");
+}
+
+/* Makes a received descriptor what the caller asked for. */
+static int lease_prepare(struct fdset_vmm *vmm, struct lease_id lease, bool truncate, int fd,
+                         int flags) {
+    if (truncate) {
+        int error = truncate_regular(fd);
+        if (error)
+            return error;
+    }
+    /* It arrived with FD_CLOEXEC. */
+    if (!(flags & O_CLOEXEC) && fcntl(fd, F_SETFD, 0) < 0)
+        return fail(errno, "cannot clear FD_CLOEXEC: %m");
+    struct lease_id stale;
+    if (leases_put(&vmm->leases, fd, lease, &stale) < 0)
+        return fail(ENOMEM, "out of memory");
+    tell_closed(vmm, stale);
+    return 0;
+}
+
+int lease_accept(struct fdset_vmm *vmm, const Fdset__V1__Opened *opened, uint32_t generation,
+                 int fd, int flags) {
+    struct lease_id lease = {opened->lease, generation};
+    int error = lease_prepare(vmm, lease, opened->truncate, fd, flags);
+    if (!error)
+        return fd;
+    close_all_the_same(fd);
+    tell_closed(vmm, lease);
+    return error;
+}
+
+/* ------------------------------------------------------------------- open */
+
+int path_check(const char *path) {
+    if (!path)
+        return fail(EFAULT, "no path is given");
+    if (strlen(path) > LONGEST_PATH)
+        return fail(EINVAL, "not a set's path, which has at most %zu bytes: it has %zu",
+                    LONGEST_PATH, strlen(path));
+    return 0;
+}
+
+int fdset_open(struct fdset_vmm *vmm, const char *path, int flags) {
+    return fdset_open_wait(vmm, path, flags, 0);
+}
+
+int fdset_open_wait(struct fdset_vmm *vmm, const char *path, int flags, unsigned wait_ms) {
+    Fdset__V1__Open open = FDSET__V1__OPEN__INIT;
+    Fdset__V1__Request request = REQUEST(open = &open, OPEN);
+    struct connection *connection = &vmm->connection;
+    int error = path_check(path);
+    if (error)
+        return error;
+    open.path = (char *)path;
+    open.flags = (uint32_t)flags;
+    open.wait_ms = wait_ms;
+    error = connection_call(connection, &request, NULL, 0, FDSET__V1__REPLY__BODY_OPENED);
+    if (error)
+        return error;
+
+    Fdset__V1__Opened opened = *connection->reply->opened;
+    uint32_t generation = connection->generation;
+    int fd = -1;
+    error = connection_check_descriptors(connection, 1);
+    if (!error)
+        fd = packet_descriptors_take(&connection->descriptors, 0);
+    connection_release(connection);
+    if (!error)
+        return lease_accept(vmm, &opened, generation, fd, flags);
+    tell_closed(vmm, (struct lease_id){opened.lease, generation});
+    return error;
+}
+
+/* -------------------------------------------------------------------- hold */
+
+static int call_done(struct fdset_vmm *vmm, Fdset__V1__Request *request) {
+    int error = connection_call(&vmm->connection, request, NULL, 0, FDSET__V1__REPLY__BODY_DONE);
+    if (!error)
+        connection_release(&vmm->connection);
+    return error;
+}
+
+int fdset_hold(struct fdset_vmm *vmm, const char *path) {
+    Fdset__V1__Hold hold = FDSET__V1__HOLD__INIT;
+    Fdset__V1__Request request = REQUEST(hold = &hold, HOLD);
+    int error = path_check(path);
+    hold.path = (char *)path;
+    return error ? error : call_done(vmm, &request);
+}
+
+int fdset_unhold(struct fdset_vmm *vmm, const char *path) {
+    Fdset__V1__Unhold unhold = FDSET__V1__UNHOLD__INIT;
+    Fdset__V1__Request request = REQUEST(unhold = &unhold, UNHOLD);
+    int error = path_check(path);
+    unhold.path = (char *)path;
+    return error ? error : call_done(vmm, &request);
+}
+
+/* ------------------------------------------------------------------ close */
+
+static int close_plainly(int fd) {
+    return close_all_the_same(fd) < 0 ? fail(errno, "cannot close descriptor %d: %m", fd) : 0;
+}
+
+/* `fd` is no lease any more, and is closed where `close` says so. `ended` is the lease that
+ * the helper is to be told of, or none. */
+static int leave(struct fdset_vmm *vmm, int fd, bool close, struct lease_id *ended) {
+    struct lease *lease = NULL;
+    if (!connection_foreign(&vmm->connection))
+        lease = leases_take(&vmm->leases, fd);
+    int result = close ? close_plainly(fd) : 0;
+    *ended = lease ? leases_end(&vmm->leases, lease) : (struct lease_id){0};
+    return result;
+}
+
+int fdset_close(struct fdset_vmm *vmm, int fd) {
+    struct lease_id ended;
+    int result = leave(vmm, fd, true, &ended);
+    tell_closed(vmm, ended);
+    return result;
+}
+
+/* The answer to any request comes after what a helper of any version clears in place. */
+static void tell_and_ask(struct fdset_vmm *vmm, struct lease_id lease) {
+    tell_closed(vmm, lease);
+    fdset_unhold(vmm, "/dev/fdset/0");
+}
+
+static void await_unlocked(struct fdset_vmm *vmm, struct lease_id lease) {
+    Fdset__V1__Close closed = FDSET__V1__CLOSE__INIT;
+    Fdset__V1__Request request = REQUEST(close = &closed, CLOSE);
+    struct connection *connection = &vmm->connection;
+    closed.leases = &lease.id;
+    closed.n_leases = 1;
+    pthread_mutex_lock(&connection->lock);
+    bool current = lease.generation == connection->generation && !connection->broken;
+    bool answers = connection->features & FEATURE_BIT(CLOSE_ANSWER);
+    pthread_mutex_unlock(&connection->lock);
+    if (!current)
+        return;
+    if (answers)
+        call_done(vmm, &request);
+    else
+        tell_and_ask(vmm, lease);
+}
+
+int own_end_unlocked(struct fdset_vmm *vmm, int fd, bool close) {
+    struct lease_id ended;
+    int result = leave(vmm, fd, close, &ended);
+    if (ended.id)
+        await_unlocked(vmm, ended);
+    return result;
+}
+
+uint32_t fdset_lease(struct fdset_vmm *vmm, int fd) {
+    if (connection_foreign(&vmm->connection))
+        return 0;
+    struct lease_id lease = leases_find(&vmm->leases, fd);
+    pthread_mutex_lock(&vmm->connection.lock);
+    bool current = lease.generation == vmm->connection.generation;
+    pthread_mutex_unlock(&vmm->connection.lock);
+    return current ? lease.id : 0;
+}
+
+int fdset_duplicated(struct fdset_vmm *vmm, int fd, int copy) {
+    struct lease_id stale;
+    if (connection_foreign(&vmm->connection))
+        return 0;
+    int error = leases_share(&vmm->leases, fd, copy, &stale);
+    tell_closed(vmm, stale);
+    return error ? fail(-error, "cannot keep count of descriptor %d: %m", copy) : 0;
+}
+
+void fdset_forget(struct fdset_vmm *vmm, int fd) {
+    struct lease_id ended;
+    leave(vmm, fd, false, &ended);
+    tell_closed(vmm, ended);
+}

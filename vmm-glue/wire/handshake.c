@@ -1,0 +1,180 @@
+/* How a connection begins and ends. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/time.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "feature.h"
+#include "wire/connection.h"
+#include "wire/failure.h"
+#include "wire/own.h"
+
+#define PROTOCOL_VERSION 1
+
+int connection_dial(const char *path, int patience_ms) {
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    if (!path || !*path)
+        return fail(EINVAL, "no path of a socket is given");
+    if (strlen(path) >= sizeof(address.sun_path))
+        return fail(ENAMETOOLONG, "a socket's path cannot be longer than %zu bytes: %s",
+                    sizeof(address.sun_path) - 1, path);
+    strcpy(address.sun_path, path);
+
+    int sock = own_descriptor(socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0));
+    if (sock < 0)
+        return fail(errno, "cannot make a socket: %m");
+    /* A full backlog would have it wait. 0 is for ever. */
+    struct timeval patience = {patience_ms / 1000, patience_ms % 1000 * 1000};
+    setsockopt(sock, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience));
+    int result;
+    do {
+        result = connect(sock, (const struct sockaddr *)&address, sizeof(address));
+    } while (result < 0 && errno == EINTR);
+    if (result == 0)
+        return sock;
+    int error = errno;
+    close(sock);
+    return fail(error, "cannot connect to %s: %m", path);
+}
+
+/* An inherited socket is as its last owner left it. */
+static int socket_adopt(int sock) {
+    int type = 0;
+    socklen_t size = sizeof(type);
+    if (getsockopt(sock, SOL_SOCKET, SO_TYPE, &type, &size) < 0)
+        return fail(errno, "descriptor %d is no socket to fdset-helper: %m", sock);
+    if (type != SOCK_SEQPACKET)
+        return fail(EPROTOTYPE, "descriptor %d is a socket, but not of type SOCK_SEQPACKET", sock);
+    int flags = fcntl(sock, F_GETFL);
+    if (flags < 0 || fcntl(sock, F_SETFL, flags & ~O_NONBLOCK) < 0 ||
+        fcntl(sock, F_SETFD, FD_CLOEXEC) < 0)
+        return fail(errno, "cannot set up the socket to fdset-helper: %m");
+    return 0;
+}
+
+static const char *role_name(Fdset__V1__Role role) {
+    switch (role) {
+    case FDSET__V1__ROLE__ROLE_VMM:
+        return "VMMs";
+    case FDSET__V1__ROLE__ROLE_MANAGER:
+        return "managers";
+    case FDSET__V1__ROLE__ROLE_OBSERVER:
+        return "observers";
+    default:
+        return "roles unknown";
+    }
+}
+
+static int hello_check(const Fdset__V1__HelloReply *hello, Fdset__V1__Role role) {
+    if (hello->version != PROTOCOL_VERSION)
+        return fail(EPROTO, "fdset-helper %s speaks version %u of the protocol, not %u",
+                    hello->helper, hello->version, PROTOCOL_VERSION);
+    if (hello->role == role ||
+        (role == FDSET__V1__ROLE__ROLE_MANAGER && hello->role == FDSET__V1__ROLE__ROLE_OBSERVER))
+        return 0;
+    return fail(EPERM, "this socket of fdset-helper's is for %s, not for %s: use its %s socket",
+                role_name(hello->role), role_name(role),
+                role == FDSET__V1__ROLE__ROLE_VMM ? "vmm" : "manage");
+}
+
+/* A VMM's name can be given from outside: many are called as their program is. */
+static const char *default_name(Fdset__V1__Role role) {
+    const char *given = role == FDSET__V1__ROLE__ROLE_VMM ? secure_getenv("FDSET_NAME") : NULL;
+    return given && *given ? given : program_invocation_short_name;
+}
+
+static void helper_keep(struct connection *connection, const Fdset__V1__HelloReply *hello) {
+    struct fdset_helper_info *info = &connection->helper;
+    const Fdset__V1__Limits *limits = hello->limits;
+    *info = (struct fdset_helper_info){
+        .protocol = hello->version,
+        .role = (enum fdset_role)hello->role,
+    };
+    snprintf(info->helper, sizeof(info->helper), "%s", hello->helper);
+    if (!limits)
+        return;
+    info->limits = (struct fdset_limits){
+        .sets = limits->sets,
+        .members = limits->members,
+        .leases = limits->leases,
+        .leases_per_vmm = limits->leases_per_vmm,
+        .connections = limits->connections,
+        .waiting = limits->waiting,
+        .holds = limits->holds,
+        .event_queue = limits->event_queue,
+        .packet_bytes = limits->packet_bytes,
+        .packet_descriptors = limits->packet_descriptors,
+    };
+}
+
+static int shake_hands(struct connection *connection, Fdset__V1__Role role, const char *name,
+                       const char *owner) {
+    Fdset__V1__Hello hello = FDSET__V1__HELLO__INIT;
+    Fdset__V1__Request request = REQUEST(hello = &hello, HELLO);
+    hello.version = PROTOCOL_VERSION;
+    hello.features = FEATURES_KNOWN;
+    hello.name = (char *)(name ? name : default_name(role));
+    hello.pid = getpid();
+    if (owner)
+        hello.owner = (char *)owner;
+    int error = connection_call(connection, &request, NULL, 0, FDSET__V1__REPLY__BODY_HELLO);
+    if (error && connection->farewell_error) /* turned away before Hello was read */
+        return fail(connection->farewell_error, "%s", connection->farewell);
+    if (error)
+        return error;
+    error = hello_check(connection->reply->hello, role);
+    connection->role = connection->reply->hello->role;
+    connection->features = connection->reply->hello->features & FEATURES_KNOWN;
+    helper_keep(connection, connection->reply->hello);
+    connection_release(connection);
+    return error;
+}
+
+void connection_leave(struct connection *connection) {
+    own_home_free(connection->at_home);
+    connection->at_home = NULL;
+}
+
+int connection_open(struct connection *connection, int socket, Fdset__V1__Role role,
+                    const char *name, const char *owner) {
+    connection->socket = socket;
+    connection->owner = getpid();
+    connection->at_home = own_home_make();
+    connection->asked = role;
+    pthread_mutex_init(&connection->lock, NULL);
+    connection->last_serial = 0;
+    connection->waiters = connection->last = NULL;
+    connection->buffers_taken = false;
+    connection->broken = 0;
+    connection->farewell_error = 0;
+    connection->farewell[0] = '\0';
+    connection->descriptors.count = 0;
+    connection->poll_fd = connection->alarm_fd = -1;
+    packet_arena_init(&connection->arena);
+
+    int error = socket_adopt(socket);
+    if (!error)
+        error = shake_hands(connection, role, name, owner);
+    if (error)
+        connection_close(connection);
+    return error;
+}
+
+void connection_close(struct connection *connection) {
+    if (!connection_foreign(connection))
+        shutdown(connection->socket, SHUT_RDWR);
+    close(connection->socket);
+    connection_leave(connection);
+    if (connection->poll_fd >= 0)
+        close(connection->poll_fd);
+    if (connection->alarm_fd >= 0)
+        close(connection->alarm_fd);
+    free(connection->link.path);
+    free(connection->link.name);
+    free(connection->link.owner);
+}

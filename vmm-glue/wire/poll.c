@@ -1,0 +1,81 @@
+/* What is given to those who poll: an epoll of the socket and a timer. The timer is
+ * what tells of things that do not come over the socket: it has expired as long as
+ * there is news, and expires when it is time to reconnect. */
+#include <errno.h>
+#include <sys/epoll.h>
+#include <sys/timerfd.h>
+#include <unistd.h>
+
+#include "wire/connection.h"
+#include "wire/failure.h"
+#include "wire/own.h"
+
+void connection_set_alarm(struct connection *connection) {
+    struct itimerspec when = {0};
+    if (connection->alarm_fd < 0)
+        return;
+    if (connection->news)
+        when.it_value.tv_nsec = 1; /* long ago */
+    else if (connection->broken && connection->link.kept && !connection->link.trying)
+        when.it_value = connection->link.next_attempt;
+    timerfd_settime(connection->alarm_fd, TFD_TIMER_ABSTIME, &when, NULL);
+}
+
+void connection_news(struct connection *connection, bool news) {
+    if (connection->news == news)
+        return;
+    connection->news = news;
+    connection_set_alarm(connection);
+}
+
+static void socket_control(struct connection *connection, int operation) {
+    struct epoll_event event = {.events = connection->no_room ? EPOLLIN | EPOLLOUT : EPOLLIN};
+    if (connection->poll_fd >= 0)
+        epoll_ctl(connection->poll_fd, operation, connection->socket, &event);
+}
+
+void connection_poll_room(struct connection *connection, bool wanted) {
+    if (connection->no_room == wanted)
+        return;
+    connection->no_room = wanted;
+    socket_control(connection, EPOLL_CTL_MOD);
+}
+
+/* It must be taken out before another takes its number: a child of fork(2) may have
+ * a copy, which would keep the old one in. */
+void connection_poll_socket(struct connection *connection, bool wanted) {
+    socket_control(connection, wanted ? EPOLL_CTL_ADD : EPOLL_CTL_DEL);
+}
+
+/* Called with the lock held. */
+static int poll_fd_make(struct connection *connection) {
+    struct epoll_event event = {.events = EPOLLIN};
+    int poll_fd = own_descriptor(epoll_create1(EPOLL_CLOEXEC));
+    int alarm_fd = own_descriptor(timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK));
+    if (poll_fd < 0 || alarm_fd < 0 || epoll_ctl(poll_fd, EPOLL_CTL_ADD, alarm_fd, &event) < 0) {
+        int error = fail(errno, "cannot make a descriptor to poll: %m");
+        if (poll_fd >= 0)
+            close(poll_fd);
+        if (alarm_fd >= 0)
+            close(alarm_fd);
+        return error;
+    }
+    connection->poll_fd = poll_fd;
+    connection->alarm_fd = alarm_fd;
+    connection_set_alarm(connection);
+    if (!connection->broken || !connection->link.kept)
+        connection_poll_socket(connection, true);
+    return 0;
+}
+
+int connection_poll_fd(struct connection *connection) {
+    NO_CANCELLATION;
+    int error = 0;
+    if (connection_foreign(connection))
+        return connection_say_foreign();
+    pthread_mutex_lock(&connection->lock);
+    if (connection->poll_fd < 0)
+        error = poll_fd_make(connection);
+    pthread_mutex_unlock(&connection->lock);
+    return error ? error : connection->poll_fd;
+}
