@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* fdset-helper: options -> listen -> confine -> serve. */
 #include <assert.h>
 #include <errno.h>

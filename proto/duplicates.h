@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Descriptors that are one open file description (dup(2)) share its status flags and its
  * locks. As members they would be leased to two VMMs, and an open of the one would change
  * what a lease of the other sees. The helper, in its sandbox, cannot tell them apart: so both

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* What goes beyond version 1 of the protocol, as bits of Hello.features. */
 #pragma once
 

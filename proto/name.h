@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* What a set may be called, and which text may be shown. Both sides ask here. */
 #pragma once
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* One protobuf message and its descriptors as one SOCK_SEQPACKET packet. Both
  * the helper and libfdset send and receive through here and nowhere else.
  *

@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
 """Prints the table of tests/coverage from what `llvm-cov export` says.
 
 Usage: coverage-report.py [--missing] coverage.json

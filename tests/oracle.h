@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The leak oracle: a test must leave this process with exactly the descriptors
  * that it found, by number and by what is behind them. */
 #pragma once

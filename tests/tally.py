@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
 """Counts what one `meson test` did, for tests/run.
 
 Usage: tally.py testlog.json STATUS   (STATUS: meson's exit status)

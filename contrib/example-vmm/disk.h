@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The example's disk: what an emulator's block layer does with an image, by way of
  * fdset-helper. Here, and in main.c's few lines that begin it, is all of libfdset. */
 #pragma once

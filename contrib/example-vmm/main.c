@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* A small VMM that opens its disk through fdset-helper: a server for one disk, whose
  * guests are the clients of its NBD socket, and whose monitor is its standard input. */
 #include <err.h>

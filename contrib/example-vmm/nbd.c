@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The server's half of the Network Block Device protocol, as much of it as a client
  * needs: fixed newstyle negotiation; READ, WRITE, FLUSH and DISC. One export, whatever
  * name it is asked for by. Each client has a thread of its own, which may block. */

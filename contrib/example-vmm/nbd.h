@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The example's guest: whoever speaks NBD to it. */
 #pragma once
 

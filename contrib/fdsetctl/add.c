@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* fdsetctl add: opens files, or takes descriptors that it inherited, and gives
  * them to the helper in one request. */
 #include <errno.h>

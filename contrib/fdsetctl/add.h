@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The command line of fdsetctl add. */
 #pragma once
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The columns of each view: what stands in them. */
 #pragma once
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 # bash completion for fdsetctl
 #
 # Labels and names are chosen by whoever may add sets or open them. None of them may

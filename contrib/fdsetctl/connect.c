@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* How fdsetctl finds and reaches a helper. */
 #include <errno.h>
 #include <stdlib.h>

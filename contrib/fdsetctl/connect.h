@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* How fdsetctl finds and reaches a helper. */
 #pragma once
 

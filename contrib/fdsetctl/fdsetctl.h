@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* fdsetctl: the command-line manager of fdset-helper. One run is one request
  * (but for watch): it connects, asks, prints and hangs up.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* A file by what the kernel knows it by, whatever its path. */
 #pragma once
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* fdsetctl info: which helper that is, its limits and how full they are. */
 #include <inttypes.h>
 #include <stdio.h>

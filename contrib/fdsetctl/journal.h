@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Events as entries of the journal, by its native protocol. */
 #pragma once
 

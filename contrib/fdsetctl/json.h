@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* JSON for programs, by jansson. libsmartcols, which prints the tables, has JSON
  * too, but only flat: each member would repeat its set, and its leases would
  * not fit in at all.

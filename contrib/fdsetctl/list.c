@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* fdsetctl list: what there is and who uses it. */
 #include <stdio.h>
 #include <string.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Finds the subcommand and has what all of them share. */
 #include <fcntl.h>
 #include <locale.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The helper's limits, each by its name. */
 #pragma once
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* What sets are called, for events, which have their numbers. */
 #pragma once
 

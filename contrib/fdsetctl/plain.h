@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Text from elsewhere, a label or a helper's sentence, as a terminal may have it:
  * without what moves the cursor, changes a setting or the order of what is read. */
 #pragma once

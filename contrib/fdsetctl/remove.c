@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* fdsetctl remove: no new lease of these members from now on. */
 #include <stdio.h>
 #include <stdlib.h>

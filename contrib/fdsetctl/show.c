@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* fdsetctl show: one set in full, or how far the helper is locked in. */
 #include <stdio.h>
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* What one helper has, or all that can be found. */
 #pragma once
 

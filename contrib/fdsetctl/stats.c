@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* fdsetctl stats: the helper's totals, for people and for monitoring. */
 #include <inttypes.h>
 #include <stdio.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Aligned tables for people, by libsmartcols. A lack of memory ends the program. */
 #pragma once
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* A listing as tables, whose columns users may choose. */
 #pragma once
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* fdsetctl watch: what happens, as it happens. */
 #include <errno.h>
 #include <poll.h>

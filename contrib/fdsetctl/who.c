@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* fdsetctl who: who has a file open through a helper. */
 #include <stdio.h>
 

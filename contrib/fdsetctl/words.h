@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Numbers and flags, from and to the words that users read and write. */
 #pragma once
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The smallest guest that shows a disk at work: one boot sector that uses its
  * own disk for ever and says so on the serial port. For contrib/demo and the
  * tests; it needs no kernel, no driver and a second to boot under tcg.

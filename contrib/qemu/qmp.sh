@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 # shellcheck shell=bash
 # Talks to QEMU's monitor from bash, without Python: for contrib/demo and the
 # tests. To be sourced.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* From the table of rules to a program, by libseccomp, while the helper is built. */
 #include <assert.h>
 #include <errno.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Theory of operation
  *
  * The helper takes over descriptors that others opened, hands out duplicates

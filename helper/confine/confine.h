@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The sandbox: after confine_seal() the helper can do what its twelve system
  * calls allow to the descriptors it holds, and nothing else.
  *

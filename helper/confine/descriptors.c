@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* What descriptors we hold, and how many processes, files and numbers more. */
 #include <dirent.h>
 #include <errno.h>

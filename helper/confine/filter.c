@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* From the program that libseccomp wrote to the kernel. */
 #include "filter.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The system calls that are left after confine_seal(): one table for every
  * architecture, for the kernel, the tests and the documentation.
  *

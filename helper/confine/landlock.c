@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Landlock, by raw system calls: the headers of a build machine may be older
  * than the kernel that we run on, and then would leave out what it can do. */
 #include <errno.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Namespaces and the empty root.
  *
  * Started as root we use root's privilege and make no user namespace: in one

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Privileges: capabilities, ids, and the ways to gain or lend them.
  *
  * By raw system calls: there are seven, libcap would be a library more. */

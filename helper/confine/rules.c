@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The table of rules; filter.h says how to read it. To add one: the call, the
  * reason, and a test for every argument that is not a pointer or a number that
  * changes. tests/sandbox then wants to know the new rule as well. */

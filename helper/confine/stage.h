@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Private to confine/: what the stages share. */
 #pragma once
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* write-filter enforce|log [ARCHITECTURE]
  *
  * Writes the filter as what filter.c is made of: initializers of struct

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Sockets on which connections arrive, and with them their role. */
 #pragma once
 

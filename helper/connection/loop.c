@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "connection/loop.h"
 
 #include <assert.h>

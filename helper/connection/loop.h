@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The event loop: epoll, level-triggered but for EPOLLET, one thread. Each watch is told
  * once a turn, so that no peer is served twice before another is served once. */
 #pragma once

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "connection/session.h"
 
 #include <assert.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* A connection: its socket, its role, and the reply that it has not yet taken.
  *
  * A session is read only while it has no reply pending, so what a peer that

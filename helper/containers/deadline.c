@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "containers/deadline.h"
 
 #include <assert.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Points in time, the next one first: a heap of fixed size, made at start. */
 #pragma once
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "containers/id_table.h"
 
 #include <assert.h>

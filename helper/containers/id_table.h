@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Finds a slab's objects by a key in constant time: an open-addressed table of fixed
  * size, made at start, never more than half full. It has the objects' numbers alone,
  * 4 bytes each, and reads the keys in the objects. Keys are mostly consecutive ids, of

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Doubly linked list whose links live in the objects: no allocation, and an
  * object can be taken out of the middle knowing only itself. */
 #pragma once

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Objects of one size from one mapping that is made at start, so that nothing
  * is allocated after lock-down. Pages are touched as objects are first used:
  * a generous limit costs address space, not memory. */

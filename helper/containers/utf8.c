@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "containers/utf8.h"
 
 #include "name.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Text that a peer sent: what of it may be shown. */
 #pragma once
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* AddFds: everything is checked before anything is done, so that a request is
  * done whole or not at all. */
 #include "model/model_private.h"

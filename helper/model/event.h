@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* What happens in the model and the service, for those who subscribed. The
  * kinds and fields are those of fdset.proto, message Event. */
 #pragma once

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Invariants, and that no object has leaked: asserted after each request in debug
  * builds. */
 #include <assert.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Who uses what: leases and holds, and those who have them. */
 #include "model/model_private.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* When members go: by request, with their manager, or in time. */
 #include "model/model_private.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "model/limit.h"
 
 #include <string.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* How much the helper holds at most. All memory for it is taken at start.
  * Reaching a limit is an error for the request that did, never more. */
 #pragma once

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Which member serves an open. QEMU takes the newest member of the right mode and
  * gives up if anything else is wrong with it; here all members are weighed, and the
  * refusal tells of the one that came nearest. */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "model/model_private.h"
 
 #include <assert.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The model: sets of members, leases of members, who holds them and how long
  * they stay. Pure data. It makes no system call, knows no socket and no
  * protobuf, and is told the time (model.now_ms); what has to be done to a

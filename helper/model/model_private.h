@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Between the model's own files: model.c, add_members.c, lease.c, lifetime.c. */
 #pragma once
 

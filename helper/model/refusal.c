@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "model/refusal.h"
 
 #include <stdarg.h>

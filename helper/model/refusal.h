@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Why a request was refused: what becomes an Error of the protocol. The codes
  * are those of fdset.proto, which says what each means; the model uses them
  * without knowing protobuf, and the service asserts that they are the same. */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "requests/closing.h"
 
 #include <assert.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Answers that come when descriptors are closed: that of a RemoveFd, so that its manager
  * may unmount, detach or delete next, and the refusal of an AddFds, whose descriptors
  * would else keep busy for a moment what the manager has kept. And when one is unlocked:

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* What a VMM asks without opening: Look. It takes nothing, changes nothing and is told
  * to nobody. */
 #include "requests/service.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* What a manager asks: AddFds, RemoveFd. */
 #include "requests/service.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* What a VMM asks: Open, OpenMany, Close, Hold, Unhold. */
 #include "requests/service.h"
 

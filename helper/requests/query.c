@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* What managers and observers ask: Query, Subscribe. */
 #include "requests/service.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "requests/service.h"
 
 #include <assert.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Requests in, replies out: decodes what a session received, checks that its
  * role may ask it, lets the model decide, and answers. Knows the protocol and
  * the model; knows no epoll and nothing of the sandbox. */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "requests/subscription.h"
 
 #include <string.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Events on their way to those who subscribed: a queue of bounded length for
  * each. One that does not read loses events, is told how many, and holds
  * nobody up. */

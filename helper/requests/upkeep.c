@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* What is to be done after each request and in time: members settle, opens that
  * wait are tried again, events go out, lifetimes end. */
 #include "requests/service.h"

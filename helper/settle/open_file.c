@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "settle/open_file.h"
 
 #include <errno.h>

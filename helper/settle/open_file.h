@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The system calls on a held descriptor's open file description. All but
  * description_asks_server() and description_unlock() return at once whatever
  * the file system does (measured on FUSE with a server that hangs). */

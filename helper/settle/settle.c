@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "settle/settle.h"
 
 #include <assert.h>

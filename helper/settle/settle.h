@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The settle threads: they do to members what may block (asking a file system
  * what it is, unlocking, restoring flags, closing), so that nobody else waits.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "start/accounts.h"
 
 #include <errno.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Users and groups, by number or by name.
  *
  * Names are those of /etc/passwd and /etc/group only: other sources (nsswitch.conf) would

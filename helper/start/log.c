@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "start/log.h"
 
 #include <stdarg.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* One line on standard error, in one write(2): no stdio, which would make
  * system calls of its own once the sandbox is closed. */
 #pragma once

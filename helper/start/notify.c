@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "start/notify.h"
 
 #include <errno.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* systemd's two small protocols: sockets passed at start, and readiness. */
 #pragma once
 

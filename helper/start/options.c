@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "start/options.h"
 
 #include <errno.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The line is to be written when the sandbox is closed, for not before that is it sure
  * that the helper will serve; and then its filter lets it write to nothing but the log.
  * So a child writes, which has nothing else open and ends with its one line. */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* --ready-fd: one line for whoever started the helper, as soon as it serves. */
 #pragma once
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The signals are blocked, and a descriptor of the loop's tells that one waits. So the
  * end is like any other end, without a handler, whose return would be one more system
  * call; and it comes where the helper is process 1 of a pid namespace too: to that one

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The signals that end the helper: SIGTERM, SIGINT, SIGHUP, SIGQUIT, unless they were
  * ignored as it started. */
 #pragma once

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Making a socket is bind() and listen(), and before that perhaps the removal of a
  * dead one. Two helpers that do so at one time can each remove what the other has
  * just made and not listened at yet; then both serve, and one of them nobody reaches.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The fields of the messages of an open and a close: shortcut.h. */
 #pragma once
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Decoding by hand: shortcut.h. */
 #include <string.h>
 

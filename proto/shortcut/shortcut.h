@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The messages of every open and close, encoded and decoded by hand: Request
  * with Open, OpenMany or Close, Reply with Opened or OpenedMany. protobuf-c,
  * which walks descriptors of all fields, takes some 4 000 instructions for an

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Encoding by hand: shortcut.h. */
 #include <string.h>
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Opens against the least that they can cost. */
 #include <stdio.h>
 

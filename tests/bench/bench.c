@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* What fdset-helper costs, beside what it cannot cost less than, and beside its
  * closest peer: all measured in one run, in turn. See --help. */
 #include <err.h>

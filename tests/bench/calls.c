@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Each system call of an open and a close by itself: a packet at a time over a pair of
  * sockets, both ends of which one process has, so that nobody is woken. */
 #include <err.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* A helper that holds many: what then costs more? */
 #pragma once
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Sizes: what costs more where much is held, here and at s6-fdholderd. */
 #include <math.h>
 #include <stdio.h>

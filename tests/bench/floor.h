@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The references: the least that any server of descriptors can cost. A process
  * with one epoll, messages of fixed size, nothing to parse, no sandbox. Floor A
  * sends one descriptor with each answer, floor B several. And what it costs

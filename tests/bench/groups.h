@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* What the benchmark consists of. Each group measures and reports; none returns if
  * something does not work. */
 #pragma once

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Not alone: several clients at once, a manager that has asked for events and does
  * not read them, a neighbour that floods. */
 #include <err.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* What the helper takes of memory that is its own alone. */
 #include <err.h>
 #include <fcntl.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Makes a number of opens and ends, for check-budget. What is counted lies between a
  * Hold and an Unhold, which the helper serves after the last close.
  *

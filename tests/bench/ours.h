@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* What is measured of fdset-helper, through libfdset as an emulator uses it. */
 #pragma once
 

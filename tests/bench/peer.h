@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The closest peer, s6-fdholderd, through its own library: where both are installed. */
 #pragma once
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* What the benchmark found: a table for people as it goes along, JSON for
  * machines at the end. */
 #pragma once

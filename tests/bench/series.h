@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Measured times, and what can honestly be said of them on a machine that does
  * other things too: what is compared is measured in turn, in short rounds, and a
  * ratio is the median of the rounds' own ratios. */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* From nothing to a helper that is locked in, beside the least that a start of any
  * program costs; by a small caller and by one as large as an emulator. */
 #include <err.h>

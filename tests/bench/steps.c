@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* How much of an open is the kernel's: from floor A in steps to the very system calls
  * of an open and a close, in a process with the helper's filter, but without a thought
  * in between. What fdset_open() takes beyond that is ours to mend; that is not. */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Linked into a helper for the benchmark: it holds so many members that there need
  * not be as many descriptors, which not even root may have everywhere. Its initial
  * member is added as often as FDSET_BENCH_STUFFED says, to as many sets, and all have

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Linked into a helper that is measured under valgrind, which the sandbox would
  * kill: no confinement at all. The path of an open does not depend on it. */
 #include "confine/confine.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Each call that a running helper makes fails once, in each way that the kernel
  * may let it fail: the k-th of a scripted session, for every k. What may come of
  * it stands beside it. Then the helper serves, and has lost nothing and kept

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The injector: a test is given this program in place of the helper; plan.h.
  *
  * A call that is not to be made cannot be made void: the kernel looks at its

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Hostile neighbours: whatever a VMM or a manager does, another VMM's opens are
  * answered, rightly and in their turn. How soon is counted in what others were
  * served meanwhile, not in time. */

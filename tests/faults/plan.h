@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Which call is to fail, and how: shared memory of a test and the injector,
  * which runs the helper that FAULTS_HELPER names and lets one call at a time
  * fail. The descriptor of the memory is in FAULTS_PLAN. */

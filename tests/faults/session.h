@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* A scripted session with everything that a helper is asked for, by two VMMs, a
  * manager and an observer, each on a connection of its own. */
 #pragma once

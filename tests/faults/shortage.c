@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* What the kernel really gives when descriptors run out: in the helper, at its
  * start, and on their way. */
 #include "session.h"

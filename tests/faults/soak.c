@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Soak: VMMs, a manager and a subscriber, each a process of its own, do all
  * that can be done, for as long as there is patience; the helper's memory,
  * descriptors and answers stay as they were. With --long for ten minutes, else

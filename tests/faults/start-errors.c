@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "start-errors.h"
 
 #include <errno.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* What calls at the start may give, for the injector and for messages. */
 #pragma once
 

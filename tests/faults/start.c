@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Each call that a helper makes while it starts fails once, in each way that the
  * kernel may let it fail. It goes on and serves, or ends with status 1 and says
  * why; it never hangs, it never ends in silence, and it never says that it is ready

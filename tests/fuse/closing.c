@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Closing may wait for a server, as does the end of a process that still has
  * something of it open. */
 #include "scene.h"

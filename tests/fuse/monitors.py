@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
 """fdset-qmp and a file whose server does not answer: a remove-fd that waits for it holds
 up its own client, and nobody else's.
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* File systems that a test can tell to stop answering; each has a server of its
  * own, stuck-fs. FDSET_TEST_STUCK_FS names that program.
  *

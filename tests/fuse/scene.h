@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* A helper that has a file of a server which can get stuck, and others that must
  * not notice: what the tests of this room look at. */
 #pragma once

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* stuck-fs MOUNTPOINT CONTROL-FD: a file system that stops answering when it is
  * told to, and goes on or fails when it is told to: stuck-fs.h. Nobody reads its
  * files or writes to them; they can be opened, locked and closed.

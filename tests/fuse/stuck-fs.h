@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* How a test talks to stuck-fs: orders over a SOCK_SEQPACKET, each answered
  * once. The first answer, without an order, says that it is mounted. */
 #pragma once

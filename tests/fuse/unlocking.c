@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Unlocking, and asking what a file system is, may wait for a server. They are
  * done on the settle threads: who has nothing to do with that server never
  * notices that it hangs. */

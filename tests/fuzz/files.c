@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* What managers pass to the helper: disks, and all that is none. */
 #include "world.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* What all fuzz targets share. A target is a file with LLVMFuzzerTestOneInput:
  * libFuzzer and AFL++ bring a main() of their own, and where neither is there,
  * replay.c runs the corpus as a test. */

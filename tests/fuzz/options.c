@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The command line, and what systemd says in the environment: whatever is given,
  * either the options are within their bounds, or it ends with status 2 (or 0, for
  * --help). The input is arguments ended by NUL, after NAME=VALUE for the

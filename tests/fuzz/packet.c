@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Packets: any bytes decode within the arena or not at all, what was decoded
  * encodes to what decodes to the same, the shortcut makes of everything what
  * protobuf-c makes of it, and however descriptors are sent along, as many arrive

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Runs the files of a corpus through a target, as a test with a TAP line.
  *
  * Usage: fuzz-TARGET DIRECTORY-OR-FILE... */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Well-formed requests from few bytes each, so that the fuzzer gets deep fast.
  * What is not well-formed it makes itself, from the packets of the corpus. */
 #include "world.h"

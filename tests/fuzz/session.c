@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Connections, all the way: a history of peers that connect, send what is a
  * request and what is none, read, close, hang up; of time that passes; of work
  * that ends late; of descriptors that run out. After each step the model's

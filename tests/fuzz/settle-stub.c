@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* In the place of settle.c: the same queue, but a thread's work is done when the
  * input says so, and by this one. */
 #include "world.h"

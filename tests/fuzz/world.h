@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The helper without its process: service, sessions, listeners and loop as they
  * ship, real sockets and real descriptors, but no sandbox, a clock that stands
  * still unless told otherwise, and in the place of the settle threads a table of

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Started as systemd starts a service by its sockets: LISTEN_FDS, LISTEN_PID and
  * LISTEN_FDNAMES, and READY=1 on NOTIFY_SOCKET. */
 #include "harness.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* AddFds and RemoveFd: all or nothing, ids, labels, and what may be a member. */
 #include "harness.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "client-more.h"
 
 #include <poll.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* More of what a client says and hears: opens that wait, holds, owners, events;
  * and VMMs and managers that are processes of their own. */
 #pragma once

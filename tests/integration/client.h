@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* A client of the helper that can also misbehave: it speaks the wire protocol
  * of fdset.proto by hand, without libfdset, so that a fault in the one cannot
  * hide a fault in the other. A check that fails ends the test. */

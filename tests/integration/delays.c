@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Linked into a helper by --wrap: what makes a socket takes its time. Of FDSET_TEST_DELAYS,
  * microseconds before each unlink, bind and listen: "1000,0,500". */
 #include <stdio.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* What follows from a request, or from somebody's end, and in which order. */
 #include <poll.h>
 #include <signal.h>

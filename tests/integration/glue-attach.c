@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* libfdset attached to the real helper: both of its halves, end to end. */
 #include "harness.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* libfdset and the real helper: what goes beyond open and close. Names, lifetimes,
  * holds, opens that wait, events, and opens for event loops. */
 #include "harness.h"

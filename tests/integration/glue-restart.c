@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* libfdset when the real helper is killed and started again at the same paths. */
 #include "harness.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* libfdset starts the real helper: what it hands over, how it ends, and what it
  * says where that fails. */
 #include "harness.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Starts the real helper in its real sandbox, and sees that it ends well.
  *
  *     static void test_something(void **state) {

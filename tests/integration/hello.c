@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Who may ask what: version, roles, and that nobody gets in without a Hello. */
 #include "harness.h"
 

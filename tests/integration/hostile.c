@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Whatever comes in over a socket: an error for the sender, everything that was
  * received closed, everyone else served. */
 #include "harness.h"

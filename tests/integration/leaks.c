@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The leak oracle for the helper: what it has open, and what it says it has. */
 #include "client-more.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* How a lease ends: by Close, by its VMM's end, and with its locks and flags. */
 #include "harness.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* How long members stay: with their manager's connection, or until they are removed. */
 #include "harness.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Every limit reached for real: an error for the one that did, everyone else served. */
 #include "harness.h"
 

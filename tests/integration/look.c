@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Look: what a set is, without opening it. A question changes nothing and is in
  * nobody's way. */
 #include "client-more.h"

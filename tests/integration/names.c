@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Names: what is one, how it goes with ids, and that Replace, behind a name that
  * stays, is one step for whoever opens it. And what a set takes only if it is
  * told to: several files, and sockets. */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Open and OpenMany: which member serves which flags, and nobody else's file. */
 #include "harness.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The command line, and how a helper begins and ends. */
 #include "harness.h"
 

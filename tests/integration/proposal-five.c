@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Proposal Five of the discussion of 2012, the one that became QEMU's add-fd,
  * step by step: descriptors are added to a set and taken out of it while the
  * emulator uses it, each counted.

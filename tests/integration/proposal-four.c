@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Proposal Four of the discussion of 2012, step by step: a set of descriptors of
  * one file, of which an open takes the one with its access mode, and which ends
  * by itself or by command.

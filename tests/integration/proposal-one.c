@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Proposal One of the discussion of 2012, step by step: a descriptor gets a
  * name by one command and is consumed by another.
  *

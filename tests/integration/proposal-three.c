@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Proposal Three of the discussion of 2012, step by step: descriptors ride along
  * with one command, belong to it alone, and are gone if it fails.
  *

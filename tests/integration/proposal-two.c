@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Proposal Two of the discussion of 2012, step by step: a permanent name, whose
  * descriptor is replaced before the emulator has to open it anew.
  *

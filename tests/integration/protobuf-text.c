@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "protobuf-text.h"
 
 #include "oracle.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Messages as text, so that a table can hold requests of every shape, also of
  * those that no well-behaved encoder makes: fields left out, given twice, out of
  * their range.

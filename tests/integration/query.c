@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Query: everything that is there, each thing once, over as many pages as it takes. */
 #include "client-more.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* --ready-fd: who has read the line can connect; who has read the end of file knows that
  * nobody can. */
 #include "harness.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* When a removal is answered: the descriptors are closed then, so that what they kept
  * busy is free for what the manager does next. */
 #include "client-more.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Two helpers that are started for one path at the same moment. Whatever each of them
  * is held up by, one serves, and the other says which process does, and ends. */
 #include "harness.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Signals end the helper as an end of work does, also where the kernel would not have
  * them end it: as process 1 of a pid namespace. */
 #include "harness.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* A sandbox that shuts nothing: for valgrind, which needs more system calls than
  * the helper. Linked with helper/main.c in place of helper/confine/. */
 #include "confine/confine.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* What comes of wrong input, a row for each way to be wrong. wrong-input.c says
  * how complete it is and protobuf-text.h how to read it. */
 #include "wrong-input.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Wrong input for every request: each field left out, out of its range, too long
  * and given twice; each request from the wrong role and at the wrong time. The
  * table in wrong-input-rows.c says what comes of it.

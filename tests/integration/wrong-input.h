@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The table of wrong-input.c: what comes of wrong input. */
 #pragma once
 

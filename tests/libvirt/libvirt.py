@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
 """libvirt as it is, with fdset-qemu for an emulator and disks by descriptor.
 
 Every domain runs a guest that uses its disk all the time (contrib/qemu/guest.S).

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """For libvirt.py: a libvirt of one's own, as an ordinary user, and domains on it
 whose images nobody but root may open."""
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* What a client can do: opens and adds. */
 #include "play.h"
 

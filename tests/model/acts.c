@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* What a client can do. */
 #include "play.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* What the dice make of a step. */
 #include "play.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* A client process that is killed in the middle of what it was about. How much of
  * that the helper has served is found out from what Query says after. */
 #include "play.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Helper, VMM and manager, each killed at a thousand points of a session: who is left
  * gets a clear error at once, finds its way to the next helper where that was asked
  * for, and the counts come out right.

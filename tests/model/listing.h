@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* What Query lists, as lines of text: what the reference expects, and what came. */
 #pragma once
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Random histories against the real helper: see --help. */
 #include "play.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* One history from its helper's start to its end. */
 #include "play.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* A history: steps that clients take, each told to the real helper and to the
  * reference, which must agree on all that comes of it.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* AddFds and RemoveFd. */
 #include "reference.h"
 

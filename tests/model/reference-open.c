@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Open, Close, Hold: which member, which flags, who may. */
 #include "reference.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Who is there, what becomes of sets, what is told. */
 #include "reference.h"
 

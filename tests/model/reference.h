@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The reference: what fdset.proto and the design say that a helper does, written
  * down as plainly as can be, without a thought of speed and without a look at
  * helper/model/model.c. One flat struct, which can be copied to try something out.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* A session by libfdset, of a VMM and a manager in one process, that can be cut short
  * by a SIGKILL to anybody at any of its points. */
 #pragma once

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* What comes to the clients, held against what the reference expects. */
 #include "play.h"
 

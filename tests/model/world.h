@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The files that the histories are about, and what this machine's kernel does
  * with them: found out by trying, so that the reference need not know. */
 #pragma once

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The package of contrib/python against the real helper."""
 
 import errno

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Starts the real helper in its real sandbox for each test, and sees that it ends
 well: with everything removed and closed it has as many descriptors as when it was
 ready, and it ends with status 0 as its VMM hangs up. Prints TAP."""

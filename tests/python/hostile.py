@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Packets that break the rules of fdset.proto: an error for the sender, everything
 that came closed, everybody else served."""
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Every request of fdset.proto, as that file describes it."""
 
 import errno

@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
+# SPDX-License-Identifier: MIT
 # What QEMU's own sets do not serve, or do not get back: files that it opens, or
 # closes, by other means than its block layer's.
 # shellcheck disable=SC2317,SC2119

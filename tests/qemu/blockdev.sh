@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
+# SPDX-License-Identifier: MIT
 # QEMU's block layer on sets: reopening, committing, dying, starting again, with
 # image locking on throughout.
 # shellcheck disable=SC2317,SC2119

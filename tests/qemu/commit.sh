@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
+# SPDX-License-Identifier: MIT
 # The commit of one image of a chain into another, while a guest writes: in every
 # form in which QEMU can be given a chain. The base has no read-write member until
 # QEMU has failed for want of it.

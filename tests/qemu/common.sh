@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 # shellcheck shell=bash disable=SC2034,SC2119,SC2120,SC2013
 # For the shell scripts among the tests. To be sourced; then come functions
 # test_*, and at the end run_tests, with arguments where there is a table.

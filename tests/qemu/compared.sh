@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
+# SPDX-License-Identifier: MIT
 # The same steps on QEMU's own sets and on the helper's: where the former fail, the
 # latter do not.
 # shellcheck disable=SC2317,SC2119,SC2094,SC2054

@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
 """The completions of fdsetctl, driven as people drive them: a real bash and a real zsh
 on a terminal, keys in, and the line that the shell then has out. Labels and names are
 what an enemy would choose."""

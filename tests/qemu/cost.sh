@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
+# SPDX-License-Identifier: MIT
 # What the shim costs a program's other files: counted, not timed.
 # shellcheck disable=SC2317,SC2119
 # shellcheck source-path=SCRIPTDIR source=common.sh

@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
+# SPDX-License-Identifier: MIT
 # The example VMM (contrib/example-vmm): an emulator that links libfdset, with qemu-io
 # as its guest.
 # shellcheck disable=SC2317,SC2119

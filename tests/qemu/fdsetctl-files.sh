@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
+# SPDX-License-Identifier: MIT
 # fdsetctl, asked about files: which set a file is in and who has it open, over one
 # helper and over all.
 # shellcheck disable=SC2317,SC2119,SC2094,SC2016,SC2034

@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
 """fdsetctl and helpers that are not as they should be: silent, dead in the middle, of
 another time, or saying what nobody asked and no terminal should see. They are played
 here, packet by packet."""

@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
 """When events happened, and events in the journal: fdsetctl watch against a helper, with
 a journal that is played here."""
 

@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
+# SPDX-License-Identifier: MIT
 # fdsetctl, when something is wrong: what it says, and how it waits for a helper.
 # shellcheck disable=SC2317,SC2119,SC2094,SC2016,SC2034
 # shellcheck source-path=SCRIPTDIR source=common.sh

@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
+# SPDX-License-Identifier: MIT
 # fdsetctl, against a helper. QEMU has no part in it.
 # shellcheck disable=SC2317,SC2119,SC2094,SC2016
 # shellcheck source-path=SCRIPTDIR source=common.sh

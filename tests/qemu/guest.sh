@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
+# SPDX-License-Identifier: MIT
 # A machine that runs: contrib/qemu/guest.S, which writes and reads its disk and
 # tells of it on the serial port. The serial log is a set as well.
 # shellcheck disable=SC2317,SC2119

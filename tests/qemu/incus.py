@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
 """fdset-qemu, called as Incus calls QEMU (its sources, 7.0): by a name that it finds in
 PATH, with its monitor in a -readconfig file, into the background, as another user; then
 descriptors without a set's number and with labels, over a monitor that it leaves and

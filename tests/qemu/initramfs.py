@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
 """Packs files into an initramfs, as cpio(1) would, which need not be there.
 
     initramfs.py NAME=FILE... >initramfs

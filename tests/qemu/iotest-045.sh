@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
+# SPDX-License-Identifier: MIT
 # QEMU's own test of its sets of descriptors, iotest 045: as it is, and through
 # fdset-qemu. It comes from Debian's source package at test time, and is kept in
 # the user's cache; nothing of it is in this tree.

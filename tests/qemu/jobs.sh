@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
+# SPDX-License-Identifier: MIT
 # What else a running QEMU does with images: copies them, fills them, changes the
 # medium in a drive; all in sets, with nothing left open afterwards.
 # shellcheck disable=SC2317,SC2119,SC2154

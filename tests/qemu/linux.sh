@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
+# SPDX-License-Identifier: MIT
 # A real guest: Debian's kernel on a chain of three images, and its kernel and
 # initramfs from sets as well. It writes files while the middle image is committed
 # into the base; then it, and the host, look at every byte.

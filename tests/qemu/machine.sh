@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 # shellcheck shell=bash disable=SC2154
 # For tests with contrib/qemu/guest.S in a machine: it tells of its sectors, one
 # dot each, in the file guest.log. To be sourced after common.sh.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """For the tests of fdset-qmp: QEMU with a monitor, as it is and behind the proxy.
 
 Every wait has an end (PATIENCE), which is no measure but a net: what takes that

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* An ordinary program, for cost.sh to count what the shim costs it: ROUNDS times
  * 10 calls that have nothing to do with a set. With "attached" it has a set open
  * meanwhile.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """A helper that is played, packet by packet, and a journal's entries."""
 
 import os

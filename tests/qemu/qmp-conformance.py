@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """What QEMU's commands for descriptors do, row by row, in QEMU 7.2 itself and
 behind fdset-qmp. Each row runs in both, on fresh ones, and each step has one
 answer for both; where the two differ, it is on purpose, and the row says why.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* How fdset-qmp cuts a stream into messages, and puts one path for another. */
 #include <stddef.h>
 #include <stdint.h>

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """What passes through fdset-qmp, and in what order, with this program at both its
 ends: it is the client and the emulator. The helper is real."""
 

@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
+# SPDX-License-Identifier: MIT
 # What was removed is free: the manager may unmount, detach or reset at once, each time.
 # shellcheck disable=SC2317,SC2119
 # shellcheck source-path=SCRIPTDIR source=common.sh

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* libfdset-preload.so, which must be preloaded into this very program: whether the locks that
  * a program has taken are gone when it has closed the file. */
 #include "shim-scene.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* More of libfdset-preload.so, which must be preloaded into this very program: a
  * directory of one's own, the rarer functions, what outlives exec(2) and what does
  * not, and more descriptors than it keeps notes of.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* libfdset-preload.so, which must be preloaded into this very program: the numbers of its
  * own descriptors. A program that chooses numbers, as every shell does, must not meet them.
  *

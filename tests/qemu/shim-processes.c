@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* libfdset-preload.so in more than one process: children, threads, and the ways in
  * which a program attaches.
  *

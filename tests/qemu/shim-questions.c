@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* libfdset-preload.so, which must be preloaded into this very program: what a program can
  * ask about a path, and what it can try to change by one. Nothing of it opens the set. */
 #include "shim-scene.h"

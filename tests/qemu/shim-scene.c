@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "shim-scene.h"
 
 #include <errno.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* For the tests of libfdset-preload.so, which must be preloaded into the test
  * itself: a helper with three sets, and what it knows. */
 #pragma once

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* libfdset-preload.so, which must be preloaded into this very program: what the
  * plain functions of libc do with /dev/fdset/N, and what the helper then knows. */
 #include "shim-scene.h"

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Runs the unit tests of a program and says TAP, one line a test, as meson reads it."""
 
 import sys

@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
+# SPDX-License-Identifier: MIT
 # qemu-img, qemu-io, qemu-nbd and daemons on sets.
 # shellcheck disable=SC2317,SC2119
 # shellcheck source-path=SCRIPTDIR source=common.sh

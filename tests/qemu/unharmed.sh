@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
+# SPDX-License-Identifier: MIT
 # What one open, or one machine, must not do to another: change the flags of what is
 # open, or take its locks.
 # shellcheck disable=SC2317,SC2119

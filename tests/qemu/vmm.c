@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* A VMM that does what it is told on standard input, one command a line, and
  * answers each with a line: "done", or why not. It ends with its input.
  *

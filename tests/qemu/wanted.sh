@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
+# SPDX-License-Identifier: MIT
 # Reopening without foresight: a set has no read-write member, QEMU's open waits
 # (FDSET_WAIT_MS), and a manager that listens passes what is wanted.
 # shellcheck disable=SC2317,SC2119,SC2154,SC2094

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """For the tests of fdset-qemu and of libvirt with it: a build tree of their own,
 processes, and a monitor. A test is a function test_* of the script, run in an
 empty directory of its own; run_tests() says TAP, and exits."""

@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
 """fdset-qemu, on the installed QEMU.
 
 What libvirt and its like need of a program in the emulator's place, and where

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Linked into a helper for tests, in front of libc: once locked in, whoever asks
  * for memory or gives some back is killed by SIGILL, be it the helper, libc or
  * another library. What they would ask the kernel for (mmap, brk) the filter

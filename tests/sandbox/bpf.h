@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* A small interpreter of what seccomp filters are made of, so that the filters
  * of all architectures can be tried on any machine. */
 #pragma once

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "cage.h"
 
 #include <errno.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* A process that closes itself in as the helper does, for tests to look at from
  * inside and outside. Everything here but cage_run() is called in that process,
  * where cmocka's assertions must not be used: it reports by its exit status. */

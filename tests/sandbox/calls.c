@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* System calls tried for real, in the state that confine_enter() and
  * confine_seal() reach. One process does the first half; for each attempt a
  * child of its own does the second, makes one call, and dies of it or not. */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* What the sandbox costs: each stage once, at the start, and the filter at each
  * call. A benchmark: prints medians and asserts nothing about them. */
 #include <errno.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* What the confined process itself can and cannot do. Before seccomp, where
  * everything else has to hold alone; and after it, where the helper's work has
  * to go on. */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* What --sandbox can weaken, and who refuses that. */
 #include "harness.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* What the host unmounts is unmounted: a helper that could not empty its root, or sits in a
  * chroot, keeps no copy of the host's mounts.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* sandbox-needed PROGRAM [ARGUMENT]...
  *
  * No rule of the sandbox is unneeded: runs integration programs ("PROGRAM" or

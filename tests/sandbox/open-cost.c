@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* sandbox-open-cost HELPER HELPER-WITHOUT-FILTER
  *
  * What the filter costs an open: both helpers are asked in turn, a few times

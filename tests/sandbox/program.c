@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The filter as a program: what libseccomp made of the table of rules, when the
  * helper was built or, for other architectures, now; run through an interpreter
  * and compared with the hand-written reference, for each architecture that we

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* What the filter must let through, a second time: written by hand from the
  * contract, in plain C and without a look at the table of rules, so that the two
  * can disagree. */

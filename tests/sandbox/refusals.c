@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* What happens where kernel, container or administrator refuse a stage: what
  * something else makes up for is reported and not fatal; all else ends the
  * start, except in best-effort mode. */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The line that tells an administrator what holds. */
 #include <stddef.h>
 #include <stdint.h>

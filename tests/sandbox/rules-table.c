@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Prints the table of rules as Markdown, for documentation that cannot go stale. */
 #include <stdio.h>
 

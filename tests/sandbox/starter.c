@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* sandbox-starter WHO PROGRAM [ARGUMENT]...
  *
  * Runs a helper as one who may start it:

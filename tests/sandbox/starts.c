@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Starts under limits and filters of somebody else's: the helper starts where it can, and
  * says truly why where it cannot, with a cure that works. */
 #include <errno.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The state of the real helper after lock-down, looked at from outside: through
  * /proc by root, and by its own answer to a Query. Started by each who may. */
 #include "subject.h"

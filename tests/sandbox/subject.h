@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* A real helper, locked in, for a test program to look at: one for all of its
  * tests. FDSET_TEST_HELPER names it, SANDBOX_STARTER the program that starts it
  * (starter.c). */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* A helper that is traced: a test is given this program in place of the helper.
  * It runs the one that SANDBOX_TRACE_HELPER names, and writes to the file
  * SANDBOX_TRACE_OUTPUT which rules of its sandbox it uses: a line "INDEX" as a

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Runs a program traced, in place of the caller. It stays the process that was
  * started, with its parent: the tracer is a child that attaches to it, so a test
  * that is given the caller in place of the program need not know of it. */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The helper in which allocation is deadly (allocation.c) notices every way of it. */
 #include "harness.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Linked into a helper for benchmarks: all stages of the sandbox but seccomp. */
 #include "confine/stage.h"
 

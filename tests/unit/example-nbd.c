@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The example VMM's NBD server: what a client may send, and what nobody should. */
 #include "oracle.h"
 

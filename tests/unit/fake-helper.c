@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "fake-helper.h"
 
 #include <errno.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The helper's end of a connection, played by the test: libfdset is called in
  * threads of their own, and the test decides what they are answered, when, and
  * in which order. No check is made but in the test's thread, where a failed one

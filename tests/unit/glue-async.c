@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* libfdset's opens for event loops: each that was submitted has one outcome,
  * whoever read it and whatever becomes of the helper, and who polls hears of it. */
 #include "fake-helper.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* A thread that is cancelled inside libfdset is so afterwards: it takes nothing with it
  * that others need, and what it was at is done to the end. */
 #include "fake-helper.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* libfdset's closes: the helper is told of each lease once, after the last copy
  * of its descriptor is closed, by the process that has it, and of nothing else. */
 #include "fake-helper.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* libfdset's connection: the handshake, replies for several threads, and every
  * way in which the helper may fail us. */
 #include "fake-helper.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* libfdset's events: in order, whole or with a count of what is missing, for
  * several threads, and told to who polls whoever read them. */
 #include "fake-helper.h"

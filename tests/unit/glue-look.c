@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* libfdset's look: what is asked, what is made of the answer, and that a helper that does
  * not know of it is not asked. */
 #include "fake-helper.h"

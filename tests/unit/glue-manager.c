@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* libfdset for management: what goes over the wire, what comes back, and how the
  * pages of a listing become one. */
 #include "fake-helper.h"

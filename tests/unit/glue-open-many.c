@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* libfdset's open_many: each open has its own result, whatever the packets that
  * carry them; and where an exchange fails, nothing is left of any. */
 #include "fake-helper.h"

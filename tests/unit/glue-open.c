@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* libfdset's open: what is asked, what comes of each kind of answer, and that
  * nothing is left of one that failed: no descriptor here, no lease there. */
 #include "fake-helper.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* libfdset when its helper is restarted: the next call finds the new one, nothing
  * that the old one gave is told to it, and somebody hears of it all. */
 #include "fake-helper.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* What comes of opens that travelled together: each has its own outcome, and an answer
  * that makes no sense harms only those that it is for. */
 #include "together.h"

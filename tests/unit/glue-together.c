@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Opens that are submitted while others have no answer travel together: none waits for
  * a slow one, nothing overtakes them, and nobody has to know. */
 #include "together.h"

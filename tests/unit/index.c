@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* helper/index.*: whatever keys there are, none is far from its place. */
 #include "containers/id_table.h"
 #include "oracle.h"

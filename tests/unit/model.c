@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* helper/fdset.*: the model by itself. It makes no system call, so descriptors
  * are made-up numbers here and time is what the test says. */
 #include "model/model.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* What a set may be called, and which text may be shown. */
 #include "oracle.h"
 

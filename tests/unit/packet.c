@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* proto/packet.*: what arrives is what was sent, or it is refused; nothing is lost on the way. */
 #include "packet.h"
 #include "fdset.pb-c.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The settle threads: what they are given is done, one at a time of each file
  * system, and told to the main thread. Under TSan too, in tests/run. */
 #include "oracle.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* A session's share of the descriptors in flight: what is beyond it is held back, and
  * goes as soon as the peer has read. No time passes here: service_tick() is not called. */
 #include "oracle.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* proto/shortcut.*: whatever the bytes, it says what protobuf-c says. */
 #include "shortcut/shortcut.h"
 #include "oracle.h"

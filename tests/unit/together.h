@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Several opens that are submitted, of the sets 1, 2, 3 and so on, and a helper that is
  * played by the test and receives them together. */
 #pragma once

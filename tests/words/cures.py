@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
 """Refusals that say what to do, each met, and done as it says: then it works.
 
 What is done is taken from the text, as a reader would: refusals.py sees that what a text

@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
 """Examples, run as they are typed: of README.md, of the pages of contrib, of man pages.
 
 A scene is some blocks of one of them, in one shell. What is replaced in them is where

@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
 """The numbers that README, SECURITY.md, man pages, headers, fdset.proto and --help tell are
 those of the code.
 

@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
 """Options and variables: --help, the man page, the completions and the program itself
 know the same ones.
 

@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
 """The man pages, as they are shown and as they are installed.
 
 Each is rendered for a terminal of 80 columns, without a warning and with no line that

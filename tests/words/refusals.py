@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
 """What a refusal says to do can be done: each option, command, limit, variable, page and
 setting that a text of any program names exists where it is said.
 

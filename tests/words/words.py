@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """What the tests of words share: where things are, what programs and pages say."""
 
 import functools

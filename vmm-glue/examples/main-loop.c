@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* libfdset as a source of a main loop like GLib's, which asks each source in turn:
  * prepare (ready already, or how long at most to wait?), then polls the descriptors of
  * all, then check (ready now?), then dispatch. With GLib itself, the three functions

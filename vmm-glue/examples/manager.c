@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Gives a file to a running helper, and tells who has what open. */
 #include <err.h>
 #include <fcntl.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Opens a file without its path, and without ever waiting anywhere but in poll(2):
  * a main loop that serves standard input too, as an emulator's would its guest. */
 #include <err.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Prints a file that it opens without its path. */
 #include <err.h>
 #include <fcntl.h>

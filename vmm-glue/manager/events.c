@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* What a manager is told of without asking. */
 #include <errno.h>
 #include <stdio.h>

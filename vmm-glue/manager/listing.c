@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "manager/listing.h"
 
 #include <errno.h>

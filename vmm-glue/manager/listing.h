@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Puts the pages of a Query's answer together into one struct fdset_listing.
  * A set or a member that a page ended in goes on in the next. */
 #pragma once

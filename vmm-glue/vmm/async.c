@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Opens for event loops, on their way back: who reads a reply keeps the outcomes, and
  * who dispatches gives them out. */
 #include <errno.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* OpenMany, and fdset_open_many(). */
 #include "vmm/batch.h"
 

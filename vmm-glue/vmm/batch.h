@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Several opens in one packet, for fdset_open_many() and for those that are
  * submitted together: filling an OpenMany, and reading what comes of each. */
 #pragma once

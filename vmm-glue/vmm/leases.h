@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Which of this process's descriptors are leases: a table from descriptor
  * number to lease. A lease has one copy, and one more for each dup(2) that
  * the caller told of; it is over when the last copy is closed.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Opens for event loops, on their way out.
  *
  * An open that is submitted while another has no answer yet is not sent at once: it

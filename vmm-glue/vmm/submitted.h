@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Opens that were submitted and have not been given out: submit.c sends them, async.c
  * takes what comes of them. All of this with the connection's lock held. */
 #pragma once

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The inside of a VMM's object, shared by its parts. */
 #pragma once
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Requests on their way out, and the calls that wait for a reply. */
 #include <errno.h>
 #include <stdlib.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "wire/connection.h"
 
 #include <errno.h>

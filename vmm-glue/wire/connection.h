@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* One connection to fdset-helper, shared by all threads of this process: a
  * request goes out, the reply with its serial comes back.
  *

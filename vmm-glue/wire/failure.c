@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "wire/failure.h"
 
 #include <errno.h>

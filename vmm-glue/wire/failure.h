@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The sentence behind fdset_error_text(): one for each thread, the last
  * failure's. Everything that fails says why before it returns. */
 #pragma once

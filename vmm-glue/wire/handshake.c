@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* How a connection begins and ends. */
 #include <errno.h>
 #include <fcntl.h>

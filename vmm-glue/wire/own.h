@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* For who preloads this library into others' programs.
  *
  * Numbers for the descriptors that it keeps for itself, where the program does not

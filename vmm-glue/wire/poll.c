@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* What is given to those who poll: an epoll of the socket and a timer. The timer is
  * what tells of things that do not come over the socket: it has expired as long as
  * there is news, and expires when it is time to reconnect. */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Attaching to a restarted helper: <fdset/reconnect.h>. The attempts are made by
  * threads that need the helper, one at a time: it has the buffers meanwhile, so that
  * nobody reads from a socket that is being replaced. */

@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
 """Passes a file to a helper as its manager, and opens it again as its VMM.
 
 Usage: show.py MANAGE-SOCKET VMM-SOCKET FILE

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Client of fdset-helper: descriptors into sets, and out of them.
 
     with fdset.Manager("/run/vm1/manage") as manager, open("disk.img", "r+b") as disk:

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """A connection to fdset-helper: packets, serials, errors."""
 
 import array

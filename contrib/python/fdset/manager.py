@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The manager's and the observer's side: add, remove, query, events."""
 
 from . import fdset_pb2 as proto

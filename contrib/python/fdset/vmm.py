@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The VMM's side: open, close, hold."""
 
 import errno

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "aside.h"
 
 #include <errno.h>

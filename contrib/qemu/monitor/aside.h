@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* What may hang is done by threads of its own. */
 #pragma once
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* What comes from the client. */
 #include <stdio.h>
 #include <stdlib.h>

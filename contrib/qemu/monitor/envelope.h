@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The outermost object of a QMP message: where its members are. Only for
  * PIECE_MESSAGE of framing.h. */
 #pragma once

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "fdset-commands.h"
 
 #include <errno.h>

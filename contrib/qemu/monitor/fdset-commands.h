@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The commands that the helper answers, with QEMU's names, replies and errors:
  * add-fd, remove-fd, query-fdsets; and those that QEMU does not have. */
 #pragma once

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "fdset-json.h"
 
 #include <fcntl.h>

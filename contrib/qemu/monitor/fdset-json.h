@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* What the helper tells, as JSON. */
 #pragma once
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Cuts a stream of bytes into QMP messages. It reads JSON only as far as that
  * takes: strings, brackets and the shape of numbers and words, by the same
  * rules as QEMU's own reader (docs/interop/qmp-spec), among them its

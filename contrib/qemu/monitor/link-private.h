@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The inside of a link, for link.c, command.c and reply.c. */
 #pragma once
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "link-private.h"
 
 #include <errno.h>

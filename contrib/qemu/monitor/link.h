@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* One client of a monitor and its connection to the emulator: what passes
  * between the two, and what is answered here.
  *

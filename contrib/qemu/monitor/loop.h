@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* One thread's waiting for many descriptors. */
 #pragma once
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* A monitor: where clients connect, and where the emulator listens. For each
  * client a connection to the emulator is made, so that each is greeted. */
 #pragma once

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* All of it but the command line, so that it can be run by others than main(). */
 #pragma once
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* What comes from the emulator, and what is said beside it. */
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Puts one prefix of paths for another: QEMU itself looks for "/dev/fdset/" and
  * never asks libc for what begins so, but it lets "//dev/fdset/" through to
  * where the preloaded library answers. What is not a path of a set stays as it

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* What query-qmp-schema says of the commands that the proxy brings. */
 #pragma once
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Bytes and descriptors over a SOCK_STREAM socket of AF_UNIX: what comes in with
  * a read, and what is to go out. */
 #pragma once

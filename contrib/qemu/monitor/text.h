@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Bytes that are looked at, and bytes that grow. */
 #pragma once
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* What is known of a set without opening it. */
 #include "libc.h"
 

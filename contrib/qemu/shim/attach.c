@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The connection: made by the first open of a set, kept for good.
  *
  * Not earlier, since QEMU daemonises first, and wrappers such as env(1) have

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* QEMU's own sandbox (-sandbox on,spawn=deny) kills it for starting a program.
  * Where no helper was named, one is started while that is still allowed: as the
  * rule is made, which is before any disk is opened. */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* What would change the name or the nature of what a path leads to. A set's are the
  * manager's: all of these are refused on a set that is there, and find none where there is
  * none. What changes the content is an open: truncate(). */

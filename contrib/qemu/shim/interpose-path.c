@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Questions about a path. A set has no name in the file system: the helper answers, and
  * nothing is opened for it. */
 #include "libc.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* libc's own functions, past the ones of the same names that stand in for them.
  * Call them as REAL(close)(fd). */
 #pragma once

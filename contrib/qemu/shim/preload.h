@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* libfdset-preload.so: lets a program that knows nothing of fdset-helper open
  * /dev/fdset/N through it. Loaded before libc (LD_PRELOAD), it stands in for
  * the functions by which QEMU opens, closes and looks at files:

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* A helper of this program's own, which ends with it. */
 #include "libc.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* -readconfig: a file of options, which Incus gives and libvirt does not.
  *
  *     [chardev "monitor"]

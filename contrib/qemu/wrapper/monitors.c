@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "wrapper.h"
 
 #include <stdlib.h>

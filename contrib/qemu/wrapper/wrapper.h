@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* fdset-qemu: stands where an emulator's name goes, and runs it with its sets of
  * descriptors kept by fdset-helper.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* libfdset for management: give descriptors to fdset-helper, remove them, see who
  * uses them.
  *

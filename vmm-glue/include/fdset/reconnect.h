@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* libfdset: what a connection does when its helper has gone and may come back.
  * Included by <fdset/vmm.h> and <fdset/manager.h>. */
 #pragma once

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* libfdset for emulators: open disks without seeing a path.
  *
  * A VMM asks fdset-helper to open "/dev/fdset/N" and gets a descriptor, which
