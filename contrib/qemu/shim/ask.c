@@ -1,6 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /* What is known of a set without opening it. */
+#include "ask.h"
+
+#include "attach.h"
 #include "libc.h"
+#include "open_leases.h"
+#include "say.h"
 
 #include <errno.h>
 
@@ -9,7 +14,7 @@ int set_held(const struct set_path *set) {
     int fd = -1;
 
     if (vmm) {
-        fd = holdings_find(vmm, set);
+        fd = open_leases_find(vmm, set);
         shim_leave();
     }
     return fd;

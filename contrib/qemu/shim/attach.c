@@ -3,17 +3,21 @@
  *
  * Not earlier, since QEMU daemonises first, and wrappers such as env(1) have
  * the library loaded, too, before they execute QEMU. */
-#include "libc.h"
+#include "attach.h"
 
+#include "open_leases.h"
+#include "say.h"
+#include "spawn.h"
 #include "wire/own.h"
 
 #include <errno.h>
 #include <pthread.h>
-#include <stdarg.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 static struct fdset_vmm *_Atomic connection;
 static pid_t owner; /* this process; a child of vfork(2) is another, but has our memory */
@@ -23,26 +27,12 @@ static _Atomic int guarded = -1; /* what shim_socket() says */
 static bool is_inherited;        /* that is $FDSET_VMM_FD's socket, not attached to yet */
 static __thread bool inside __attribute__((tls_model("initial-exec")));
 
-void shim_complain(const char *format, ...) {
-    va_list arguments;
-    char text[512];
-
-    va_start(arguments, format);
-    vsnprintf(text, sizeof text, format, arguments);
-    va_end(arguments);
-    dprintf(STDERR_FILENO, "libfdset-preload: %s\n", text);
-}
-
-bool shim_is_verbose(void) {
-    return getenv("FDSET_PRELOAD_VERBOSE");
-}
-
 /* The number in $FDSET_VMM_FD if that is a socket of the right kind, else -1:
  * in a program that an attached QEMU has started, the number may mean anything. */
 static int inherited_socket(void) {
     const char *text = getenv("FDSET_VMM_FD");
     int type, family;
-    socklen_t size = sizeof type;
+    socklen_t size = sizeof(type);
     char *rest;
 
     if (!text || !*text)
@@ -90,13 +80,13 @@ static int attach_inherited(struct fdset_vmm **vmm) {
 /* By path, as often as somebody asks: a helper may come. It is told once why there is none. */
 static int attach_path(struct fdset_vmm **vmm, const char *path) {
     static char told[256];
-    char text[sizeof told];
+    char text[sizeof(told)];
     int error = fdset_vmm_attach_path(vmm, path, NULL);
 
     if (error >= 0)
         return error;
-    snprintf(text, sizeof text, "%s", fdset_error_text());
-    if (strcmp(text, told))
+    snprintf(text, sizeof(text), "%s", fdset_error_text());
+    if (strcmp(text, told) != 0)
         shim_complain("%s", strcpy(told, text));
     return error;
 }
@@ -138,7 +128,7 @@ struct fdset_vmm *shim_enter(void) {
 }
 
 struct fdset_vmm *shim_enter_for(int fd) {
-    return holdings_may_be(fd) ? shim_enter() : NULL;
+    return open_leases_may_be(fd) ? shim_enter() : NULL;
 }
 
 /* The child of a fork has copies of its parent's leases and of the socket. It
@@ -146,7 +136,7 @@ struct fdset_vmm *shim_enter_for(int fd) {
  * ended only when the last process that has the descriptors is gone. But it
  * says nothing over it, and attaches anew if it opens something. */
 static void child_starts(void) {
-    holdings_forget_all();
+    open_leases_forget_all();
     pthread_mutex_init(&attaching, NULL);
     inside = false;
     if (connection)

@@ -4,6 +4,9 @@
  * rule is made, which is before any disk is opened. */
 #include "libc.h"
 
+#include "attach.h"
+#include "spawn.h"
+
 #include <dlfcn.h>
 #include <errno.h>
 #include <stdlib.h>

@@ -4,6 +4,9 @@
  * none. What changes the content is an open: truncate(). */
 #include "libc.h"
 
+#include "ask.h"
+#include "interpose-open.h"
+
 #include <errno.h>
 
 /* Refused with `error` where `path` is a set's. */

@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: MIT */
+/* What ends or copies a descriptor, and so a lease: close(2), dup2(2), close_range(2). */
 #include "libc.h"
 
+#include "attach.h"
+#include "open_leases.h"
 #include "wire/own.h"
 
 #include <errno.h>
@@ -13,9 +16,9 @@
  * once whether they are gone. Here the helper does that, after the lease has
  * ended. */
 static int lease_end(struct fdset_vmm *vmm, int fd, bool close) {
-    bool locked = holdings_is_locked(vmm, fd);
+    bool locked = open_leases_is_locked(vmm, fd);
 
-    holdings_end(fd);
+    open_leases_end(fd);
     if (locked)
         return own_end_unlocked(vmm, fd, close);
     if (close)
@@ -64,7 +67,7 @@ static int copied(int fd, int copy) {
 
     if (vmm) {
         fdset_duplicated(vmm, fd, copy);
-        holdings_note_copy(vmm, fd, copy);
+        open_leases_note_copy(vmm, fd, copy);
         shim_leave();
     }
     return copy;
@@ -84,7 +87,7 @@ static bool is_above_limit(int fd) {
  * nothing must end. Returns -1 with errno; or whether there is now something of ours to be
  * closed if it fails all the same. */
 static int overwrite_begin(int fd, int target) {
-    if (fd == target || (!shim_is_socket(target) && !holdings_may_be(target)))
+    if (fd == target || (!shim_is_socket(target) && !open_leases_may_be(target)))
         return 0;
     if (REAL(fcntl)(fd, F_GETFD) < 0)
         return -1;
@@ -127,7 +130,7 @@ static void locked(int fd, const struct flock *lock) {
     struct fdset_vmm *vmm = lock->l_type == F_UNLCK ? NULL : shim_enter_for(fd);
 
     if (vmm) {
-        holdings_note_lock(vmm, fd);
+        open_leases_note_lock(vmm, fd);
         shim_leave();
     }
 }
@@ -152,8 +155,8 @@ static void leases_forget(unsigned first, unsigned last) {
 
     if (!vmm)
         return;
-    for (unsigned fd = first; fd <= last && fd < (unsigned)holdings_limit(); fd++)
-        if (holdings_may_be(fd))
+    for (unsigned fd = first; fd <= last && fd < (unsigned)open_leases_limit(); fd++)
+        if (open_leases_may_be(fd))
             lease_forget(vmm, fd);
     shim_leave();
 }

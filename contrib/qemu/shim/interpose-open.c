@@ -1,5 +1,12 @@
 /* SPDX-License-Identifier: MIT */
+/* What opens a set as a file: open(2), fopen(3) and their kin. */
+#include "interpose-open.h"
+
+#include "ask.h"
+#include "attach.h"
 #include "libc.h"
+#include "open_leases.h"
+#include "say.h"
 
 #include <errno.h>
 #include <stdarg.h>
@@ -37,10 +44,10 @@ int set_open(const struct set_path *set, int flags) {
     struct fdset_vmm *vmm = shim_enter_attached();
     if (!vmm)
         return -1;
-    bool is_first = holdings_find(vmm, set) < 0;
+    bool is_first = open_leases_find(vmm, set) < 0;
     int fd = fdset_open_wait(vmm, set->text, flags, patience());
     if (fd >= 0) {
-        holdings_note(vmm, set, fd);
+        open_leases_note(vmm, set, fd);
         /* Whoever had the member before may have left it at the end of the file. */
         if (is_first)
             lseek(fd, 0, SEEK_SET);

@@ -3,6 +3,8 @@
  * nothing is opened for it. */
 #include "libc.h"
 
+#include "ask.h"
+
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>

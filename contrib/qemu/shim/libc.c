@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* Finds the functions of libc that others here stand in for. */
 #include "libc.h"
 
 #include <dlfcn.h>
@@ -11,7 +12,7 @@ static void *find(const char *name) {
     void *function = dlsym(RTLD_NEXT, name);
     if (!function) {
         static const char text[] = "libfdset-preload: the C library lacks a function\n";
-        if (write(STDERR_FILENO, text, sizeof text - 1) < 0)
+        if (write(STDERR_FILENO, text, sizeof(text) - 1) < 0)
             abort();
         abort();
     }

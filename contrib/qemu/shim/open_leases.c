@@ -1,21 +1,22 @@
 /* SPDX-License-Identifier: MIT */
-#include "libc.h"
+/* The notes of what is open, by set. */
+#include "open_leases.h"
 
 #include <pthread.h>
 #include <string.h>
 
 /* More disks than a machine has; what does not fit is found by opening. */
-#define MAX_HOLDINGS 256
+#define MAX_OPEN_LEASES 256
 
 /* A note is never taken back: it is over when `fd` is not `lease` any more. */
-struct holding {
+struct open_lease {
     int fd;
     uint32_t lease; /* 0: an empty slot */
     bool locked;    /* the program has locked something by it */
     struct set_path set;
 };
 
-static struct holding holdings[MAX_HOLDINGS];
+static struct open_lease leases[MAX_OPEN_LEASES];
 
 /* A bit for each descriptor that may be a lease, to be read without the lock. Those
  * above are looked up. */
@@ -24,11 +25,11 @@ static _Atomic uint64_t marks[MAX_MARKS / 64];
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static _Atomic int limit;
 
-bool holdings_may_be(int fd) {
+bool open_leases_may_be(int fd) {
     return fd >= MAX_MARKS || (fd >= 0 && marks[fd / 64] >> fd % 64 & 1);
 }
 
-void holdings_end(int fd) {
+void open_leases_end(int fd) {
     if (fd < MAX_MARKS)
         marks[fd / 64] &= ~(UINT64_C(1) << fd % 64);
 }
@@ -41,42 +42,42 @@ static void mark(int fd) {
         marks[fd / 64] |= UINT64_C(1) << fd % 64;
 }
 
-static bool is_current(struct fdset_vmm *vmm, const struct holding *holding) {
-    return holding->lease && fdset_lease(vmm, holding->fd) == holding->lease;
+static bool is_current(struct fdset_vmm *vmm, const struct open_lease *lease) {
+    return lease->lease && fdset_lease(vmm, lease->fd) == lease->lease;
 }
 
-void holdings_note(struct fdset_vmm *vmm, const struct set_path *set, int fd) {
+void open_leases_note(struct fdset_vmm *vmm, const struct set_path *set, int fd) {
     pthread_mutex_lock(&lock);
-    for (size_t i = 0; i < MAX_HOLDINGS; i++) {
-        if (is_current(vmm, &holdings[i]))
+    for (size_t i = 0; i < MAX_OPEN_LEASES; i++) {
+        if (is_current(vmm, &leases[i]))
             continue;
-        holdings[i] = (struct holding){.fd = fd, .lease = fdset_lease(vmm, fd), .set = *set};
+        leases[i] = (struct open_lease){.fd = fd, .lease = fdset_lease(vmm, fd), .set = *set};
         break;
     }
     mark(fd);
     pthread_mutex_unlock(&lock);
 }
 
-void holdings_note_lock(struct fdset_vmm *vmm, int fd) {
+void open_leases_note_lock(struct fdset_vmm *vmm, int fd) {
     uint32_t lease = fdset_lease(vmm, fd);
 
     pthread_mutex_lock(&lock);
-    for (size_t i = 0; i < MAX_HOLDINGS && lease; i++)
-        holdings[i].locked |= holdings[i].lease == lease;
+    for (size_t i = 0; i < MAX_OPEN_LEASES && lease; i++)
+        leases[i].locked |= leases[i].lease == lease;
     pthread_mutex_unlock(&lock);
 }
 
-bool holdings_is_locked(struct fdset_vmm *vmm, int fd) {
+bool open_leases_is_locked(struct fdset_vmm *vmm, int fd) {
     bool found = false;
 
     pthread_mutex_lock(&lock);
-    for (size_t i = 0; i < MAX_HOLDINGS && !found; i++)
-        found = holdings[i].fd == fd && holdings[i].locked && is_current(vmm, &holdings[i]);
+    for (size_t i = 0; i < MAX_OPEN_LEASES && !found; i++)
+        found = leases[i].fd == fd && leases[i].locked && is_current(vmm, &leases[i]);
     pthread_mutex_unlock(&lock);
     return found;
 }
 
-void holdings_note_copy(struct fdset_vmm *vmm, int fd, int copy) {
+void open_leases_note_copy(struct fdset_vmm *vmm, int fd, int copy) {
     struct set_path set;
     bool found = false, locked = false;
 
@@ -84,38 +85,38 @@ void holdings_note_copy(struct fdset_vmm *vmm, int fd, int copy) {
         return;
     pthread_mutex_lock(&lock);
     mark(copy);
-    for (size_t i = 0; i < MAX_HOLDINGS && !found; i++) {
-        found = holdings[i].fd == fd && is_current(vmm, &holdings[i]);
+    for (size_t i = 0; i < MAX_OPEN_LEASES && !found; i++) {
+        found = leases[i].fd == fd && is_current(vmm, &leases[i]);
         if (found) {
-            set = holdings[i].set;
-            locked = holdings[i].locked;
+            set = leases[i].set;
+            locked = leases[i].locked;
         }
     }
     pthread_mutex_unlock(&lock);
     if (found)
-        holdings_note(vmm, &set, copy);
+        open_leases_note(vmm, &set, copy);
     if (locked)
-        holdings_note_lock(vmm, copy);
+        open_leases_note_lock(vmm, copy);
 }
 
-int holdings_find(struct fdset_vmm *vmm, const struct set_path *set) {
+int open_leases_find(struct fdset_vmm *vmm, const struct set_path *set) {
     int fd = -1;
 
     pthread_mutex_lock(&lock);
-    for (size_t i = 0; i < MAX_HOLDINGS && fd < 0; i++)
-        if (!strcmp(holdings[i].set.text, set->text) && is_current(vmm, &holdings[i]))
-            fd = holdings[i].fd;
+    for (size_t i = 0; i < MAX_OPEN_LEASES && fd < 0; i++)
+        if (strcmp(leases[i].set.text, set->text) == 0 && is_current(vmm, &leases[i]))
+            fd = leases[i].fd;
     pthread_mutex_unlock(&lock);
     return fd;
 }
 
-int holdings_limit(void) {
+int open_leases_limit(void) {
     return limit;
 }
 
-void holdings_forget_all(void) {
+void open_leases_forget_all(void) {
     pthread_mutex_init(&lock, NULL);
-    memset(holdings, 0, sizeof holdings);
-    memset((void *)marks, 0, sizeof marks);
+    memset(leases, 0, sizeof(leases));
+    memset((void *)marks, 0, sizeof(marks));
     limit = 0;
 }

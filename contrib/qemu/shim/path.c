@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-#include "preload.h"
+/* Which paths lead to a set: by their text alone. */
+#include "path.h"
+
+#include "say.h"
 
 #include <errno.h>
 #include <limits.h>

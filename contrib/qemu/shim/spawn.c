@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* A helper of this program's own, which ends with it. */
+#include "spawn.h"
+
 #include "libc.h"
+#include "say.h"
 
 #include <errno.h>
 #include <limits.h>

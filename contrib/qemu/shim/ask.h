@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: MIT */
+/* What is known of a set without opening it. */
+#pragma once
+
+#include "path.h"
+
+/* What the helper knows of the set. 0, or -1 with errno. */
+int set_look(const struct set_path *set, struct fdset_look_result *look);
+
+/* 0 if there is such a set with a member, else -1 with errno. */
+int set_exists(const struct set_path *set);
+
+/* -1 with errno: `error` if there is such a set, else why there is not. */
+int set_refuse(const struct set_path *set, int error);
+
+/* A descriptor of the program's own that is a lease of the set, or -1. */
+int set_held(const struct set_path *set);
