@@ -223,7 +223,7 @@ static void ignore_terminal(void) {
 
 static void check_duplicates(void) {
     const struct add_fd *all = options.add_fds;
-    int fds[OPTIONS_MAX_ADD_FDS];
+    int fds[FDSET_MAX_DESCRIPTORS];
     size_t one, other;
 
     for (size_t i = 0; i < options.add_fd_count; i++)
@@ -321,7 +321,7 @@ static void die_without_threads(int result) {
 }
 
 static void confine(int notify, int ready, struct confine_report *report) {
-    int keep[FIXED_DESCRIPTORS + OPTIONS_MAX_ADD_FDS];
+    int keep[FIXED_DESCRIPTORS + FDSET_MAX_DESCRIPTORS];
     take_numbers();
     struct confine_plan plan = {
         .mode = options.confine,

@@ -33,9 +33,9 @@ static int by_description(const void *one, const void *other) {
 /* In their order duplicates stand side by side: a hundred need not be compared with each
  * other, which would be thousands of system calls. */
 static bool has_any(const int *fds, size_t count) {
-    int sorted[PACKET_MAX_DESCRIPTORS];
+    int sorted[FDSET_MAX_DESCRIPTORS];
 
-    assert(count <= PACKET_MAX_DESCRIPTORS);
+    assert(count <= FDSET_MAX_DESCRIPTORS);
     memcpy(sorted, fds, count * sizeof(*fds));
     qsort(sorted, count, sizeof(*sorted), by_description);
     for (size_t i = 1; i < count; i++)

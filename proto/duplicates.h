@@ -8,7 +8,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-/* Whether two of `count` descriptors, PACKET_MAX_DESCRIPTORS at most, are duplicates; then
+/* Whether two of `count` descriptors, FDSET_MAX_DESCRIPTORS at most, are duplicates; then
  * `first` and `second` are the places of two. Borrows them. Says no also where the kernel
  * does not tell (kcmp(2)), but for one number that stands twice. */
 bool duplicates_find(const int *fds, size_t count, size_t *first, size_t *second);

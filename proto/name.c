@@ -58,9 +58,9 @@ size_t shown_length(const char *text) {
 }
 
 bool set_name_is_valid(const char *name) {
-    size_t length = strnlen(name, SET_NAME_MAX_BYTES + 1), shown = 1;
+    size_t length = strnlen(name, FDSET_MAX_SET_NAME_BYTES + 1), shown = 1;
 
-    if (length == 0 || length > SET_NAME_MAX_BYTES || strchr(name, '/'))
+    if (length == 0 || length > FDSET_MAX_SET_NAME_BYTES || strchr(name, '/'))
         return false;
     if (strcmp(name, ".") == 0 || strcmp(name, "..") == 0)
         return false;

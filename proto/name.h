@@ -5,12 +5,11 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-/* fdset.proto, NewMembers.name. */
-#define SET_NAME_MAX_BYTES 255
+#include "fdset/limits.h"
 
 /* "/dev/fdset/" and an id or a name, with its end. */
 #define SET_PATH_PREFIX "/dev/fdset/"
-#define SET_PATH_BYTES  (sizeof(SET_PATH_PREFIX) + SET_NAME_MAX_BYTES)
+#define SET_PATH_BYTES  (sizeof(SET_PATH_PREFIX) + FDSET_MAX_SET_NAME_BYTES)
 
 bool set_name_is_valid(const char *name);
 

@@ -15,7 +15,7 @@
 /* Room for the kernel's largest SCM_RIGHTS block, aligned as CMSG_FIRSTHDR needs it. */
 union control {
     struct cmsghdr align;
-    uint8_t bytes[CMSG_SPACE(sizeof(int) * PACKET_MAX_DESCRIPTORS)];
+    uint8_t bytes[CMSG_SPACE(sizeof(int) * FDSET_MAX_DESCRIPTORS)];
 };
 
 void *packet_arena_take(struct packet_arena *arena, size_t size) {
@@ -51,7 +51,7 @@ ProtobufCMessage *packet_decode(const ProtobufCMessageDescriptor *type, const ui
 }
 
 int packet_encode(const ProtobufCMessage *message, uint8_t *bytes) {
-    if (protobuf_c_message_get_packed_size(message) > PACKET_MAX_BYTES)
+    if (protobuf_c_message_get_packed_size(message) > FDSET_MAX_PACKET_BYTES)
         return -E2BIG;
     return (int)protobuf_c_message_pack(message, bytes);
 }
@@ -80,7 +80,7 @@ static void collect(struct msghdr *header, struct packet_descriptors *descriptor
         if (block->cmsg_level != SOL_SOCKET || block->cmsg_type != SCM_RIGHTS)
             continue;
         size_t count = (block->cmsg_len - CMSG_LEN(0)) / sizeof(int);
-        assert(descriptors->count + count <= PACKET_MAX_DESCRIPTORS);
+        assert(descriptors->count + count <= FDSET_MAX_DESCRIPTORS);
         memcpy(descriptors->fd + descriptors->count, CMSG_DATA(block), count * sizeof(int));
         descriptors->count += count;
     }
@@ -89,7 +89,7 @@ static void collect(struct msghdr *header, struct packet_descriptors *descriptor
 int packet_receive(int socket, uint8_t *bytes, struct packet_descriptors *descriptors,
                    int recvmsg_flags, struct packet_info *info) {
     union control control;
-    struct iovec vector = {bytes, PACKET_MAX_BYTES};
+    struct iovec vector = {bytes, FDSET_MAX_PACKET_BYTES};
     struct msghdr header = {.msg_iov = &vector, .msg_iovlen = 1};
     ssize_t length;
 
@@ -122,7 +122,7 @@ int packet_send(int socket, const uint8_t *bytes, size_t length, const int *desc
     struct msghdr header = {.msg_iov = &vector, .msg_iovlen = 1};
     ssize_t sent;
 
-    assert(count <= PACKET_MAX_DESCRIPTORS);
+    assert(count <= FDSET_MAX_DESCRIPTORS);
     if (count > 0) {
         header.msg_control = control.bytes;
         header.msg_controllen = CMSG_SPACE(sizeof(int) * count);

@@ -14,12 +14,7 @@
 
 #include <protobuf-c/protobuf-c.h>
 
-/* Largest packet either way, bytes. AddFds of 250 members with labels of 40
- * bytes fits, and a socket's default buffers hold a dozen. */
-#define PACKET_MAX_BYTES 16384
-
-/* The kernel's SCM_MAX_FD: more in one packet is EINVAL. */
-#define PACKET_MAX_DESCRIPTORS 253
+#include "fdset/limits.h"
 
 /* Room for one decoded message. The largest that means anything is an AddFds of
  * 253 sets with names and labels, of which a full packet takes about 100 KiB.
@@ -47,14 +42,14 @@ void *packet_arena_take(struct packet_arena *arena, size_t size);
 ProtobufCMessage *packet_decode(const ProtobufCMessageDescriptor *type, const uint8_t *bytes,
                                 size_t length, struct packet_arena *arena);
 
-/* Encodes into `bytes`, which has room for PACKET_MAX_BYTES. Returns the length, or -E2BIG. */
+/* Encodes into `bytes`, which has room for FDSET_MAX_PACKET_BYTES. Returns the length, or -E2BIG. */
 int packet_encode(const ProtobufCMessage *message, uint8_t *bytes);
 
 /* Descriptors that came with a packet. The receiver owns every one that is not
  * -1; packet_descriptors_close() closes those that nobody took. */
 struct packet_descriptors {
     size_t count;
-    int fd[PACKET_MAX_DESCRIPTORS];
+    int fd[FDSET_MAX_DESCRIPTORS];
 };
 
 /* Hands the descriptor at `index` to the caller, who owns it from then on. */
@@ -70,7 +65,7 @@ struct packet_info {
     bool truncated; /* the kernel cut off bytes or descriptors */
 };
 
-/* Receives one packet into `bytes` (room for PACKET_MAX_BYTES) and
+/* Receives one packet into `bytes` (room for FDSET_MAX_PACKET_BYTES) and
  * `descriptors`. All descriptors come close-on-exec; with MSG_DONTWAIT in
  * `recvmsg_flags` it does not wait.
  *

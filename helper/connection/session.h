@@ -27,9 +27,9 @@ struct session {
     struct holder holder; /* its leases, and who it is */
     uint64_t number;      /* never used twice, as 32 bits would be after some days of a flood */
     enum role role;
-    uid_t uid;                         /* SO_PEERCRED */
-    char owner[NAME_MAX_BYTES + 1];    /* a manager's label, "" for none */
-    struct subscription *subscription; /* NULL for none */
+    uid_t uid;                            /* SO_PEERCRED */
+    char owner[FDSET_MAX_NAME_BYTES + 1]; /* a manager's label, "" for none */
+    struct subscription *subscription;    /* NULL for none */
     bool handed_over; /* connected when the helper got it: the kernel tells who made the pair */
     bool greeted;     /* Hello has been exchanged */
     bool closing;     /* ends when the pending reply is out */
@@ -56,8 +56,8 @@ struct session {
 struct pending {
     uint32_t length;
     uint32_t lease_count;
-    struct lease *leases[PACKET_MAX_DESCRIPTORS];
-    uint8_t bytes[PACKET_MAX_BYTES];
+    struct lease *leases[FDSET_MAX_DESCRIPTORS];
+    uint8_t bytes[FDSET_MAX_PACKET_BYTES];
 };
 
 /* Begins a session on a connected socket, which it consumes, also on failure.

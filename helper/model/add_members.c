@@ -79,7 +79,7 @@ static int find_target(const struct model *model, struct addition *addition,
         return refuse(refusal, REFUSAL_NAME, EINVAL,
                       "not a name: 1 to %d bytes of UTF-8 without '/' and control characters, not "
                       "\".\" or \"..\" and not of digits alone: %s",
-                      SET_NAME_MAX_BYTES, addition->name);
+                      FDSET_MAX_SET_NAME_BYTES, addition->name);
     by_name = model_find_name(model, addition->name);
     if (!addition->has_set)
         addition->target = by_name;

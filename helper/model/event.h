@@ -9,9 +9,6 @@
 
 #include "name.h"
 
-/* Of a VMM, and of an owner. */
-#define NAME_MAX_BYTES 63
-
 enum event_kind {
     EVENT_ADDED = 1,
     EVENT_REMOVED,
@@ -39,6 +36,6 @@ struct event {
     uint64_t time_ms; /* since 1970, UTC */
     uint32_t connection;
     pid_t pid;
-    char name[NAME_MAX_BYTES + 1];
+    char name[FDSET_MAX_NAME_BYTES + 1];
     char path[SET_PATH_BYTES];
 };

@@ -21,7 +21,7 @@ int model_init(struct model *model, const struct limits *limits, uint32_t spare_
         slab_init(&model->lease_slab, sizeof(struct lease), limits->leases) < 0 ||
         slab_init(&model->hold_slab, sizeof(struct hold), limits->holds) < 0 ||
         slab_init(&model->short_label_slab, SHORT_LABEL_BYTES, labels) < 0 ||
-        slab_init(&model->long_label_slab, OPAQUE_MAX_BYTES + 1, labels) < 0 ||
+        slab_init(&model->long_label_slab, FDSET_MAX_OPAQUE_BYTES + 1, labels) < 0 ||
         index_init(&model->set_index, limits->sets, &model->set_slab, offsetof(struct fdset, id)) <
             0 ||
         index_init(&model->name_index, limits->sets, &model->set_slab,
@@ -139,7 +139,7 @@ static struct slab *label_slab(struct model *model, const char *text) {
 char *label_copy(struct model *model, const char *text) {
     if (!text)
         return NULL;
-    assert(strlen(text) <= OPAQUE_MAX_BYTES);
+    assert(strlen(text) <= FDSET_MAX_OPAQUE_BYTES);
     return strcpy(slab_take(label_slab(model, text)), text);
 }
 

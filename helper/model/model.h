@@ -28,8 +28,6 @@
 #include "model/limit.h"
 #include "model/refusal.h"
 
-#define OPAQUE_MAX_BYTES 255
-
 /* Status flags that F_SETFL can change, and those it cannot but that matter. */
 #define STATUS_SETTABLE (O_APPEND | O_DIRECT | O_NOATIME | O_NONBLOCK)
 #define STATUS_SYNC     (O_SYNC | O_DSYNC)
@@ -145,7 +143,7 @@ struct holder {
     uint32_t lease_count;
     uint32_t connection; /* its number, for people: nothing is compared with it */
     pid_t pid;
-    char name[NAME_MAX_BYTES + 1];
+    char name[FDSET_MAX_NAME_BYTES + 1];
 };
 
 struct model {
@@ -257,7 +255,7 @@ int match_member(const struct fdset *set, const struct holder *holder, int flags
 void holder_init(struct holder *holder, uint32_t connection, pid_t pid);
 
 /* Who it is, for people: its name and process id. */
-#define WHO_BYTES (NAME_MAX_BYTES + 32)
+#define WHO_BYTES (FDSET_MAX_NAME_BYTES + 32)
 const char *holder_who(const struct holder *holder, char text[WHO_BYTES]);
 
 /* Gives out a lease of a matched member. Returns NULL and a refusal where a

@@ -10,11 +10,10 @@
 
 #include "requests/service.h"
 
-/* In milliseconds: how long a removal's answer waits if the request does not say, and at
- * most; and how long a refusal does, whose manager waits for nothing of the kind. */
-#define CLOSING_WAIT_MS     10000
-#define CLOSING_MAX_WAIT_MS 3600000
-#define CLOSING_REFUSAL_MS  500
+/* In milliseconds: how long a removal's answer waits if the request does not say, and how
+ * long a refusal does, whose manager waits for nothing of the kind. */
+#define CLOSING_WAIT_MS    10000
+#define CLOSING_REFUSAL_MS 500
 
 /* An answer that waits. By number, not by pointer: the session may end before. */
 struct closing {

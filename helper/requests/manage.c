@@ -65,9 +65,9 @@ static int mark_member(struct service *service, struct member *member,
     if (wanted->sharing > FDSET__V1__SHARING__SHARING_SHARED)
         return refuse(refusal, REFUSAL_ARGUMENT, EINVAL, "sharing %d is not known",
                       (int)wanted->sharing);
-    if (labelled && strlen(wanted->opaque) > OPAQUE_MAX_BYTES)
+    if (labelled && strlen(wanted->opaque) > FDSET_MAX_OPAQUE_BYTES)
         return refuse(refusal, REFUSAL_ARGUMENT, EINVAL, "an opaque of %zu bytes: at most %d",
-                      strlen(wanted->opaque), OPAQUE_MAX_BYTES);
+                      strlen(wanted->opaque), FDSET_MAX_OPAQUE_BYTES);
     if (labelled && !is_utf8(wanted->opaque))
         return refuse(refusal, REFUSAL_ARGUMENT, EINVAL, "an opaque is not valid UTF-8");
     member->sharing = wanted->sharing;
@@ -79,7 +79,7 @@ static int mark_member(struct service *service, struct member *member,
 }
 
 /* The largest AddFds has one descriptor for each set. */
-static struct addition additions[PACKET_MAX_DESCRIPTORS];
+static struct addition additions[FDSET_MAX_DESCRIPTORS];
 
 /* Turns the request into additions, which take the offered members in order. */
 static int read_additions(struct service *service, const Fdset__V1__AddFds *wanted,
@@ -115,8 +115,8 @@ static int read_additions(struct service *service, const Fdset__V1__AddFds *want
 
 static void reply_added(struct service *service, struct session *session, uint32_t serial,
                         uint32_t count) {
-    static Fdset__V1__AddedSet sets[PACKET_MAX_DESCRIPTORS], *set_pointers[PACKET_MAX_DESCRIPTORS];
-    static uint32_t ids[PACKET_MAX_DESCRIPTORS];
+    static Fdset__V1__AddedSet sets[FDSET_MAX_DESCRIPTORS], *set_pointers[FDSET_MAX_DESCRIPTORS];
+    static uint32_t ids[FDSET_MAX_DESCRIPTORS];
     Fdset__V1__Reply reply = FDSET__V1__REPLY__INIT;
     Fdset__V1__Added added = FDSET__V1__ADDED__INIT;
     uint32_t used = 0;
@@ -143,9 +143,9 @@ int serve_add_fds(struct service *service, struct session *session,
     const Fdset__V1__AddFds *wanted = request->add_fds;
     size_t members = 0;
 
-    if (wanted->n_sets == 0 || wanted->n_sets > PACKET_MAX_DESCRIPTORS)
+    if (wanted->n_sets == 0 || wanted->n_sets > FDSET_MAX_DESCRIPTORS)
         return refuse(refusal, REFUSAL_ARGUMENT, EINVAL, "%zu sets in one request: 1 to %d",
-                      wanted->n_sets, PACKET_MAX_DESCRIPTORS);
+                      wanted->n_sets, FDSET_MAX_DESCRIPTORS);
     for (size_t i = 0; i < wanted->n_sets; i++)
         members += wanted->sets[i]->n_members;
     if (members != service->offer.count)
@@ -200,9 +200,9 @@ int serve_remove_fd(struct service *service, struct session *session,
     if (wanted->set < 0 || (one && wanted->member == 0))
         return refuse(refusal, REFUSAL_ARGUMENT, EINVAL,
                       "a set's number is 0 to %d, a member's 1 or more", INT_MAX);
-    if (wait_ms > CLOSING_MAX_WAIT_MS)
+    if (wait_ms > FDSET_MAX_WAIT_MS)
         return refuse(refusal, REFUSAL_ARGUMENT, EINVAL, "a removal waits at most %d ms",
-                      CLOSING_MAX_WAIT_MS);
+                      FDSET_MAX_WAIT_MS);
     int count = model_remove(&service->model, what.set, what.member, refusal);
     if (count < 0)
         return count;

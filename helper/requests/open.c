@@ -13,13 +13,8 @@
 #include "settle/open_file.h"
 #include "shortcut/shortcut.h"
 
-/* As many as fit in one reply with their descriptors and some words. */
-#define MANY_OPENS 250
-
 /* All error texts of one OpenMany together; later ones go without. */
 #define MANY_TEXT_BYTES 8192
-
-#define WAIT_MAX_MS 3600000
 
 /* The set of this name or, if it is digits alone, of this id; each id has one spelling, so
  * that no two paths are the same set. */
@@ -168,9 +163,9 @@ int serve_open(struct service *service, struct session *session, const Fdset__V1
     int flags = (int)open->flags;
     struct lease *lease;
 
-    if (open->wait_ms > WAIT_MAX_MS)
+    if (open->wait_ms > FDSET_MAX_WAIT_MS)
         return refuse(refusal, REFUSAL_ARGUMENT, EINVAL, "an open waits at most %d ms",
-                      WAIT_MAX_MS);
+                      FDSET_MAX_WAIT_MS);
     int result = open_path(service, session, open->path, flags, &lease, refusal);
     /* Of access mode 3 there is no member that could come. */
     bool may_come = open->wait_ms > 0 && (flags & O_ACCMODE) != O_ACCMODE;
@@ -189,10 +184,10 @@ int serve_open(struct service *service, struct session *session, const Fdset__V1
 
 /* Room for the answer to an OpenMany; one at a time is made. */
 static struct {
-    Fdset__V1__OpenedMany__Result results[MANY_OPENS], *result_pointers[MANY_OPENS];
-    Fdset__V1__Opened opened[MANY_OPENS];
-    Fdset__V1__Error errors[MANY_OPENS];
-    struct lease *leases[MANY_OPENS];
+    Fdset__V1__OpenedMany__Result results[FDSET_MAX_OPENS], *result_pointers[FDSET_MAX_OPENS];
+    Fdset__V1__Opened opened[FDSET_MAX_OPENS];
+    Fdset__V1__Error errors[FDSET_MAX_OPENS];
+    struct lease *leases[FDSET_MAX_OPENS];
     char text[MANY_TEXT_BYTES];
 } many;
 
@@ -227,9 +222,9 @@ int serve_open_many(struct service *service, struct session *session,
     uint32_t lease_count = 0;
     size_t text_used = 0;
 
-    if (wanted->n_opens == 0 || wanted->n_opens > MANY_OPENS)
+    if (wanted->n_opens == 0 || wanted->n_opens > FDSET_MAX_OPENS)
         return refuse(refusal, REFUSAL_ARGUMENT, EINVAL, "%zu opens in one request: 1 to %d",
-                      wanted->n_opens, MANY_OPENS);
+                      wanted->n_opens, FDSET_MAX_OPENS);
     for (size_t i = 0; i < wanted->n_opens; i++) {
         const Fdset__V1__Open *open = wanted->opens[i];
         int result = open->wait_ms == 0 ? open_path(service, session, open->path, (int)open->flags,

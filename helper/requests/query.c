@@ -12,8 +12,8 @@
  * longest varints of all its fields. */
 #define FRAME_BYTES   384 /* the reply, the totals, the cursor */
 #define SET_BYTES     72
-#define MEMBER_BYTES  (88 + OPAQUE_MAX_BYTES)
-#define LEASE_BYTES   (56 + NAME_MAX_BYTES)
+#define MEMBER_BYTES  (88 + FDSET_MAX_OPAQUE_BYTES)
+#define LEASE_BYTES   (56 + FDSET_MAX_NAME_BYTES)
 #define WAITING_BYTES 72
 #define STAGE_BYTES   12 /* beside its texts */
 
@@ -66,7 +66,8 @@ static bool put_lease(const struct lease *lease) {
 }
 
 static bool put_member(const struct member *member) {
-    size_t bytes = MEMBER_BYTES - OPAQUE_MAX_BYTES + (member->opaque ? strlen(member->opaque) : 0);
+    size_t bytes =
+        MEMBER_BYTES - FDSET_MAX_OPAQUE_BYTES + (member->opaque ? strlen(member->opaque) : 0);
 
     if (!page_takes(bytes, page.member_count, PAGE_MEMBERS))
         return false;
@@ -332,7 +333,7 @@ static bool fill_page(struct service *service, const Fdset__V1__Query *query) {
 
     page.set_count = page.member_count = page.lease_count = 0;
     page.waiting_count = page.stage_count = 0;
-    page.room = PACKET_MAX_BYTES - FRAME_BYTES;
+    page.room = FDSET_MAX_PACKET_BYTES - FRAME_BYTES;
     page.now_ms = service->model.now_ms;
     page.last = query->after ? *query->after : (Fdset__V1__Cursor)FDSET__V1__CURSOR__INIT;
     if (query->sandbox && !query->after)

@@ -86,7 +86,7 @@ static void tell_session(struct service *service, enum event_kind kind,
 /* A name for people: cut off rather than refused, and plain ASCII, so that it
  * upsets neither a terminal nor another peer's decoder. */
 static void copy_name(char *to, const char *from) {
-    size_t length = strnlen(from, NAME_MAX_BYTES);
+    size_t length = strnlen(from, FDSET_MAX_NAME_BYTES);
 
     memcpy(to, from, length);
     to[length] = '\0';
@@ -122,9 +122,10 @@ static int serve_hello(struct service *service, struct session *session,
         return refuse(refusal, REFUSAL_PROTOCOL, EPROTO,
                       "protocol version 0 does not exist: this helper speaks 1 to %d", VERSION);
     }
-    if (strlen(request->hello->owner) > NAME_MAX_BYTES || !is_plain(request->hello->owner))
+    if (strlen(request->hello->owner) > FDSET_MAX_NAME_BYTES || !is_plain(request->hello->owner))
         return refuse(refusal, REFUSAL_ARGUMENT, EINVAL,
-                      "an owner's label has at most %d bytes of printable ASCII", NAME_MAX_BYTES);
+                      "an owner's label has at most %d bytes of printable ASCII",
+                      FDSET_MAX_NAME_BYTES);
     copy_name(session->holder.name, request->hello->name);
     learn_pid(session, request->hello->pid);
     session->features = request->hello->features & FEATURES_KNOWN;
@@ -137,8 +138,8 @@ static int serve_hello(struct service *service, struct session *session,
     limits.leases_per_vmm = ours->leases_per_vmm;
     limits.connections = ours->connections;
     limits.waiting = ours->waiting;
-    limits.packet_bytes = PACKET_MAX_BYTES;
-    limits.packet_descriptors = PACKET_MAX_DESCRIPTORS;
+    limits.packet_bytes = FDSET_MAX_PACKET_BYTES;
+    limits.packet_descriptors = FDSET_MAX_DESCRIPTORS;
     limits.holds = ours->holds;
     limits.event_queue = ours->events;
     hello.version = VERSION;
@@ -210,12 +211,12 @@ static int check_request(const struct service *service, struct session *session,
     if (truncated && session->role != ROLE_MANAGER)
         return refuse(refusal, REFUSAL_DESCRIPTORS, EPROTO,
                       "%s may not send descriptors, nor packets of more than %d bytes",
-                      roles[session->role], PACKET_MAX_BYTES);
+                      roles[session->role], FDSET_MAX_PACKET_BYTES);
     if (truncated)
         return refuse(refusal, REFUSAL_DESCRIPTORS, EPROTO,
                       "the packet was cut off: more than %d bytes, or descriptors that a security "
                       "module or the helper's limits kept out (many being closed): ask again",
-                      PACKET_MAX_BYTES);
+                      FDSET_MAX_PACKET_BYTES);
     if (!(handler->roles & 1u << session->role))
         return refuse(
             refusal, REFUSAL_ROLE, EPERM,
@@ -233,7 +234,7 @@ static int check_request(const struct service *service, struct session *session,
 
 bool service_can_receive(const struct service *service) {
     const struct slab *slab = &service->model.member_slab;
-    return slab->room - slab->used >= PACKET_MAX_DESCRIPTORS;
+    return slab->room - slab->used >= FDSET_MAX_DESCRIPTORS;
 }
 
 /* From here on the model owns what was received. */

@@ -19,11 +19,11 @@
 
 /* Members that may be offered at once beside those in sets: one packet being
  * looked at, and one refused that is still being closed. */
-#define SPARE_MEMBERS (2 * PACKET_MAX_DESCRIPTORS)
+#define SPARE_MEMBERS (2 * FDSET_MAX_DESCRIPTORS)
 
 /* Descriptors offered with the packet at hand; NULL where one has been listed. */
 struct offer {
-    struct member *members[PACKET_MAX_DESCRIPTORS];
+    struct member *members[FDSET_MAX_DESCRIPTORS];
     uint32_t count;
 };
 
@@ -74,8 +74,8 @@ struct service {
     struct packet_arena arena;
     struct packet_descriptors received;
     struct offer offer;
-    uint8_t request_bytes[PACKET_MAX_BYTES];
-    uint8_t reply_bytes[PACKET_MAX_BYTES];
+    uint8_t request_bytes[FDSET_MAX_PACKET_BYTES];
+    uint8_t reply_bytes[FDSET_MAX_PACKET_BYTES];
 };
 
 /* Takes all memory. Returns 0 or -errno. */

@@ -71,7 +71,7 @@ static void send_batch(struct session *session) {
     while (events.n_events < BATCH && subscription->count > 0) {
         struct event *next = &subscription->events[subscription->first];
         bytes += EVENT_BYTES + strlen(next->path) + strlen(next->name);
-        if (bytes > PACKET_MAX_BYTES)
+        if (bytes > FDSET_MAX_PACKET_BYTES)
             break;
         fill(&batch[events.n_events], next);
         pointers[events.n_events] = &batch[events.n_events];

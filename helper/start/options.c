@@ -155,12 +155,12 @@ static void parse_add_fd(struct options *options, char *text) {
         die_usage("--add-fd: fd cannot be a standard I/O stream");
     if (set > INT_MAX)
         die_usage("--add-fd: set option is required and must be from 0 to %d", INT_MAX);
-    if (add.opaque && strlen(add.opaque) > OPAQUE_MAX_BYTES)
-        die_usage("--add-fd: opaque has at most %d bytes", OPAQUE_MAX_BYTES);
+    if (add.opaque && strlen(add.opaque) > FDSET_MAX_OPAQUE_BYTES)
+        die_usage("--add-fd: opaque has at most %d bytes", FDSET_MAX_OPAQUE_BYTES);
     if (!is_inherited((int)fd))
         die_usage("--add-fd: fd %d is not valid or already in use", (int)fd);
-    if (options->add_fd_count == OPTIONS_MAX_ADD_FDS)
-        die_usage("--add-fd: at most %d", OPTIONS_MAX_ADD_FDS);
+    if (options->add_fd_count == FDSET_MAX_DESCRIPTORS)
+        die_usage("--add-fd: at most %d", FDSET_MAX_DESCRIPTORS);
     add.fd = (int)fd;
     add.set = (uint32_t)set;
     options->add_fds[options->add_fd_count++] = add;

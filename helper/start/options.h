@@ -11,7 +11,6 @@
 #include "model/model.h"
 
 #define OPTIONS_MAX_ENDPOINTS 16
-#define OPTIONS_MAX_ADD_FDS   253
 
 /* A socket to listen at, by path, or one that was inherited. */
 struct endpoint {
@@ -40,7 +39,7 @@ struct options {
     struct endpoint endpoints[OPTIONS_MAX_ENDPOINTS];
     size_t endpoint_count;
     struct socket_access access[ROLE_OBSERVER + 1]; /* by role */
-    struct add_fd add_fds[OPTIONS_MAX_ADD_FDS];
+    struct add_fd add_fds[FDSET_MAX_DESCRIPTORS];
     size_t add_fd_count;
     struct limits limits;
     struct manager_policy managers;

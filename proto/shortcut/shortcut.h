@@ -19,7 +19,7 @@
 Fdset__V1__Request *request_decode(const uint8_t *bytes, size_t length, struct packet_arena *arena);
 Fdset__V1__Reply *reply_decode(const uint8_t *bytes, size_t length, struct packet_arena *arena);
 
-/* As packet_encode(), into `bytes` of PACKET_MAX_BYTES. */
+/* As packet_encode(), into `bytes` of FDSET_MAX_PACKET_BYTES. */
 int request_encode(const Fdset__V1__Request *request, uint8_t *bytes);
 int reply_encode(const Fdset__V1__Reply *reply, uint8_t *bytes);
 

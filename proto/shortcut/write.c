@@ -194,7 +194,7 @@ size_t request_encode_short(const Fdset__V1__Request *request, uint8_t *bytes, s
 }
 
 static size_t write_reply(const Fdset__V1__Reply *reply, uint8_t *bytes) {
-    struct writer writer = {bytes, bytes + PACKET_MAX_BYTES};
+    struct writer writer = {bytes, bytes + FDSET_MAX_PACKET_BYTES};
     const uint8_t *end = writer.at;
     if (reply->body_case != FDSET__V1__REPLY__BODY_OPENED_MANY)
         return 0;
@@ -202,11 +202,11 @@ static size_t write_reply(const Fdset__V1__Reply *reply, uint8_t *bytes) {
     write_around(&writer, REPLY_OPENED_MANY, end);
     write_number(&writer, DESCRIPTORS, reply->descriptors);
     write_number(&writer, SERIAL, reply->serial);
-    return finish(&writer, bytes, PACKET_MAX_BYTES);
+    return finish(&writer, bytes, FDSET_MAX_PACKET_BYTES);
 }
 
 int request_encode(const Fdset__V1__Request *request, uint8_t *bytes) {
-    size_t length = request_encode_short(request, bytes, PACKET_MAX_BYTES);
+    size_t length = request_encode_short(request, bytes, FDSET_MAX_PACKET_BYTES);
     return length ? (int)length : packet_encode(&request->base, bytes);
 }
 

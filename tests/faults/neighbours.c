@@ -101,7 +101,7 @@ static void connect_neighbours(struct helper *helper, struct client **neighbours
 static void test_some_that_flood_with_opens(void **state) {
     struct helper *helper = start(NULL);
     struct client *neighbours[NEIGHBOURS];
-    uint8_t packet[PACKET_MAX_BYTES];
+    uint8_t packet[FDSET_MAX_PACKET_BYTES];
 
     connect_neighbours(helper, neighbours);
     size_t length = pack_open_many(packet, 7, 5);
@@ -115,7 +115,7 @@ static void test_some_that_flood_with_what_is_refused(void **state) {
     struct client *neighbours[NEIGHBOURS];
     Fdset__V1__Open open = FDSET__V1__OPEN__INIT;
     Request request = FDSET__V1__REQUEST__INIT;
-    uint8_t packet[PACKET_MAX_BYTES];
+    uint8_t packet[FDSET_MAX_PACKET_BYTES];
 
     connect_neighbours(helper, neighbours);
     open.path = (char *)"/dev/fdset/9";
@@ -131,7 +131,7 @@ static void test_some_that_flood_with_what_is_refused(void **state) {
 static void test_some_that_never_read_and_die(void **state) {
     struct helper *helper = start(NULL);
     struct client *neighbours[NEIGHBOURS];
-    uint8_t packet[PACKET_MAX_BYTES];
+    uint8_t packet[FDSET_MAX_PACKET_BYTES];
     size_t length = pack_open_many(packet, 7, 1);
 
     for (int round = 0; round < 10; round++) {
@@ -152,7 +152,7 @@ static void test_some_that_never_read_and_die(void **state) {
 
 static void test_one_that_dies_and_comes_back(void **state) {
     struct helper *helper = start(NULL);
-    uint8_t packet[PACKET_MAX_BYTES];
+    uint8_t packet[FDSET_MAX_PACKET_BYTES];
     size_t length = pack_open_many(packet, 7, 3);
 
     for (int life = 0; life < 1000; life++) {
@@ -174,7 +174,7 @@ static void test_one_that_breaks_off_at_each_byte(void **state) {
     struct helper *helper = start(NULL);
     struct new_member members[3] = {{.fd = log_file, .opaque = "label"}, {.fd = log_file}};
     struct new_set set = {50, LIFETIME(CONNECTION), members, 3};
-    uint8_t packet[PACKET_MAX_BYTES], broken[PACKET_MAX_BYTES];
+    uint8_t packet[FDSET_MAX_PACKET_BYTES], broken[FDSET_MAX_PACKET_BYTES];
     struct client *own = client_new(-1);
     int pair[2], fds[] = {log_file, log_file, log_file};
     struct packet_info info;

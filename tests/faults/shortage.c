@@ -112,10 +112,10 @@ static void test_start_with_fewer_descriptors(void **state) {
 /* A process of the helper's user has more on their way than the helper may. */
 static void fill(struct child_side *side) {
     uid_t user = *(uid_t *)side->data;
-    int fds[PACKET_MAX_DESCRIPTORS], pairs[PACKETS][2];
+    int fds[FDSET_MAX_DESCRIPTORS], pairs[PACKETS][2];
     struct rlimit limit;
 
-    for (int i = 0; i < PACKET_MAX_DESCRIPTORS; i++)
+    for (int i = 0; i < FDSET_MAX_DESCRIPTORS; i++)
         fds[i] = side->to;
     assert_int_equal(getrlimit(RLIMIT_NOFILE, &limit), 0);
     limit.rlim_cur = limit.rlim_max;
@@ -124,7 +124,7 @@ static void fill(struct child_side *side) {
     for (int i = 0; i < PACKETS; i++) {
         assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET, 0, pairs[i]), 0);
         assert_int_equal(packet_send(pairs[i][0], (const uint8_t *)"", 1, fds,
-                                     PACKET_MAX_DESCRIPTORS, MSG_DONTWAIT),
+                                     FDSET_MAX_DESCRIPTORS, MSG_DONTWAIT),
                          0);
     }
     parent_tell(side);

@@ -166,9 +166,9 @@ static void test_refused_descriptors_of_a_stuck_file(void **state) {
     const char *const options[] = {"--limit", "members=500", NULL};
     struct helper *helper = scene_start(options);
     struct mount *mount = mount_new();
-    int fds[PACKET_MAX_DESCRIPTORS], before = helper_descriptors(helper), most = before;
+    int fds[FDSET_MAX_DESCRIPTORS], before = helper_descriptors(helper), most = before;
     int file = mount_open(mount, 0, O_RDWR);
-    for (int i = 0; i < PACKET_MAX_DESCRIPTORS; i++)
+    for (int i = 0; i < FDSET_MAX_DESCRIPTORS; i++)
         fds[i] = file;
     mount_stop(mount, STUCK_FLUSH);
     for (int round = 0; round < REFUSED_ROUNDS; round++) {
@@ -177,7 +177,7 @@ static void test_refused_descriptors_of_a_stuck_file(void **state) {
         request.body_case = FDSET__V1__REQUEST__BODY_ADD_FDS;
         request.add_fds = &add;
         uint32_t serial =
-            client_send_announcing(helper->manager, &request, 1, fds, PACKET_MAX_DESCRIPTORS);
+            client_send_announcing(helper->manager, &request, 1, fds, FDSET_MAX_DESCRIPTORS);
         assert_refused(client_answer(helper->manager, serial), CODE(DESCRIPTORS), EPROTO);
         assert_locals_served(helper, helper->vmm);
         assert_true(client_totals(helper->manager).settling > 0);
@@ -185,8 +185,8 @@ static void test_refused_descriptors_of_a_stuck_file(void **state) {
             most = helper_descriptors(helper);
     }
     /* It was one thing and the other: closed later, and not even taken. */
-    assert_true(most >= before + PACKET_MAX_DESCRIPTORS);
-    assert_true(most < before + REFUSED_ROUNDS * PACKET_MAX_DESCRIPTORS);
+    assert_true(most >= before + FDSET_MAX_DESCRIPTORS);
+    assert_true(most < before + REFUSED_ROUNDS * FDSET_MAX_DESCRIPTORS);
     mount_go_on(mount, STUCK_FLUSH);
     client_wait_settled(helper->manager);
     assert_int_equal(helper_descriptors(helper), before);

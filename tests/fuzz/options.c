@@ -68,12 +68,12 @@ static void check_options(const struct options *options) {
         CHECK(endpoint->role >= ROLE_VMM && endpoint->role <= ROLE_OBSERVER);
         CHECK(endpoint->path ? endpoint->fd == -1 : endpoint->fd > STDERR_FILENO);
     }
-    CHECK(options->add_fd_count <= OPTIONS_MAX_ADD_FDS);
+    CHECK(options->add_fd_count <= FDSET_MAX_DESCRIPTORS);
     for (size_t i = 0; i < options->add_fd_count; i++) {
         const struct add_fd *add = &options->add_fds[i];
         CHECK(add->fd > STDERR_FILENO && fcntl(add->fd, F_GETFD) == 0);
         CHECK(add->set <= INT32_MAX);
-        CHECK(!add->opaque || strlen(add->opaque) <= OPAQUE_MAX_BYTES);
+        CHECK(!add->opaque || strlen(add->opaque) <= FDSET_MAX_OPAQUE_BYTES);
     }
     struct limits limits = options->limits;
     for (size_t i = 0; limits_name(i); i++) {

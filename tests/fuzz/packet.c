@@ -14,7 +14,7 @@
 #include "shortcut/shortcut.h"
 
 static struct packet_arena arena, other_arena;
-static uint8_t first[PACKET_MAX_BYTES], second[PACKET_MAX_BYTES];
+static uint8_t first[FDSET_MAX_PACKET_BYTES], second[FDSET_MAX_PACKET_BYTES];
 static int pair[2], files[2];
 
 /* What decodes has one form, and that decodes to itself. */
@@ -128,7 +128,8 @@ static void check_carrying(struct input *input) {
         return;
     bool wanted = !(how & 2);
     CHECK(packet_receive(pair[1], first, wanted ? &descriptors : NULL, MSG_DONTWAIT, &info) == 0);
-    CHECK(info.length == (input->left < PACKET_MAX_BYTES ? input->left : PACKET_MAX_BYTES));
+    CHECK(info.length ==
+          (input->left < FDSET_MAX_PACKET_BYTES ? input->left : FDSET_MAX_PACKET_BYTES));
     CHECK(memcmp(first, input->data, info.length) == 0);
     CHECK(info.hangup == (input->left == 0 && sent == 0 && !info.truncated));
     if (!wanted) {

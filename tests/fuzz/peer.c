@@ -43,10 +43,10 @@ void peer_hang_up(struct peer *peer) {
 
 void peer_send(struct peer *peer, const uint8_t *bytes, size_t length, const uint8_t *files,
                size_t count) {
-    int descriptors[PACKET_MAX_DESCRIPTORS] = {-1};
+    int descriptors[FDSET_MAX_DESCRIPTORS] = {-1};
     size_t opened = 0;
 
-    for (size_t i = 0; i < count && i < PACKET_MAX_DESCRIPTORS; i++) {
+    for (size_t i = 0; i < count && i < FDSET_MAX_DESCRIPTORS; i++) {
         int fd = file_open_kind(files[i] % FILE_KINDS, peer->socket);
         if (fd >= 0)
             descriptors[opened++] = fd;
@@ -60,7 +60,7 @@ void peer_send(struct peer *peer, const uint8_t *bytes, size_t length, const uin
 static void send_close(struct peer *peer, uint32_t lease) {
     Fdset__V1__Request request = FDSET__V1__REQUEST__INIT;
     Fdset__V1__Close closed = FDSET__V1__CLOSE__INIT;
-    uint8_t bytes[PACKET_MAX_BYTES];
+    uint8_t bytes[FDSET_MAX_PACKET_BYTES];
 
     closed.leases = &lease;
     closed.n_leases = 1;
@@ -149,7 +149,7 @@ static void check_reply(struct world *world, struct peer *peer, const Fdset__V1_
 
 void peer_read(struct world *world, struct peer *peer, unsigned most) {
     static struct packet_descriptors descriptors;
-    static uint8_t bytes[PACKET_MAX_BYTES];
+    static uint8_t bytes[FDSET_MAX_PACKET_BYTES];
     struct packet_info info;
 
     if (!arena.allocator.alloc)

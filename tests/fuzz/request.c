@@ -261,7 +261,7 @@ static size_t fill_request(Fdset__V1__Request *request, struct input *input, uin
 }
 
 void request_send(struct peer *peer, struct input *input) {
-    static uint8_t bytes[PACKET_MAX_BYTES];
+    static uint8_t bytes[FDSET_MAX_PACKET_BYTES];
     Fdset__V1__Request request = FDSET__V1__REQUEST__INIT;
     uint8_t files[4 * SOME_MEMBERS];
 

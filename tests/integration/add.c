@@ -123,14 +123,13 @@ static void test_automatic_beside_named_ids(void **state) {
 
 static void test_most_members_in_a_packet(void **state) {
     struct helper *helper = helper_start(NULL);
-    static struct new_member members[PACKET_MAX_DESCRIPTORS];
+    static struct new_member members[FDSET_MAX_DESCRIPTORS];
     int disk = file_open("disk", O_RDONLY);
-    for (size_t i = 0; i < PACKET_MAX_DESCRIPTORS; i++)
+    for (size_t i = 0; i < FDSET_MAX_DESCRIPTORS; i++)
         members[i] = (struct new_member){.fd = disk};
-    client_add_set(helper->manager, 1, LIFETIME(KEEP), members, PACKET_MAX_DESCRIPTORS);
-    assert_int_equal(client_totals(helper->manager).members, PACKET_MAX_DESCRIPTORS);
-    assert_int_equal(client_remove(helper->manager, 1, 0)->removed->members,
-                     PACKET_MAX_DESCRIPTORS);
+    client_add_set(helper->manager, 1, LIFETIME(KEEP), members, FDSET_MAX_DESCRIPTORS);
+    assert_int_equal(client_totals(helper->manager).members, FDSET_MAX_DESCRIPTORS);
+    assert_int_equal(client_remove(helper->manager, 1, 0)->removed->members, FDSET_MAX_DESCRIPTORS);
     client_wait_idle(helper->manager);
     assert_held(helper, disk, 0);
 }

@@ -53,7 +53,7 @@ void client_send_bytes(struct client *client, const void *bytes, size_t length, 
 
 uint32_t client_send_announcing(struct client *client, Request *request, uint32_t announced,
                                 const int *fds, size_t fd_count) {
-    uint8_t bytes[PACKET_MAX_BYTES];
+    uint8_t bytes[FDSET_MAX_PACKET_BYTES];
     request->serial = ++client->serial;
     request->descriptors = announced;
     int length = packet_encode(&request->base, bytes);
@@ -197,12 +197,12 @@ struct opened client_open_set(struct client *client, int set, int flags) {
 
 void client_open_many(struct client *client, const struct wanted *wanted, size_t count,
                       struct opened *results) {
-    Fdset__V1__Open opens[PACKET_MAX_DESCRIPTORS], *pointers[PACKET_MAX_DESCRIPTORS];
+    Fdset__V1__Open opens[FDSET_MAX_DESCRIPTORS], *pointers[FDSET_MAX_DESCRIPTORS];
     Fdset__V1__OpenMany many = FDSET__V1__OPEN_MANY__INIT;
     Request request = FDSET__V1__REQUEST__INIT;
     size_t next = 0;
 
-    assert_true(count <= PACKET_MAX_DESCRIPTORS);
+    assert_true(count <= FDSET_MAX_DESCRIPTORS);
     for (size_t i = 0; i < count; i++) {
         fdset__v1__open__init(&opens[i]);
         opens[i].path = (char *)wanted[i].path;
@@ -231,10 +231,10 @@ void client_open_many(struct client *client, const struct wanted *wanted, size_t
 
 size_t pack_open_many(uint8_t *bytes, uint32_t serial, size_t opens) {
     char path[] = "/dev/fdset/2";
-    Fdset__V1__Open open = FDSET__V1__OPEN__INIT, *pointers[PACKET_MAX_DESCRIPTORS];
+    Fdset__V1__Open open = FDSET__V1__OPEN__INIT, *pointers[FDSET_MAX_DESCRIPTORS];
     Fdset__V1__OpenMany many = FDSET__V1__OPEN_MANY__INIT;
     Request request = FDSET__V1__REQUEST__INIT;
-    assert_true(opens <= PACKET_MAX_DESCRIPTORS);
+    assert_true(opens <= FDSET_MAX_DESCRIPTORS);
     open.path = path;
     open.flags = O_RDONLY;
     for (size_t i = 0; i < opens; i++)
@@ -284,11 +284,11 @@ void client_barrier(struct client *client) {
 /* --------------------------------------------------- adding and removing */
 
 uint32_t client_send_add(struct client *client, const struct new_set *sets, size_t count) {
-    static Fdset__V1__NewMember members[PACKET_MAX_DESCRIPTORS];
-    static Fdset__V1__NewMember *member_pointers[PACKET_MAX_DESCRIPTORS];
-    static Fdset__V1__NewMembers additions[PACKET_MAX_DESCRIPTORS];
-    static Fdset__V1__NewMembers *pointers[PACKET_MAX_DESCRIPTORS];
-    int fds[PACKET_MAX_DESCRIPTORS];
+    static Fdset__V1__NewMember members[FDSET_MAX_DESCRIPTORS];
+    static Fdset__V1__NewMember *member_pointers[FDSET_MAX_DESCRIPTORS];
+    static Fdset__V1__NewMembers additions[FDSET_MAX_DESCRIPTORS];
+    static Fdset__V1__NewMembers *pointers[FDSET_MAX_DESCRIPTORS];
+    int fds[FDSET_MAX_DESCRIPTORS];
     Fdset__V1__AddFds add = FDSET__V1__ADD_FDS__INIT;
     Request request = FDSET__V1__REQUEST__INIT;
     size_t total = 0;
@@ -310,7 +310,7 @@ uint32_t client_send_add(struct client *client, const struct new_set *sets, size
         for (size_t j = 0; j < sets[i].count; j++, total++) {
             const struct new_member *from = &sets[i].members[j];
             Fdset__V1__NewMember *to = &members[total];
-            assert_true(total < PACKET_MAX_DESCRIPTORS);
+            assert_true(total < FDSET_MAX_DESCRIPTORS);
             fdset__v1__new_member__init(to);
             if (from->opaque) {
                 to->label_case = FDSET__V1__NEW_MEMBER__LABEL_OPAQUE;

@@ -38,7 +38,7 @@ struct client {
     struct packet_arena arena;             /* and the reply itself */
     Fdset__V1__Events *events;             /* which the last reply was, if it was that */
     size_t next_event;
-    uint8_t bytes[PACKET_MAX_BYTES];
+    uint8_t bytes[FDSET_MAX_PACKET_BYTES];
 };
 
 /* How many seconds anybody waits for what must come: whoever waits longer has hung. */

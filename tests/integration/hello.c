@@ -36,8 +36,8 @@ static void test_reply(void **state) {
     assert_true(limits->leases_per_vmm > 0);
     assert_true(limits->connections > 0);
     assert_true(limits->waiting > 0);
-    assert_int_equal(limits->packet_bytes, PACKET_MAX_BYTES);
-    assert_int_equal(limits->packet_descriptors, PACKET_MAX_DESCRIPTORS);
+    assert_int_equal(limits->packet_bytes, FDSET_MAX_PACKET_BYTES);
+    assert_int_equal(limits->packet_descriptors, FDSET_MAX_DESCRIPTORS);
 }
 
 static void test_later_client_gets_our_version(void **state) {

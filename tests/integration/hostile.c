@@ -50,8 +50,8 @@ static Request query_request(void) {
 
 static void test_garbage(void **state) {
     struct helper *helper = start();
-    static uint8_t bytes[PACKET_MAX_BYTES];
-    size_t lengths[] = {1, 2, 7, 100, 4096, PACKET_MAX_BYTES};
+    static uint8_t bytes[FDSET_MAX_PACKET_BYTES];
+    size_t lengths[] = {1, 2, 7, 100, 4096, FDSET_MAX_PACKET_BYTES};
     memset(bytes, 0xff, sizeof(bytes));
     for (int role = ROLE(VMM); role <= ROLE(OBSERVER); role++)
         for (size_t i = 0; i < sizeof(lengths) / sizeof(lengths[0]); i++) {
@@ -106,7 +106,7 @@ static void test_request_of_a_later_version(void **state) {
 
 static void test_cut_packet(void **state) {
     struct helper *helper = start();
-    uint8_t bytes[PACKET_MAX_BYTES];
+    uint8_t bytes[FDSET_MAX_PACKET_BYTES];
     Request request = query_request();
     Fdset__V1__Hello hello = FDSET__V1__HELLO__INIT;
     hello.name = (char *)"a name that is cut off";
@@ -133,10 +133,10 @@ static void test_serial_zero(void **state) {
 static void test_oversized_packet(void **state) {
     struct helper *helper = start();
     struct client *client = helper_connect(helper, ROLE(MANAGER), "large");
-    static uint8_t bytes[4 * PACKET_MAX_BYTES];
+    static uint8_t bytes[4 * FDSET_MAX_PACKET_BYTES];
     int fds[] = {disk, disk};
     /* Nothing but a cut tells a long request from garbage: the cut is what is said. */
-    client_send_bytes(client, bytes, PACKET_MAX_BYTES + 1, fds, 2);
+    client_send_bytes(client, bytes, FDSET_MAX_PACKET_BYTES + 1, fds, 2);
     assert_refused(client_receive(client), CODE(DESCRIPTORS), EPROTO);
     client_send_bytes(client, bytes, sizeof(bytes), fds, 2);
     assert_refused(client_receive(client), CODE(DESCRIPTORS), EPROTO);
@@ -145,7 +145,7 @@ static void test_oversized_packet(void **state) {
 
 static void test_bombs(void **state) {
     struct helper *helper = start();
-    static uint8_t bytes[PACKET_MAX_BYTES];
+    static uint8_t bytes[FDSET_MAX_PACKET_BYTES];
     /* Pairs of bytes that cost protobuf-c a record each: an unknown field; the
      * same within an OpenMany; and empty Opens. */
     const struct {
@@ -153,7 +153,7 @@ static void test_bombs(void **state) {
         bool in_open_many;
     } bombs[] = {{15 << 3, false}, {15 << 3, true}, {1 << 3 | 2, true}};
     for (size_t i = 0; i < sizeof(bombs) / sizeof(bombs[0]); i++) {
-        size_t at = 0, inner = PACKET_MAX_BYTES - 10;
+        size_t at = 0, inner = FDSET_MAX_PACKET_BYTES - 10;
         bytes[at++] = 1 << 3; /* serial 1 */
         bytes[at++] = 1;
         if (bombs[i].in_open_many) {
@@ -162,7 +162,7 @@ static void test_bombs(void **state) {
             bytes[at++] = (uint8_t)(inner >> 7 & 0x7f) | 0x80;
             bytes[at++] = (uint8_t)(inner >> 14);
         }
-        size_t end = bombs[i].in_open_many ? at + inner : PACKET_MAX_BYTES;
+        size_t end = bombs[i].in_open_many ? at + inner : FDSET_MAX_PACKET_BYTES;
         for (; at + 1 < end; at += 2) {
             bytes[at] = bombs[i].key;
             bytes[at + 1] = 0;
@@ -211,12 +211,12 @@ static void test_descriptors_with_a_request_that_has_none(void **state) {
 
 static void test_descriptors_with_garbage(void **state) {
     struct helper *helper = start();
-    int fds[PACKET_MAX_DESCRIPTORS];
-    for (size_t i = 0; i < PACKET_MAX_DESCRIPTORS; i++)
+    int fds[FDSET_MAX_DESCRIPTORS];
+    for (size_t i = 0; i < FDSET_MAX_DESCRIPTORS; i++)
         fds[i] = disk;
     for (int round = 0; round < 20; round++) {
         struct client *client = helper_connect(helper, ROLE(MANAGER), "garbage");
-        client_send_bytes(client, "\xff", 1, fds, PACKET_MAX_DESCRIPTORS);
+        client_send_bytes(client, "\xff", 1, fds, FDSET_MAX_DESCRIPTORS);
         expect_expelled(helper, client);
     }
 }
@@ -241,7 +241,7 @@ static void test_empty_packet(void **state) {
 
 /* Linux 6.16 stops it at the sender; before, the helper refuses what arrives. */
 static void expect_no_descriptor_accepted(struct client *client) {
-    uint8_t bytes[PACKET_MAX_BYTES];
+    uint8_t bytes[FDSET_MAX_PACKET_BYTES];
     Request request = FDSET__V1__REQUEST__INIT;
     Fdset__V1__OpenMany none = FDSET__V1__OPEN_MANY__INIT;
     request.serial = ++client->serial;
@@ -314,7 +314,7 @@ static void test_cut_control_data(void **state) {
 
 static void test_vmm_that_never_reads(void **state) {
     struct helper *helper = start();
-    uint8_t bytes[PACKET_MAX_BYTES];
+    uint8_t bytes[FDSET_MAX_PACKET_BYTES];
     client_add_one(helper->manager, 2, file_open("log", O_RDONLY));
     struct client *flooding = helper_connect(helper, ROLE(VMM), "flood");
     size_t sent = client_flood(flooding, bytes, pack_open_many(bytes, 7, 1));
@@ -332,7 +332,7 @@ static void test_vmm_that_never_reads(void **state) {
 
 static void test_manager_that_never_reads(void **state) {
     struct helper *helper = start();
-    uint8_t bytes[PACKET_MAX_BYTES];
+    uint8_t bytes[FDSET_MAX_PACKET_BYTES];
     struct client *flooding = helper_connect(helper, ROLE(MANAGER), "flood");
     Request request = query_request();
     request.serial = 3;
@@ -345,7 +345,7 @@ static void test_manager_that_never_reads(void **state) {
 /* Errors are replies too. */
 static void test_flood_of_errors(void **state) {
     struct helper *helper = start();
-    uint8_t bytes[PACKET_MAX_BYTES];
+    uint8_t bytes[FDSET_MAX_PACKET_BYTES];
     struct client *flooding = helper_connect(helper, ROLE(OBSERVER), "flood");
     client_flood(flooding, bytes, pack_open_many(bytes, 7, 1));
     expect_others_served(helper);
@@ -357,7 +357,7 @@ static void test_flood_of_errors(void **state) {
  * whole: one VMM that asks for more and more and takes none must not use that up. */
 static void test_hoard_of_descriptors_on_their_way(void **state) {
     struct helper *helper = helper_start(NULL);
-    uint8_t bytes[PACKET_MAX_BYTES];
+    uint8_t bytes[FDSET_MAX_PACKET_BYTES];
     client_add_one(helper->manager, 1, file_open("disk", O_RDWR));
     client_add_one(helper->manager, 2, file_open("log", O_RDONLY));
     struct client *hoarding = helper_connect(helper, ROLE(VMM), "hoard");

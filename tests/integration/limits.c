@@ -10,7 +10,7 @@
 #define LIMIT(text) ((const char *[]){"--limit", text, NULL})
 
 static Reply *try_add(struct client *manager, int set, int fd, size_t count) {
-    static struct new_member members[PACKET_MAX_DESCRIPTORS];
+    static struct new_member members[FDSET_MAX_DESCRIPTORS];
     struct new_set new_set = {set, LIFETIME(UNSPECIFIED), members, count};
     for (size_t i = 0; i < count; i++)
         members[i] = (struct new_member){.fd = fd};
@@ -60,7 +60,7 @@ static void test_full_packets_at_the_limit(void **state) {
     struct helper *helper = helper_start(LIMIT("members=10"));
     int disk = file_open("disk", O_RDWR);
     for (int round = 0; round < 50; round++)
-        assert_refused(try_add(helper->manager, 1, disk, PACKET_MAX_DESCRIPTORS), CODE(LIMIT),
+        assert_refused(try_add(helper->manager, 1, disk, FDSET_MAX_DESCRIPTORS), CODE(LIMIT),
                        ENOSPC);
     client_wait_settled(helper->manager);
     assert_held(helper, disk, 0);

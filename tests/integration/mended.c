@@ -31,7 +31,7 @@ static int64_t cpu_time_ns(const struct helper *helper) {
  * processor time that trying all the time would take. */
 static void test_a_vmm_that_takes_nothing(void **state) {
     struct helper *helper = helper_start(NULL);
-    uint8_t bytes[PACKET_MAX_BYTES];
+    uint8_t bytes[FDSET_MAX_PACKET_BYTES];
     int disk = file_open("disk", O_RDWR);
     client_add_one(helper->manager, 1, disk);
     client_add_one(helper->manager, 2, file_open("log", O_RDONLY));
@@ -66,7 +66,7 @@ static void test_a_vmm_that_takes_nothing(void **state) {
  * must not pass for all that were sent since it last had read everything. */
 static void test_a_little_that_is_unread(void **state) {
     struct helper *helper = helper_start(NULL);
-    uint8_t bytes[PACKET_MAX_BYTES];
+    uint8_t bytes[FDSET_MAX_PACKET_BYTES];
     client_add_one(helper->manager, 2, file_open("log", O_RDONLY));
     for (int i = 0; i < 2; i++) {
         client_send_bytes(helper->vmm, bytes, pack_open_many(bytes, 7, 250), NULL, 0);
@@ -111,20 +111,20 @@ static void test_room_for_a_manager(void **state) {
 
 /* The largest AddFds is one of as many sets as descriptors, each with a label. */
 static void test_a_set_for_each_descriptor_of_a_packet(void **state) {
-    static struct new_member members[PACKET_MAX_DESCRIPTORS];
-    static struct new_set sets[PACKET_MAX_DESCRIPTORS];
-    static char labels[PACKET_MAX_DESCRIPTORS][41];
+    static struct new_member members[FDSET_MAX_DESCRIPTORS];
+    static struct new_set sets[FDSET_MAX_DESCRIPTORS];
+    static char labels[FDSET_MAX_DESCRIPTORS][41];
     struct helper *helper = helper_start(NULL);
     int disk = file_open("disk", O_RDONLY);
-    for (int i = 0; i < PACKET_MAX_DESCRIPTORS; i++) {
+    for (int i = 0; i < FDSET_MAX_DESCRIPTORS; i++) {
         snprintf(labels[i], sizeof(labels[i]), "%040d", i);
         members[i] = (struct new_member){.fd = disk, .opaque = labels[i]};
         sets[i] = (struct new_set){i, LIFETIME(KEEP), &members[i], 1};
     }
-    Reply *reply = client_add(helper->manager, sets, PACKET_MAX_DESCRIPTORS);
+    Reply *reply = client_add(helper->manager, sets, FDSET_MAX_DESCRIPTORS);
     assert_int_equal(reply->body_case, REPLY(ADDED));
-    assert_int_equal(reply->added->n_sets, PACKET_MAX_DESCRIPTORS);
-    assert_int_equal(client_totals(helper->manager).sets, PACKET_MAX_DESCRIPTORS);
+    assert_int_equal(reply->added->n_sets, FDSET_MAX_DESCRIPTORS);
+    assert_int_equal(client_totals(helper->manager).sets, FDSET_MAX_DESCRIPTORS);
     SetInfo *last = client_query(helper->manager, 252, NULL)->sets[0];
     assert_string_equal(last->members[0]->opaque, labels[252]);
 }

@@ -342,7 +342,7 @@ static void test_many_that_all_fail(void **state) {
 }
 
 static Reply *open_count(struct client *vmm, size_t count) {
-    uint8_t bytes[PACKET_MAX_BYTES];
+    uint8_t bytes[FDSET_MAX_PACKET_BYTES];
     client_send_bytes(vmm, bytes, pack_open_many(bytes, 77, count), NULL, 0);
     return client_answer(vmm, 77);
 }

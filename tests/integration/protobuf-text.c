@@ -207,7 +207,7 @@ struct occurrence text_occurrence(const ProtobufCFieldDescriptor *field) {
 
 /* ------------------------------------------------------------------ decoding */
 
-static char out[8 * PACKET_MAX_BYTES];
+static char out[8 * FDSET_MAX_PACKET_BYTES];
 static size_t out_used;
 
 static void say(const char *format, ...) __attribute__((format(printf, 1, 2)));

@@ -23,7 +23,7 @@ struct word {
 };
 
 /* Twice a packet's size: a test may want to send what is too large. */
-#define TEXT_MAX_BYTES (2 * PACKET_MAX_BYTES)
+#define TEXT_MAX_BYTES (2 * FDSET_MAX_PACKET_BYTES)
 
 /* Encodes `text` as a message of `type` into `bytes`, which has room for
  * TEXT_MAX_BYTES. Returns the length. A mistake in the text fails the test. */

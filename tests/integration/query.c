@@ -143,7 +143,7 @@ static size_t count_pages(struct client *client, int set, size_t members, size_t
 }
 
 static void add_many(struct helper *helper, int sets, int members_each) {
-    static struct new_member members[PACKET_MAX_DESCRIPTORS];
+    static struct new_member members[FDSET_MAX_DESCRIPTORS];
     int disk = file_open("disk", O_RDONLY);
     for (int i = 0; i < members_each; i++)
         members[i] = (struct new_member){.fd = disk, .opaque = "a label of some length"};

@@ -268,11 +268,11 @@ static void opens_with_few_descriptors(struct child_side *side) {
 
 static void test_members_are_no_burden_to_a_vmm(void **state) {
     struct helper *helper = helper_start(NULL);
-    static struct new_member members[PACKET_MAX_DESCRIPTORS];
+    static struct new_member members[FDSET_MAX_DESCRIPTORS];
     int disk = file_open("disk", O_RDONLY);
-    for (int i = 0; i < PACKET_MAX_DESCRIPTORS; i++)
+    for (int i = 0; i < FDSET_MAX_DESCRIPTORS; i++)
         members[i] = (struct new_member){.fd = disk};
-    client_add_set(helper->manager, 1, LIFETIME(KEEP), members, PACKET_MAX_DESCRIPTORS);
+    client_add_set(helper->manager, 1, LIFETIME(KEEP), members, FDSET_MAX_DESCRIPTORS);
     struct child few = child_start(helper, ROLE(VMM), "few", opens_with_few_descriptors, NULL);
     child_wait(&few);
     child_go(&few);

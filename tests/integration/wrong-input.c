@@ -61,7 +61,7 @@ static size_t descriptors_of(const char *letters, int *fds) {
         default:
             fds[count++] = file_open(*letters == 'o' ? "other" : "disk", O_RDWR);
         }
-        while (*letters == 'D' && count < PACKET_MAX_DESCRIPTORS) {
+        while (*letters == 'D' && count < FDSET_MAX_DESCRIPTORS) {
             fds[count] = fds[0];
             count++;
         }
@@ -132,7 +132,7 @@ static struct client *connect_for(struct helper *helper, const struct row *row) 
 }
 
 static void ask_row(struct helper *helper, const struct row *row) {
-    int fds[PACKET_MAX_DESCRIPTORS];
+    int fds[FDSET_MAX_DESCRIPTORS];
     struct client *client = connect_for(helper, row);
     size_t count = descriptors_of(row->fds, fds);
 

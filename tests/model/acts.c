@@ -299,7 +299,7 @@ static void act_wrong(struct play *play, int client) {
     else if (kind == 2 && manager)
         serial = client_send(who, &request, &play->world.files[0].base, 1);
     else if (kind == 2) {
-        static uint8_t bytes[PACKET_MAX_BYTES + 100];
+        static uint8_t bytes[FDSET_MAX_PACKET_BYTES + 100];
         memset(bytes, 0xff, sizeof(bytes));
         client_send_bytes(who, bytes, sizeof(bytes), NULL, 0);
     } else {
@@ -316,7 +316,7 @@ static void act_malformed(struct play *play, int client) {
     Request request = FDSET__V1__REQUEST__INIT;
     Fdset__V1__Hello hello = FDSET__V1__HELLO__INIT;
     struct client *who = play->clients[client];
-    uint8_t bytes[PACKET_MAX_BYTES];
+    uint8_t bytes[FDSET_MAX_PACKET_BYTES];
     uint32_t kind = roll(play, 4), serial = 0;
     if (client == CLIENT_BIRTH_VMM || client == CLIENT_BIRTH_MANAGER)
         return;

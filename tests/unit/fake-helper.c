@@ -11,7 +11,7 @@
 struct fake fake;
 uint64_t fake_features;
 
-static uint8_t bytes[PACKET_MAX_BYTES];
+static uint8_t bytes[FDSET_MAX_PACKET_BYTES];
 static struct packet_arena arena;
 static struct packet_descriptors descriptors;
 

@@ -198,7 +198,7 @@ static int submit_till_full(void) {
  * no room for the answer. */
 static int refuse_if_there_is_room(const Request *request) {
     static Fdset__V1__OpenedMany__Result result, *results[250];
-    uint8_t bytes[PACKET_MAX_BYTES];
+    uint8_t bytes[FDSET_MAX_PACKET_BYTES];
     Reply reply = FDSET__V1__REPLY__INIT;
     Fdset__V1__Error error = FDSET__V1__ERROR__INIT;
     Fdset__V1__OpenedMany opened = FDSET__V1__OPENED_MANY__INIT;

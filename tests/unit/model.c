@@ -145,10 +145,10 @@ static void test_ids_that_wrap(void **state) {
 }
 
 static void test_label(void **state) {
-    char text[OPAQUE_MAX_BYTES + 1];
+    char text[FDSET_MAX_OPAQUE_BYTES + 1];
     struct member *member = offer(40, O_RDWR);
-    memset(text, 'x', OPAQUE_MAX_BYTES);
-    text[OPAQUE_MAX_BYTES] = '\0';
+    memset(text, 'x', FDSET_MAX_OPAQUE_BYTES);
+    text[FDSET_MAX_OPAQUE_BYTES] = '\0';
     member_label(&model, member, text);
     assert_string_equal(member->opaque, text);
     member_label(&model, member, "");

@@ -16,7 +16,7 @@
 static struct packet_arena arena;
 static struct packet_descriptors received;
 static struct packet_info info;
-static uint8_t bytes[2 * PACKET_MAX_BYTES];
+static uint8_t bytes[2 * FDSET_MAX_PACKET_BYTES];
 
 static Fdset__V1__Request *decode(size_t length) {
     packet_arena_init(&arena);
@@ -43,7 +43,7 @@ static int open_null(void) {
 
 /* A Request with a Hello whose name makes it exactly `length` bytes long when packed. */
 static int encode_hello_of(size_t length) {
-    static char name[2 * PACKET_MAX_BYTES];
+    static char name[2 * FDSET_MAX_PACKET_BYTES];
     Fdset__V1__Hello hello = FDSET__V1__HELLO__INIT;
     Fdset__V1__Request request = FDSET__V1__REQUEST__INIT;
     request.body_case = FDSET__V1__REQUEST__BODY_HELLO;
@@ -78,14 +78,14 @@ static void test_encode_then_decode(void **state) {
 
 static void test_encode_up_to_the_limit(void **state) {
     memset(bytes, 0xee, sizeof(bytes));
-    assert_int_equal(encode_hello_of(PACKET_MAX_BYTES), PACKET_MAX_BYTES);
-    assert_int_equal(bytes[PACKET_MAX_BYTES], 0xee);
-    assert_non_null(decode(PACKET_MAX_BYTES));
+    assert_int_equal(encode_hello_of(FDSET_MAX_PACKET_BYTES), FDSET_MAX_PACKET_BYTES);
+    assert_int_equal(bytes[FDSET_MAX_PACKET_BYTES], 0xee);
+    assert_non_null(decode(FDSET_MAX_PACKET_BYTES));
 }
 
 static void test_encode_beyond_the_limit(void **state) {
     memset(bytes, 0xee, sizeof(bytes));
-    assert_int_equal(encode_hello_of(PACKET_MAX_BYTES + 1), -E2BIG);
+    assert_int_equal(encode_hello_of(FDSET_MAX_PACKET_BYTES + 1), -E2BIG);
     assert_int_equal(bytes[0], 0xee);
 }
 
@@ -110,11 +110,11 @@ static void test_decode_nothing(void **state) {
 
 /* Field 15, varint, value 0: two bytes that cost protobuf-c a record each. */
 static void test_decode_unknown_field_bomb(void **state) {
-    for (size_t i = 0; i < PACKET_MAX_BYTES; i += 2) {
+    for (size_t i = 0; i < FDSET_MAX_PACKET_BYTES; i += 2) {
         bytes[i] = 15 << 3;
         bytes[i + 1] = 0;
     }
-    assert_null(decode(PACKET_MAX_BYTES));
+    assert_null(decode(FDSET_MAX_PACKET_BYTES));
     assert_true(arena.used <= PACKET_ARENA_BYTES);
 
     int length = encode_hello_of(20);
@@ -137,10 +137,10 @@ static void test_decode_repeated_bomb(void **state) {
 
 /* The header promises that the largest AddFds that means anything fits. */
 static void test_decode_largest_add(void **state) {
-    static Fdset__V1__NewMember members[PACKET_MAX_DESCRIPTORS];
-    static Fdset__V1__NewMember *pointers[PACKET_MAX_DESCRIPTORS];
+    static Fdset__V1__NewMember members[FDSET_MAX_DESCRIPTORS];
+    static Fdset__V1__NewMember *pointers[FDSET_MAX_DESCRIPTORS];
     char label[] = "forty bytes of label, as libvirt has them";
-    for (size_t i = 0; i < PACKET_MAX_DESCRIPTORS; i++) {
+    for (size_t i = 0; i < FDSET_MAX_DESCRIPTORS; i++) {
         fdset__v1__new_member__init(&members[i]);
         members[i].label_case = FDSET__V1__NEW_MEMBER__LABEL_OPAQUE;
         members[i].opaque = label;
@@ -153,7 +153,7 @@ static void test_decode_largest_add(void **state) {
     Fdset__V1__AddFds add = FDSET__V1__ADD_FDS__INIT;
     Fdset__V1__Request request = FDSET__V1__REQUEST__INIT;
     set.members = pointers;
-    set.n_members = PACKET_MAX_DESCRIPTORS;
+    set.n_members = FDSET_MAX_DESCRIPTORS;
     add.sets = sets;
     add.n_sets = 1;
     request.body_case = FDSET__V1__REQUEST__BODY_ADD_FDS;
@@ -163,7 +163,7 @@ static void test_decode_largest_add(void **state) {
     assert_true(length > 0);
     Fdset__V1__Request *decoded = decode((size_t)length);
     assert_non_null(decoded);
-    assert_int_equal(decoded->add_fds->sets[0]->n_members, PACKET_MAX_DESCRIPTORS);
+    assert_int_equal(decoded->add_fds->sets[0]->n_members, FDSET_MAX_DESCRIPTORS);
 }
 
 /* ------------------------------------------------------- send, receive */
@@ -206,14 +206,14 @@ static void test_take_moves_ownership(void **state) {
 }
 
 static void test_most_descriptors(void **state) {
-    int sockets[2], many[PACKET_MAX_DESCRIPTORS], null = open_null();
+    int sockets[2], many[FDSET_MAX_DESCRIPTORS], null = open_null();
     pair(sockets);
-    for (size_t i = 0; i < PACKET_MAX_DESCRIPTORS; i++)
+    for (size_t i = 0; i < FDSET_MAX_DESCRIPTORS; i++)
         many[i] = null;
     assert_int_equal(
-        packet_send(sockets[0], (const uint8_t *)"x", 1, many, PACKET_MAX_DESCRIPTORS, 0), 0);
+        packet_send(sockets[0], (const uint8_t *)"x", 1, many, FDSET_MAX_DESCRIPTORS, 0), 0);
     assert_int_equal(packet_receive(sockets[1], bytes, &received, 0, &info), 0);
-    assert_int_equal(received.count, PACKET_MAX_DESCRIPTORS);
+    assert_int_equal(received.count, FDSET_MAX_DESCRIPTORS);
     assert_false(info.truncated);
     packet_descriptors_close(&received);
     close(null);
@@ -322,11 +322,11 @@ static void test_hangup(void **state) {
 static void test_oversized_packet(void **state) {
     int sockets[2], null = open_null();
     pair(sockets);
-    assert_int_equal(packet_send(sockets[0], bytes, PACKET_MAX_BYTES + 1, &null, 1, 0), 0);
+    assert_int_equal(packet_send(sockets[0], bytes, FDSET_MAX_PACKET_BYTES + 1, &null, 1, 0), 0);
     assert_int_equal(packet_receive(sockets[1], bytes, &received, 0, &info), 0);
     assert_true(info.truncated);
     assert_false(info.hangup);
-    assert_int_equal(info.length, PACKET_MAX_BYTES);
+    assert_int_equal(info.length, FDSET_MAX_PACKET_BYTES);
     assert_int_equal(received.count, 1);
     packet_descriptors_close(&received);
     close(null);

@@ -22,7 +22,7 @@ static void run_until_idle(void) {
 }
 
 static void send_request(int peer, Fdset__V1__Request *request) {
-    static uint8_t bytes[PACKET_MAX_BYTES];
+    static uint8_t bytes[FDSET_MAX_PACKET_BYTES];
     request->serial = 7;
     int length = packet_encode(&request->base, bytes);
     assert_true(length > 0);
@@ -55,7 +55,7 @@ static void send_opens(int peer) {
 
 /* Returns how many descriptors came with the next packet, or -errno. */
 static int receive(int peer) {
-    static uint8_t bytes[PACKET_MAX_BYTES];
+    static uint8_t bytes[FDSET_MAX_PACKET_BYTES];
     struct packet_descriptors descriptors;
     struct packet_info info;
     int error = packet_receive(peer, bytes, &descriptors, MSG_DONTWAIT, &info);

@@ -10,7 +10,7 @@
 #define ROUNDS 20000
 
 static struct packet_arena short_arena, long_arena;
-static uint8_t bytes[PACKET_MAX_BYTES], again[PACKET_MAX_BYTES];
+static uint8_t bytes[FDSET_MAX_PACKET_BYTES], again[FDSET_MAX_PACKET_BYTES];
 static uint64_t seed;
 
 /* The same numbers in every run: what fails fails again. */
@@ -165,7 +165,7 @@ static void assert_decoded_alike(bool is_reply, size_t length) {
         assert_ptr_equal(brief, full);
         return;
     }
-    static uint8_t brief_bytes[2 * PACKET_MAX_BYTES], full_bytes[2 * PACKET_MAX_BYTES];
+    static uint8_t brief_bytes[2 * FDSET_MAX_PACKET_BYTES], full_bytes[2 * FDSET_MAX_PACKET_BYTES];
     size_t packed = protobuf_c_message_pack(full, full_bytes);
     assert_int_equal(protobuf_c_message_pack(brief, brief_bytes), packed);
     assert_memory_equal(brief_bytes, full_bytes, packed);

@@ -293,7 +293,8 @@ def python_page():
 
 def c_examples():
     """They compile, with what a reader would put around them."""
-    header = os.path.join(words.source, "vmm-glue/include")
+    headers = [argument for room in ("vmm-glue", "proto")
+               for argument in ("-I", os.path.join(words.source, room, "include"))]
     found = markdown("README.md", "## A first session", "c")
     for name in ("vmm.h", "manager.h"):
         text = words.read(f"vmm-glue/include/fdset/{name}")
@@ -307,7 +308,7 @@ def c_examples():
                    + ("int fd;\n" if "int fd" not in body else "")
                    + "int main(void) {\n" + body + "\nreturn 0; }\n")
         compiled = subprocess.run(
-            ["cc", "-fsyntax-only", "-Wall", "-Werror", "-xc", "-", "-I", header],
+            ["cc", "-fsyntax-only", "-Wall", "-Werror", "-xc", "-"] + headers,
             input=program, text=True, capture_output=True)
         assert compiled.returncode == 0, compiled.stderr + program
 

@@ -23,6 +23,10 @@ def defined(path, name):
     return int(match[1])
 
 
+def limit(name):
+    return defined("proto/include/fdset/limits.h", "FDSET_MAX_" + name)
+
+
 def found(path, pattern):
     return int(re.search(pattern, words.read(path))[1])
 
@@ -36,27 +40,25 @@ def system_calls():
 
 
 ROWS = [
-    ("descriptors in a packet", lambda: defined("proto/packet.h", "PACKET_MAX_DESCRIPTORS"),
+    ("descriptors in a packet", lambda: limit("DESCRIPTORS"),
      [rf"(?:at most|up to|more than) {N} (?:times|members|descriptors|of them)",
       rf"carry, 0 to {N}"]),
-    ("bytes of a packet", lambda: defined("proto/packet.h", "PACKET_MAX_BYTES"),
+    ("bytes of a packet", lambda: limit("PACKET_BYTES"),
      [rf"at most {N} bytes and carries"]),
     ("KiB of the arena", lambda: defined("proto/packet.h", "PACKET_ARENA_BYTES") // 1024,
      [rf"arena \({N} KiB\)"]),
-    ("bytes of a name", lambda: defined("helper/model/event.h", "NAME_MAX_BYTES"),
+    ("bytes of a name", lambda: limit("NAME_BYTES"),
      [rf"1 to {N} (?:letters|of the characters|of A-Z|printable|bytes of printable)",
       rf"(?:at most|up to) {N} bytes of printable", rf"tables, up to {N} bytes"]),
-    ("bytes of a set's name", lambda: defined("proto/name.h", "SET_NAME_MAX_BYTES"),
+    ("bytes of a set's name", lambda: limit("SET_NAME_BYTES"),
      [rf"(?:name is |chose, |NAME\. )1 to {N} bytes of UTF-8"]),
-    ("bytes of a label", lambda: defined("helper/model/model.h", "OPAQUE_MAX_BYTES"),
+    ("bytes of a label", lambda: limit("OPAQUE_BYTES"),
      [rf"(?:up to|0 to|at most) {N} bytes of UTF-8", rf"_opaque_ has at most {N} bytes",
       rf"_opaque_, of up to {N} bytes",
       rf"label,? (?:of up to|at most) {N} bytes(?! of printable)"]),
-    ("opens in a packet", lambda: defined("helper/requests/open.c", "MANY_OPENS"),
+    ("opens in a packet", lambda: limit("OPENS"),
      [rf"exchange for {N} of them", rf"up to {N} in a packet", rf"in one packet, 1 to {N}"]),
-    ("opens in a packet of the library", lambda: defined("vmm-glue/vmm/batch.h", "OPENS_PER_PACKET"),
-     [rf"exchange for {N} of them", rf"up to {N} in a packet"]),
-    ("ms that an open waits", lambda: defined("helper/requests/open.c", "WAIT_MAX_MS"),
+    ("ms that an open waits", lambda: limit("WAIT_MS"),
      [r"at\s+most (\d{5,})\. Subscribers", r"at most (an hour)"]),
     ("ms that a removal waits", lambda: defined("helper/requests/closing.h", "CLOSING_WAIT_MS"),
      [rf"not at all\. Absent: {N}", rf"FDSET_REMOVE_WAIT_MS {N}"]),

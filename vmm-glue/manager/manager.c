@@ -96,11 +96,11 @@ void fdset_manager_free(struct fdset_manager *manager) {
 struct add_message {
     size_t member_count;
     Fdset__V1__AddFds body;
-    Fdset__V1__NewMembers sets[PACKET_MAX_DESCRIPTORS];
-    Fdset__V1__NewMembers *set_pointers[PACKET_MAX_DESCRIPTORS];
-    Fdset__V1__NewMember members[PACKET_MAX_DESCRIPTORS];
-    Fdset__V1__NewMember *member_pointers[PACKET_MAX_DESCRIPTORS];
-    int descriptors[PACKET_MAX_DESCRIPTORS];
+    Fdset__V1__NewMembers sets[FDSET_MAX_DESCRIPTORS];
+    Fdset__V1__NewMembers *set_pointers[FDSET_MAX_DESCRIPTORS];
+    Fdset__V1__NewMember members[FDSET_MAX_DESCRIPTORS];
+    Fdset__V1__NewMember *member_pointers[FDSET_MAX_DESCRIPTORS];
+    int descriptors[FDSET_MAX_DESCRIPTORS];
 };
 
 static int add_check(const struct fdset_add *sets, size_t count) {
@@ -112,8 +112,8 @@ static int add_check(const struct fdset_add *sets, size_t count) {
             return fail(EINVAL, "a set's number is 0 to 2147483647, not %d", sets[i].set);
         if (sets[i].member_count == 0)
             return fail(EINVAL, "no member is given to add to a set");
-        if (sets[i].member_count > PACKET_MAX_DESCRIPTORS - members)
-            return fail(E2BIG, "one call adds at most %d descriptors", PACKET_MAX_DESCRIPTORS);
+        if (sets[i].member_count > FDSET_MAX_DESCRIPTORS - members)
+            return fail(E2BIG, "one call adds at most %d descriptors", FDSET_MAX_DESCRIPTORS);
         members += sets[i].member_count;
     }
     return 0;
@@ -124,8 +124,9 @@ static int member_write(struct add_message *message, const struct fdset_member *
     Fdset__V1__NewMember *to = &message->members[index];
     if (fcntl(member->fd, F_GETFD) < 0)
         return fail(errno, "descriptor %d cannot be added: %m", member->fd);
-    if (member->opaque && strlen(member->opaque) > 255)
-        return fail(EINVAL, "the label of descriptor %d is longer than 255 bytes", member->fd);
+    if (member->opaque && strlen(member->opaque) > FDSET_MAX_OPAQUE_BYTES)
+        return fail(EINVAL, "the label of descriptor %d is longer than %d bytes", member->fd,
+                    FDSET_MAX_OPAQUE_BYTES);
     fdset__v1__new_member__init(to);
     if (member->opaque) {
         to->label_case = FDSET__V1__NEW_MEMBER__LABEL_OPAQUE;

@@ -25,7 +25,7 @@ void batch_clear(struct batch *batch) {
 
 bool batch_add(struct batch *batch, const char *path, int flags) {
     size_t count = batch->message.n_opens, bytes = batch->bytes + strlen(path) + OPEN_BYTES;
-    if (count == OPENS_PER_PACKET || bytes > PACKET_MAX_BYTES)
+    if (count == FDSET_MAX_OPENS || bytes > FDSET_MAX_PACKET_BYTES)
         return false;
     Fdset__V1__Open *open = batch->pointers[count] = &batch->opens[count];
     fdset__v1__open__init(open);
@@ -63,9 +63,9 @@ int batch_result(const Fdset__V1__OpenedMany__Result *result, Fdset__V1__Opened 
 /* One packet's worth of opens, and what became of them. */
 struct exchange {
     struct batch batch;
-    uint32_t generation;                        /* of the connection that brought the results */
-    Fdset__V1__Opened opened[OPENS_PER_PACKET]; /* lease 0: refused */
-    uint32_t leases[OPENS_PER_PACKET];
+    uint32_t generation;                       /* of the connection that brought the results */
+    Fdset__V1__Opened opened[FDSET_MAX_OPENS]; /* lease 0: refused */
+    uint32_t leases[FDSET_MAX_OPENS];
 };
 
 /* Takes as many requests from the front as fit in a packet; stops at one whose

@@ -9,9 +9,6 @@
 #include "fdset.pb-c.h"
 #include "name.h"
 
-/* fdset.proto, message OpenMany. */
-#define OPENS_PER_PACKET 250
-
 /* No path that the helper takes is longer. */
 #define LONGEST_PATH (SET_PATH_BYTES - 1)
 
@@ -19,8 +16,8 @@
 struct batch {
     Fdset__V1__OpenMany message;
     size_t bytes; /* what it takes at most in a packet */
-    Fdset__V1__Open opens[OPENS_PER_PACKET];
-    Fdset__V1__Open *pointers[OPENS_PER_PACKET];
+    Fdset__V1__Open opens[FDSET_MAX_OPENS];
+    Fdset__V1__Open *pointers[FDSET_MAX_OPENS];
 };
 
 /* Also before the first use. */

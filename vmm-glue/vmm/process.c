@@ -22,9 +22,6 @@
 /* In the helper, what it inherits stands from here on without a gap. */
 #define FIRST_DESCRIPTOR 3
 
-/* fdset-helper(8), --add-fd. */
-#define MOST_INITIAL 253
-
 /* How long a helper may take to end once its VMM has hung up. It has nothing
  * to do then, but a file system that stopped answering can keep it for ever. */
 #define END_MILLISECONDS 10000
@@ -101,11 +98,12 @@ static void commas_double(char *out, const char *label) {
 }
 
 static int launch_initial(struct launch *launch, const struct fdset_initial *initial) {
-    char label[2 * 255 + 1] = "";
+    char label[2 * FDSET_MAX_OPAQUE_BYTES + 1] = "";
     if (initial->set < 0)
         return fail(EINVAL, "a set's number is 0 to 2147483647, not %d", initial->set);
-    if (initial->opaque && strlen(initial->opaque) > 255)
-        return fail(EINVAL, "the label of set %d is longer than 255 bytes", initial->set);
+    if (initial->opaque && strlen(initial->opaque) > FDSET_MAX_OPAQUE_BYTES)
+        return fail(EINVAL, "the label of set %d is longer than %d bytes", initial->set,
+                    FDSET_MAX_OPAQUE_BYTES);
     if (initial->opaque)
         commas_double(label, initial->opaque);
 
@@ -141,8 +139,8 @@ static int launch_prepare(struct launch *launch, const struct fdset_spawn_option
                           int vmm_socket) {
     const char *more = environment_options();
     size_t arguments = 0;
-    if (options->initial_count > MOST_INITIAL)
-        return fail(EINVAL, "a helper starts with at most %d descriptors", MOST_INITIAL);
+    if (options->initial_count > FDSET_MAX_DESCRIPTORS)
+        return fail(EINVAL, "a helper starts with at most %d descriptors", FDSET_MAX_DESCRIPTORS);
     while (options->arguments && options->arguments[arguments])
         arguments++;
     int error =

@@ -46,7 +46,7 @@ static int request_send(struct connection *connection, const Fdset__V1__Request 
     if (length > 0)
         return packet_post(connection, small, length, descriptors, count, patient);
 
-    uint8_t *bytes = malloc(PACKET_MAX_BYTES);
+    uint8_t *bytes = malloc(FDSET_MAX_PACKET_BYTES);
     if (!bytes)
         return -ENOMEM;
     int result = request_encode(request, bytes);
@@ -76,7 +76,7 @@ static int send_error(int error) {
         return fail(EAGAIN, "too many opens are under way: dispatch their outcomes first");
     case -E2BIG:
         return fail(E2BIG, "the request is larger than the %d bytes that a packet has",
-                    PACKET_MAX_BYTES);
+                    FDSET_MAX_PACKET_BYTES);
     case -ETOOMANYREFS:
         return fail(ETOOMANYREFS, "this user has too many descriptors on their way through "
                                   "sockets (RLIMIT_NOFILE)");

@@ -110,7 +110,7 @@ struct connection {
     const Fdset__V1__Reply *reply;
     struct packet_descriptors descriptors;
     bool truncated;
-    uint8_t bytes[PACKET_MAX_BYTES];
+    uint8_t bytes[FDSET_MAX_PACKET_BYTES];
     struct packet_arena arena;
 };
 

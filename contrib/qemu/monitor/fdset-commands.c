@@ -11,9 +11,6 @@
 #include "envelope.h"
 #include "fdset-json.h"
 
-/* <fdset/manager.h>: struct fdset_member. */
-#define OPAQUE_MAX_BYTES 255
-
 /* -------------------------------------------------- in the helper's thread */
 
 static void fail(struct job *job) {
@@ -193,10 +190,10 @@ static bool read_end(struct reader *reader, const char *const *known) {
 static bool check_label(struct reader *reader, const char *opaque) {
     size_t length = opaque ? strlen(opaque) : 0;
 
-    if (length > OPAQUE_MAX_BYTES)
+    if (length > FDSET_MAX_OPAQUE_BYTES)
         snprintf(reader->error, reader->size, "Parameter 'opaque' has %zu bytes, and may have %d",
-                 length, OPAQUE_MAX_BYTES);
-    return length <= OPAQUE_MAX_BYTES;
+                 length, FDSET_MAX_OPAQUE_BYTES);
+    return length <= FDSET_MAX_OPAQUE_BYTES;
 }
 
 static bool read_add(struct reader *reader, struct job *job) {

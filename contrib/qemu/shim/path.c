@@ -11,7 +11,7 @@
 
 #define SETS "/dev/fdset/"
 
-_Static_assert(sizeof SETS + SET_NAME_MAX_BYTES < sizeof(((struct set_path *)0)->text),
+_Static_assert(sizeof SETS + FDSET_MAX_SET_NAME_BYTES < sizeof(((struct set_path *)0)->text),
                "the longest name fits, and one slash more");
 
 /* Skips slashes and "." components, as the kernel does. */
@@ -45,7 +45,7 @@ static bool is_set(const char *path, const char *directory, struct set_path *set
     if (!name || !*name || !strcmp(name, "."))
         return false;
     size_t length = strlen(name);
-    set->error = strchr(name, '/') ? ENOENT : length > SET_NAME_MAX_BYTES ? ENAMETOOLONG : 0;
+    set->error = strchr(name, '/') ? ENOENT : length > FDSET_MAX_SET_NAME_BYTES ? ENAMETOOLONG : 0;
     set->text[0] = '\0';
     if (!set->error)
         strcpy(stpcpy(set->text, SETS), name);

@@ -9,9 +9,6 @@
 #include <string.h>
 #include <unistd.h>
 
-/* <fdset/manager.h>: struct fdset_member. */
-#define OPAQUE_MAX_BYTES 255
-
 /* As QEMU reads numbers: decimal, octal, hexadecimal. -1 for none. */
 static long long number_read(const struct pairs *pairs, const char *key, const char *option) {
     const char *text = pairs_get(pairs, key);
@@ -53,9 +50,9 @@ static struct member_option member_parse(const char *option) {
     if (set < 0 || set > INT_MAX)
         die("-add-fd %s: set option is required and must be from 0 to %d", option, INT_MAX);
     const char *opaque = pairs_get(&pairs, "opaque");
-    if (opaque && strlen(opaque) > OPAQUE_MAX_BYTES)
+    if (opaque && strlen(opaque) > FDSET_MAX_OPAQUE_BYTES)
         die("-add-fd %s: opaque has %zu bytes, and may have %d", option, strlen(opaque),
-            OPAQUE_MAX_BYTES);
+            FDSET_MAX_OPAQUE_BYTES);
     return (struct member_option){(int)fd, (int)set, opaque};
 }
 

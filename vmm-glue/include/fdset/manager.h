@@ -21,6 +21,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include <fdset/limits.h>
 #include <fdset/reconnect.h>
 
 #ifdef __cplusplus

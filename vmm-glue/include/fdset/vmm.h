@@ -36,6 +36,7 @@
 #include <sys/stat.h>
 #include <sys/types.h>
 
+#include <fdset/limits.h>
 #include <fdset/reconnect.h>
 
 #ifdef __cplusplus
