@@ -5,6 +5,7 @@
 
 #include "add.h"
 #include "name.h"
+#include "number.h"
 #include "words.h"
 
 static const char help[] =
@@ -62,13 +63,10 @@ static const char help[] =
     "  -n, --no-headings    no line with the columns' names\n" COMMON_OPTIONS_TEXT;
 
 static void fd_read(struct add_options *options, const char *text) {
-    uint32_t fd;
-
-    if (!number_parse(text, INT_MAX, &fd))
-        usage_error(options->name, "--fd: '%s' is no descriptor's number", text);
     if (options->fd_count == MAX_MEMBERS)
         usage_error(options->name, "at most %d descriptors in one command", MAX_MEMBERS);
-    options->fds[options->fd_count++] = fd;
+    if (!int_parse(text, &options->fds[options->fd_count++]))
+        usage_error(options->name, "--fd: '%s' is no descriptor's number", text);
 }
 
 static void sharing_set(struct add_options *options, enum fdset_sharing sharing) {
@@ -186,7 +184,7 @@ static void member_option_read(struct add_options *options, int option, const ch
         sharing_set(options, FDSET_EXCLUSIVE);
         break;
     case OPTION_COPIES:
-        if (!number_parse(argument, MAX_MEMBERS, &options->copies) || !options->copies)
+        if (!number32_parse(argument, MAX_MEMBERS, &options->copies) || !options->copies)
             usage_error(options->name, "--copies: '%s' is no number from 1 to %d", argument,
                         MAX_MEMBERS);
         break;

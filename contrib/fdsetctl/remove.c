@@ -5,6 +5,7 @@
 
 #include "fdsetctl.h"
 #include "json.h"
+#include "number.h"
 #include "plain.h"
 #include "words.h"
 
@@ -74,7 +75,7 @@ static void options_read(struct remove_options *options, int argc, char **argv) 
         usage_error(argv[0], "give either --no-wait or --timeout, not both");
     set_argument(argv[0], argv[optind], &options->filter);
     if (argc - optind == 2 &&
-        (!number_parse(argv[optind + 1], UINT32_MAX, &options->member) || !options->member))
+        (!number32_parse(argv[optind + 1], UINT32_MAX, &options->member) || !options->member))
         usage_error(argv[0], "'%s' is no member: give its number from 'fdsetctl list'",
                     argv[optind + 1]);
 }

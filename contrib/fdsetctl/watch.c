@@ -14,6 +14,7 @@
 #include "journal.h"
 #include "json.h"
 #include "names.h"
+#include "number.h"
 #include "words.h"
 
 static const char help[] =
@@ -58,7 +59,7 @@ static void option_read(struct watch_options *options, int option, const char *a
         options->all = true;
         break;
     case 'c':
-        if (!number_parse(argument, UINT32_MAX, &options->count) || !options->count)
+        if (!number32_parse(argument, UINT32_MAX, &options->count) || !options->count)
             usage_error(options->name, "--count: '%s' is no number from 1", argument);
         break;
     case 'r':

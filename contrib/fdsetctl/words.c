@@ -1,41 +1,23 @@
 /* SPDX-License-Identifier: MIT */
-#include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 #include <time.h>
 
 #include "name.h"
+#include "number.h"
 #include "words.h"
 
-bool number_parse(const char *text, uint32_t limit, uint32_t *number) {
-    if (*text == '\0' || strspn(text, "0123456789") != strlen(text))
-        return false;
-    errno = 0;
-    unsigned long long value = strtoull(text, NULL, 10);
-    if (errno || value > limit)
-        return false;
-    *number = value;
-    return true;
-}
-
 static const char *prefix_skip(const char *text) {
-    static const char prefix[] = "/dev/fdset/";
+    size_t length = strlen(SET_PATH_PREFIX);
 
-    return strncmp(text, prefix, strlen(prefix)) ? text : text + strlen(prefix);
+    return strncmp(text, SET_PATH_PREFIX, length) == 0 ? text + length : text;
 }
 
 bool set_parse(const char *text, int *set) {
-    uint32_t number;
-
-    if (!number_parse(prefix_skip(text), INT_MAX, &number))
-        return false;
-    *set = number;
-    return true;
+    return int_parse(prefix_skip(text), set);
 }
 
 bool set_or_name_parse(const char *text, struct fdset_filter *filter) {
@@ -63,7 +45,7 @@ bool time_parse(const char *text, uint32_t *milliseconds) {
     for (size_t i = 0; i < sizeof units / sizeof *units; i++) {
         if (strcmp(text + digits, units[i].name))
             continue;
-        if (!number_parse(number, UINT32_MAX / units[i].milliseconds, &value) || value == 0)
+        if (!number32_parse(number, UINT32_MAX / units[i].milliseconds, &value) || value == 0)
             return false;
         *milliseconds = value * units[i].milliseconds;
         return true;
@@ -74,7 +56,7 @@ bool time_parse(const char *text, uint32_t *milliseconds) {
 bool seconds_parse(const char *text, uint32_t *milliseconds) {
     uint32_t seconds;
 
-    if (!number_parse(text, UINT32_MAX / 1000, &seconds))
+    if (!number32_parse(text, UINT32_MAX / 1000, &seconds))
         return time_parse(text, milliseconds);
     *milliseconds = seconds * 1000;
     return seconds > 0;

@@ -9,9 +9,6 @@
 
 #include <fdset/manager.h>
 
-/* A decimal number 0..limit without sign or blanks. False where `text` is none. */
-bool number_parse(const char *text, uint32_t limit, uint32_t *number);
-
 /* "N" or "/dev/fdset/N", as it is copied from QEMU's command line; N in 0..INT_MAX. */
 bool set_parse(const char *text, int *set);
 

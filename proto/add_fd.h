@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: MIT */
+/* What a command line says of a descriptor that a helper starts with: the words of QEMU's
+ * -add-fd, "fd=N,set=M[,opaque=TEXT]". */
+#pragma once
+
+#include <stdbool.h>
+
+struct add_fd {
+    int fd, set;
+    const char *opaque; /* NULL for none */
+};
+
+/* How it is written; they can be joined. */
+enum {
+    ADD_FD_USUAL = 0,     /* numbers are decimal; a comma in a value is doubled */
+    ADD_FD_ANY_BASE = 1,  /* also 0x10 and 020, as QEMU reads numbers */
+    ADD_FD_LABEL_END = 2, /* the label comes last, and no comma in it is doubled */
+};
+
+#define ADD_FD_WHY_BYTES 160
+
+/* Reads `text`, which is cut apart and must last as long as `add`. Returns false where it
+ * makes no sense or names a descriptor that this process has not inherited, which one that is
+ * close-on-exec cannot be; then `why` says so, where possible in QEMU's words. */
+bool add_fd_parse(struct add_fd *add, char *text, int how, char why[ADD_FD_WHY_BYTES]);
