@@ -212,8 +212,8 @@ static void option_read(struct add_options *options, int option, const char *arg
             usage_error(options->name, "--set: '%s' is no number from 0 to %d", argument, INT_MAX);
         break;
     case 'o':
-        if (strlen(argument) > 255)
-            usage_error(options->name, "--opaque: at most 255 bytes");
+        if (strlen(argument) > FDSET_MAX_OPAQUE_BYTES)
+            usage_error(options->name, "--opaque: at most %d bytes", FDSET_MAX_OPAQUE_BYTES);
         options->member.opaque = argument;
         break;
     case OPTION_FD:

@@ -2,10 +2,12 @@
 /* The command line of fdsetctl add. */
 #pragma once
 
+#include <fdset/limits.h>
+
 #include "fdsetctl.h"
 
 /* As many as one request can carry. */
-#define MAX_MEMBERS 253
+#define MAX_MEMBERS FDSET_MAX_DESCRIPTORS
 
 enum mode { READ_ONLY, READ_WRITE, WRITE_ONLY, MODE_COUNT };
 
