@@ -5,10 +5,8 @@ import functools
 import os
 import re
 import subprocess
-import sys
 
-source = os.environ["FDSET_SOURCE"]
-build = os.environ["FDSET_BUILD"]
+from tree import build, files, read, source, tell  # noqa: F401: for the tests beside this file
 
 PROGRAMS = {
     "fdset-helper": "helper/fdset-helper",
@@ -16,27 +14,6 @@ PROGRAMS = {
     "fdset-qemu": "contrib/qemu/fdset-qemu",
     "fdset-qmp": "contrib/qemu/fdset-qmp",
 }
-
-
-def read(path):
-    with open(os.path.join(source, path), encoding="utf-8") as file:
-        return file.read()
-
-
-def files(*endings, but=()):
-    """Paths of the tree's files, below the source directory."""
-    found = []
-    for directory, folders, names in os.walk(source):
-        below = os.path.relpath(directory, source)
-        folders[:] = [
-            name for name in folders
-            if not name.startswith(".") and not os.path.exists(
-                os.path.join(directory, name, "build.ninja"))
-            and os.path.normpath(os.path.join(below, name)) not in but
-        ]
-        found += [os.path.normpath(os.path.join(below, name)) for name in names
-                  if name.endswith(endings)]
-    return sorted(found)
 
 
 def page_source(page):
@@ -79,16 +56,3 @@ def said(program, *arguments):
     run = subprocess.run([os.path.join(build, PROGRAMS[program]), *arguments],
                          capture_output=True, check=True, stdin=subprocess.DEVNULL)
     return run.stdout.decode()
-
-
-def tell(cases):
-    """Runs functions that return what is wrong, as a list of texts; prints TAP."""
-    print(f"1..{len(cases)}")
-    failed = False
-    for number, (name, function) in enumerate(cases, 1):
-        wrong = function()
-        print(f"{'not ' if wrong else ''}ok {number} - {name}", flush=True)
-        for text in wrong:
-            print(f"{name}: {text}", file=sys.stderr)
-        failed |= bool(wrong)
-    sys.exit(failed)
