@@ -183,30 +183,6 @@ static void between_messages(void **state) {
     framing_free(&framing);
 }
 
-static void complaints(void **state) {
-    static const struct {
-        enum piece piece;
-        const char *bytes, *wanted;
-    } rows[] = {
-        {PIECE_VALUE, "42 ", "QMP input must be a JSON object"},
-        {PIECE_VALUE, "true\n", "QMP input must be a JSON object"},
-        {PIECE_VALUE, " ,\n", "JSON parse error, expecting value"},
-        {PIECE_VALUE, "foo ", "JSON parse error, invalid keyword 'foo'"},
-        {PIECE_STRAY, "{\"a\": @", "JSON parse error, stray '@'"},
-        {PIECE_STRAY, "01", "JSON parse error, stray '01'"},
-        {PIECE_STRAY, "\xff", "JSON parse error, stray '\xef\xbf\xbd'"},
-        {PIECE_TOO_DEEP, "{{{", "JSON nesting depth limit exceeded"},
-        {PIECE_TOO_LARGE, "{\"aaa", "JSON token size limit exceeded"},
-    };
-    char text[128];
-
-    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
-        struct span span = {rows[i].bytes, strlen(rows[i].bytes)};
-        framing_complaint(rows[i].piece, span, text, sizeof text);
-        assert_string_equal(text, rows[i].wanted);
-    }
-}
-
 /* ---------------------------------------------------------------- envelope */
 
 static bool read_envelope(const char *message, struct envelope *envelope) {
@@ -338,7 +314,6 @@ int main(void) {
         oracle_test(parts_do_not_matter),
         oracle_test(lines_are_kept_whole),
         oracle_test(between_messages),
-        oracle_test(complaints),
         oracle_test(members_of_a_command),
         oracle_test(not_well_formed),
         oracle_test(names_in_any_spelling),

@@ -9,6 +9,9 @@
 #include "fdset-commands.h"
 #include "link-private.h"
 
+/* QEMU's words where a message has more than FRAMING_LIMIT. */
+#define TOO_LARGE "JSON token size limit exceeded"
+
 static struct span span_of(const struct text *text) {
     return (struct span){text->bytes, text->length};
 }
@@ -20,15 +23,14 @@ static void command_free(struct command *command) {
     free(command);
 }
 
-/* Puts a command at the end of those that wait. */
-static void command_put(struct link *link, struct span message, bool malformed, bool takes_fd) {
-    struct command *command = calloc(1, sizeof *command);
+/* Puts a command at the end of those that wait; false where memory ran out. */
+static bool command_put(struct link *link, struct span message, bool takes_fd) {
+    struct command *command = calloc(1, sizeof(*command));
 
     if (!command) {
         link->failed = true;
-        return;
+        return false;
     }
-    command->malformed = malformed;
     command->fd = -1;
     if (takes_fd) {
         command->fd = link->pending;
@@ -36,6 +38,7 @@ static void command_put(struct link *link, struct span message, bool malformed, 
         link->pending = -1;
         link->pending_lost = false;
     }
+    command->bytes = message.length;
     text_append_span(&command->message, message);
     link->failed |= command->message.failed;
     if (link->last_command)
@@ -45,6 +48,7 @@ static void command_put(struct link *link, struct span message, bool malformed, 
     link->last_command = command;
     link->command_count++;
     link->command_bytes += message.length;
+    return true;
 }
 
 static void command_drop_first(struct link *link) {
@@ -54,7 +58,7 @@ static void command_drop_first(struct link *link) {
     if (!link->first_command)
         link->last_command = NULL;
     link->command_count--;
-    link->command_bytes -= first->message.length;
+    link->command_bytes -= first->bytes;
     command_free(first);
 }
 
@@ -212,7 +216,7 @@ static bool command_carry_out(struct link *link, struct command *command) {
     const struct fdset_command *which = NULL;
     bool idle = link->expected_count == 0;
 
-    if (command->malformed) {
+    if (command->refused) {
         if (idle && link->greeted)
             reply_error(link, NULL, command->message.bytes);
         return idle && link->greeted;
@@ -249,18 +253,25 @@ bool command_may_read(const struct link *link) {
     return link->starved;
 }
 
-static void malformed_take(struct link *link, enum piece piece, struct span bytes) {
-    char text[256];
+/* QEMU says what is wrong with it. The line's end ends what it may take for more of it. */
+static void malformed_take(struct link *link, struct span bytes) {
+    if (command_put(link, bytes, false)) {
+        text_append_string(&link->last_command->message, "\n");
+        link->failed |= link->last_command->message.failed;
+    }
+}
 
-    framing_complaint(piece, bytes, text, sizeof text);
-    command_put(link, (struct span){text, strlen(text) + 1}, true, false);
+/* It is not forwarded, and its turn to be refused will come. */
+static void refused_take(struct link *link, const char *error) {
+    if (command_put(link, (struct span){error, strlen(error) + 1}, false))
+        link->last_command->refused = true;
 }
 
 static void message_take(struct link *link, struct span message) {
     struct envelope envelope;
 
     if (!envelope_read(message, &envelope)) {
-        command_put(link, message, false, false);
+        command_put(link, message, false);
         return;
     }
     if (link->oob && envelope.exec_oob.bytes && !envelope.execute.bytes) {
@@ -271,11 +282,11 @@ static void message_take(struct link *link, struct span message) {
     const struct fdset_command *which =
         envelope.execute.bytes ? fdset_command_find(envelope.execute) : NULL;
     if (which && message.length > OWN_COMMAND_BYTES) {
-        malformed_take(link, PIECE_TOO_LARGE, message);
+        refused_take(link, TOO_LARGE);
         return;
     }
     bool takes_fd = which ? fdset_command_takes_descriptor(which) : is_getfd(&envelope);
-    command_put(link, message, false, takes_fd);
+    command_put(link, message, takes_fd);
 }
 
 bool command_take(struct link *link) {
@@ -298,8 +309,14 @@ bool command_take(struct link *link) {
         return true;
     case PIECE_SKIPPED:
         return true;
+    case PIECE_TOO_LARGE:
+        refused_take(link, TOO_LARGE);
+        return true;
+    case PIECE_TOO_DEEP:
+        refused_take(link, "JSON nesting depth limit exceeded");
+        return true;
     default:
-        malformed_take(link, piece, bytes);
+        malformed_take(link, bytes);
         return true;
     }
 }

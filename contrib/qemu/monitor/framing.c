@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
+/* Where one message ends and the next begins, by the rules of QEMU's lexer. */
 #include "framing.h"
 
 #include <assert.h>
-#include <stdio.h>
 #include <string.h>
 
 /* What is being read. The rules are those of QEMU's lexer. */
@@ -294,71 +294,4 @@ char *framing_room(struct framing *framing, size_t length) {
 void framing_add(struct framing *framing, size_t length) {
     assert(length <= framing->text.capacity - framing->text.length);
     framing->text.length += length;
-}
-
-/* -------------------------------------------------------------- complaints */
-
-static void quote_bytes(struct span span, char *text, size_t size) {
-    char *to = text, *end = text + size - sizeof "\xef\xbf\xbd";
-
-    for (size_t i = 0; i < span.length && to < end; i++)
-        if (span.bytes[i] & 0x80)
-            to = stpcpy(to, "\xef\xbf\xbd");
-        else
-            *to++ = span.bytes[i] ? span.bytes[i] : '?';
-    *to = '\0';
-}
-
-static struct span trim(struct span span) {
-    while (span.length && is_blank(span.bytes[0]))
-        span.bytes++, span.length--;
-    while (span.length && is_blank(span.bytes[span.length - 1]))
-        span.length--;
-    return span;
-}
-
-static bool span_is(struct span span, const char *word) {
-    return span.length == strlen(word) && memcmp(span.bytes, word, span.length) == 0;
-}
-
-static void complain_value(struct span span, char *text, size_t size) {
-    char word[64];
-    char first = span.length ? span.bytes[0] : '\0';
-    bool is_word = first >= 'a' && first <= 'z';
-
-    quote_bytes(span, word, sizeof word);
-    if (first != '\0' && strchr(",:}]", first))
-        snprintf(text, size, "JSON parse error, expecting value");
-    else if (is_word && !span_is(span, "true") && !span_is(span, "false") && !span_is(span, "null"))
-        snprintf(text, size, "JSON parse error, invalid keyword '%s'", word);
-    else
-        snprintf(text, size, "QMP input must be a JSON object");
-}
-
-/* Where the stray byte's token begins: QEMU tells that, and not the message. */
-static struct span last_token(struct span span) {
-    size_t from = span.length ? span.length - 1 : 0;
-
-    while (from > 0 && (is_digit(span.bytes[from - 1]) || span.bytes[from - 1] == '-'))
-        from--;
-    return (struct span){span.bytes + from, span.length - from};
-}
-
-void framing_complaint(enum piece piece, struct span span, char *text, size_t size) {
-    char stray[64];
-
-    switch (piece) {
-    case PIECE_TOO_LARGE:
-        snprintf(text, size, "JSON token size limit exceeded");
-        break;
-    case PIECE_TOO_DEEP:
-        snprintf(text, size, "JSON nesting depth limit exceeded");
-        break;
-    case PIECE_STRAY:
-        quote_bytes(last_token(span), stray, sizeof stray);
-        snprintf(text, size, "JSON parse error, stray '%s'", stray);
-        break;
-    default:
-        complain_value(trim(span), text, size);
-    }
 }

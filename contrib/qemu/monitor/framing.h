@@ -71,6 +71,3 @@ enum piece framing_next(struct framing *framing, struct span *span);
 
 /* Is the end of the last piece a place where another message may be put in? */
 bool framing_between(const struct framing *framing);
-
-/* What QEMU says of a PIECE_VALUE, _STRAY, _TOO_LARGE or _TOO_DEEP, in UTF-8. */
-void framing_complaint(enum piece piece, struct span span, char *text, size_t size);

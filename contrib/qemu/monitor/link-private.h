@@ -27,9 +27,10 @@
 struct command {
     struct command *next;
     struct text message;
-    int fd;         /* owned; -1: none */
-    bool fd_lost;   /* one came, but did not get through */
-    bool malformed; /* `message` is what is to be said of it */
+    int fd;       /* owned; -1: none */
+    bool fd_lost; /* one came, but did not get through */
+    bool refused; /* `message` is what is to be said of it */
+    size_t bytes; /* how much of command_bytes it is */
 };
 
 /* A reply that is to come from the emulator, and what is to be done with it. */
