@@ -171,7 +171,7 @@ int command_add(int argc, char **argv, const char *socket) {
         plan_files(&plan, &options);
 
     struct fdset_manager *manager = manager_connect(argv[0], options.socket, options.owner);
-    if (fdset_add(manager, plan.sets, plan.set_count) < 0)
+    if (fdset_add_fds(manager, plan.sets, plan.set_count) < 0)
         refused(argv[0], "%s", fdset_error_text());
     fdset_manager_free(manager);
     if (options.json)

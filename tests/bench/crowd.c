@@ -49,7 +49,7 @@ static void fill(struct crowd *crowd) {
                                          .members = &members[i],
                                          .member_count = 1};
         }
-        if (fdset_add(crowd->manager, adds, now) < 0)
+        if (fdset_add_fds(crowd->manager, adds, now) < 0)
             errx(1, "add: %s", fdset_error_text());
         for (size_t i = 0; i < now; i++)
             close(members[i].fd);
@@ -123,7 +123,7 @@ static double add_one(struct crowd *crowd, size_t set, bool replace) {
                             .member_count = 1,
                             .replace = replace};
     double start = now_us();
-    int error = fdset_add(crowd->manager, &add, 1);
+    int error = fdset_add_fds(crowd->manager, &add, 1);
     double end = now_us();
     if (error < 0)
         errx(1, "add: %s", fdset_error_text());

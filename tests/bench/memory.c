@@ -52,7 +52,7 @@ static void add_members(struct crowd *crowd, int set) {
         members[i] = (struct fdset_member){.fd = open(path, O_RDWR | O_CLOEXEC)};
     struct fdset_add add = {
         .set = set, .lifetime = FDSET_KEEP, .members = members, .member_count = MEMBERS_A_SET};
-    if (fdset_add(crowd->manager, &add, 1) < 0)
+    if (fdset_add_fds(crowd->manager, &add, 1) < 0)
         errx(1, "add: %s", fdset_error_text());
     for (size_t i = 0; i < MEMBERS_A_SET; i++)
         close(members[i].fd);

@@ -49,7 +49,7 @@ static void add(int set, int fd) {
     struct fdset_member member = {.fd = fd, .sharing = FDSET_SHARED};
     struct fdset_add request = {
         .set = set, .lifetime = FDSET_KEEP, .members = &member, .member_count = 1};
-    works(fdset_add(manager, &request, 1));
+    works(fdset_add_fds(manager, &request, 1));
 }
 
 /* Returns when the helper has worked off all that the VMM has sent. */
@@ -74,7 +74,7 @@ static void test_from_add_to_remove(void **state) {
     int file = file_open("disk", O_RDWR);
     struct fdset_member member = {.fd = file, .opaque = "base:rw"};
     struct fdset_add request = {.set = FDSET_NEW_SET, .members = &member, .member_count = 1};
-    works(fdset_add(manager, &request, 1));
+    works(fdset_add_fds(manager, &request, 1));
     assert_true(request.set >= 0);
     assert_int_not_equal(member.id, 0);
 
@@ -108,7 +108,7 @@ static void test_from_add_to_remove(void **state) {
     works(fdset_close(vmm, fd));
     assert_int_equal(totals().leases, 0);
 
-    works(fdset_add(manager, &request, 1));
+    works(fdset_add_fds(manager, &request, 1));
     assert_int_equal(works(fdset_remove(manager, request.set, 0)), 1);
     /* The set goes with its last descriptor, and that is closed. */
     assert_int_equal(fdset_query(manager, request.set, &listing), -ENOENT);
@@ -158,7 +158,7 @@ static void test_refusals_have_their_errno_and_a_text(void **state) {
     int other = file_open("other", O_RDONLY);
     struct fdset_member member = {.fd = other};
     struct fdset_add request = {.set = 1, .members = &member, .member_count = 1};
-    assert_int_equal(fdset_add(manager, &request, 1), -EXDEV);
+    assert_int_equal(fdset_add_fds(manager, &request, 1), -EXDEV);
 }
 
 static void test_roles(void **state) {
@@ -232,7 +232,7 @@ static void test_query_of_many(void **state) {
             members[set * 100 + i] = (struct fdset_member){.fd = opens[i], .opaque = label};
         struct fdset_add request = {
             .set = set, .members = &members[set * 100], .member_count = 100};
-        works(fdset_add(manager, &request, 1));
+        works(fdset_add_fds(manager, &request, 1));
     }
     add(5, file);
     for (int i = 0; i < 400; i++)

@@ -51,7 +51,7 @@ static int add_named(struct fdset_manager *to, const char *name, int fd, const c
                             .member_count = 1,
                             .name = name,
                             .grace_ms = lifetime == FDSET_CONNECTION ? 600000 : 0};
-    int error = fdset_add(to, &add, 1);
+    int error = fdset_add_fds(to, &add, 1);
     return error ? error : add.set;
 }
 
@@ -189,7 +189,7 @@ static void test_hold_keeps_a_set(void **state) {
     begin();
     works(fdset_subscribe(manager, 0));
     works(fdset_manager_connect(&maker, helper_socket_path(ROLE(MANAGER)), "maker"));
-    works(fdset_add(maker, &add, 1));
+    works(fdset_add_fds(maker, &add, 1));
     works(fdset_hold(vmm, "/dev/fdset/5"));
     works(fdset_hold(vmm, "/dev/fdset/5"));
     assert_int_equal(fdset_hold(vmm, "/dev/fdset/6"), -ENOENT);
@@ -214,7 +214,7 @@ static void test_look_opens_nothing(void **state) {
     struct fdset_add add = {.set = 5, .members = &member, .member_count = 1};
     begin();
     works(add_named(manager, "disk0", file_open("disk", O_RDONLY), NULL, FDSET_ONCE));
-    works(fdset_add(manager, &add, 1));
+    works(fdset_add_fds(manager, &add, 1));
     works(fdset_vmm_attach_path(&other, helper_socket_path(ROLE(VMM)), "other"));
     int held = works(fdset_open(other, "/dev/fdset/5", O_RDWR | O_CLOEXEC));
     works(fdset_look(vmm, "/dev/fdset/5", &result));

@@ -42,7 +42,7 @@ static void add_disk(void) {
     struct fdset_member member = {.fd = file, .sharing = FDSET_SHARED};
     struct fdset_add add = {
         .set = 1, .lifetime = FDSET_KEEP, .members = &member, .member_count = 1};
-    works(fdset_add(manager, &add, 1));
+    works(fdset_add_fds(manager, &add, 1));
 }
 
 static struct helper *begin(void) {

@@ -116,7 +116,7 @@ static int add_set(int set, enum fdset_lifetime lifetime, uint32_t grace_ms) {
                             .member_count = 2,
                             .replace = true,
                             .grace_ms = grace_ms};
-    return fdset_add(session.manager, &add, 1);
+    return fdset_add_fds(session.manager, &add, 1);
 }
 
 int add_first(void) {

@@ -65,7 +65,7 @@ static void test_locks_are_gone_though_it_takes_time(void **state) {
                                 .member_count = 1};
         struct flock lock = {.l_type = F_WRLCK, .l_start = 100, .l_len = 1};
         int outside = i % 2 ? file_open("disk", O_RDWR) : open(path, O_RDWR);
-        assert_int_equal(fdset_add(manager, &add, 1), 0);
+        assert_int_equal(fdset_add_fds(manager, &add, 1), 0);
         struct fdset_totals before = totals();
         int fd = open("//dev/fdset/90", O_RDWR);
         assert_int_equal(fcntl(fd, F_OFD_SETLK, &lock), 0);

@@ -219,7 +219,7 @@ static void test_names_in_a_directory_of_ones_own(void **state) {
                                 .members = &member,
                                 .member_count = 1,
                                 .name = i < ODD ? odd_names[i] : name};
-        if (fdset_add(manager, &add, 1) < 0)
+        if (fdset_add_fds(manager, &add, 1) < 0)
             fail_msg("%s", fdset_error_text());
     }
     snprintf(path, sizeof path, "%s/sub", directory);

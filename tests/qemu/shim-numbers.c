@@ -145,7 +145,7 @@ static void test_a_thread_that_waits_for_its_answer(void **state) {
     assert_int_equal(pthread_create(&thread, NULL, open_what_is_missing, &fd), 0);
     assert_int_equal(fdset_next_event(manager, &event, -1), 1);
     assert_int_equal(dup2(null, socket), socket);
-    assert_int_equal(fdset_add(manager, &add, 1), 0);
+    assert_int_equal(fdset_add_fds(manager, &add, 1), 0);
     assert_int_equal(pthread_join(thread, NULL), 0);
     unsetenv("FDSET_WAIT_MS");
     assert_is_disk(fd);

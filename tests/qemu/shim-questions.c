@@ -29,7 +29,7 @@ static void set_add(int set, int flags, enum fdset_lifetime lifetime, enum fdset
     struct fdset_add add = {
         .set = set, .lifetime = lifetime, .members = &member, .member_count = 1};
 
-    if (fdset_add(manager, &add, 1) < 0)
+    if (fdset_add_fds(manager, &add, 1) < 0)
         fail_msg("%s", fdset_error_text());
     close(member.fd);
 }

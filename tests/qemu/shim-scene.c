@@ -68,7 +68,7 @@ static void sets_add(void) {
 
     assert_int_equal(ftruncate(members[1].fd, 8192), 0);
     assert_int_equal(fstat(members[0].fd, &disk), 0);
-    if (fdset_add(manager, sets, 3) < 0)
+    if (fdset_add_fds(manager, sets, 3) < 0)
         fail_msg("%s", fdset_error_text());
     for (size_t i = 0; i < 4; i++)
         close(members[i].fd);

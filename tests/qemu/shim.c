@@ -128,7 +128,7 @@ static void test_open_waits_where_it_is_told_to(void **state) {
     struct fdset_member member = {.fd = file_open("disk", O_RDWR)};
     struct fdset_add add = {
         .set = 77, .lifetime = FDSET_KEEP, .members = &member, .member_count = 1};
-    assert_int_equal(fdset_add(manager, &add, 1), 0);
+    assert_int_equal(fdset_add_fds(manager, &add, 1), 0);
     assert_int_equal(pthread_join(thread, NULL), 0);
     assert_is_disk(fd);
 

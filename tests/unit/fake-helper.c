@@ -134,7 +134,7 @@ void call_open_many(struct call *call, struct fdset_open_request *requests, size
 
 static void *run_add(void *data) {
     struct call *call = data;
-    return finish(call, fdset_add(fake.manager, call->adds, call->count));
+    return finish(call, fdset_add_fds(fake.manager, call->adds, call->count));
 }
 
 void call_add(struct call *call, struct fdset_add *adds, size_t count) {

@@ -112,7 +112,7 @@ static void test_add_as_many_as_can_be(void **state) {
     assert_int_equal(members[252].id, 253);
 
     add.member_count = 254;
-    assert_int_equal(fdset_add(fake.manager, &add, 1), -E2BIG);
+    assert_int_equal(fdset_add_fds(fake.manager, &add, 1), -E2BIG);
     for (size_t i = 0; i < 254; i++)
         close(members[i].fd);
     fake_end();
@@ -133,17 +133,17 @@ static void test_add_duplicates(void **state) {
     char text[128];
     fake_begin_manager();
     if (kcmp_works()) {
-        assert_int_equal(fdset_add(fake.manager, adds, 1), -EINVAL);
+        assert_int_equal(fdset_add_fds(fake.manager, adds, 1), -EINVAL);
         snprintf(text, sizeof(text), "descriptors %d and %d are of one open", one, copy);
         assert_memory_equal(fdset_error_text(), text, strlen(text));
     }
     members[1].fd = one; /* the same number twice: no need to ask */
     adds[0].member_count = 2;
-    assert_int_equal(fdset_add(fake.manager, adds, 1), -EINVAL);
+    assert_int_equal(fdset_add_fds(fake.manager, adds, 1), -EINVAL);
 
     members[1].fd = two;
     members[2].fd = two;
-    assert_int_equal(fdset_add(fake.manager, adds, 2), -EINVAL);
+    assert_int_equal(fdset_add_fds(fake.manager, adds, 2), -EINVAL);
 
     adds[0].member_count = 1;
     call_add(&call, adds, 2);
@@ -166,27 +166,27 @@ static void test_add_what_cannot_be_sent(void **state) {
     struct fdset_add add = {.set = 1, .members = &bad, .member_count = 1};
     int null = null_open(O_RDWR);
     fake_begin_manager();
-    assert_int_equal(fdset_add(fake.manager, &add, 1), -EBADF);
+    assert_int_equal(fdset_add_fds(fake.manager, &add, 1), -EBADF);
     assert_string_equal(fdset_error_text(), "descriptor 999 cannot be added: Bad file descriptor");
 
     memset(label, 'x', 256);
     bad = (struct fdset_member){.fd = null, .opaque = label};
-    assert_int_equal(fdset_add(fake.manager, &add, 1), -EINVAL);
+    assert_int_equal(fdset_add_fds(fake.manager, &add, 1), -EINVAL);
     label[255] = '\0';
     for (size_t i = 0; i < 100; i++) {
         many[i] = (struct fdset_member){.fd = null_open(O_RDWR), .opaque = label};
         large[i] = (struct fdset_add){.set = (int)i, .members = &many[i], .member_count = 1};
     }
-    assert_int_equal(fdset_add(fake.manager, large, 100), -E2BIG);
+    assert_int_equal(fdset_add_fds(fake.manager, large, 100), -E2BIG);
     for (size_t i = 0; i < 100; i++)
         close(many[i].fd);
 
     add.set = -5;
-    assert_int_equal(fdset_add(fake.manager, &add, 1), -EINVAL);
+    assert_int_equal(fdset_add_fds(fake.manager, &add, 1), -EINVAL);
     add.set = 1;
     add.member_count = 0;
-    assert_int_equal(fdset_add(fake.manager, &add, 1), -EINVAL);
-    assert_int_equal(fdset_add(fake.manager, NULL, 0), -EINVAL);
+    assert_int_equal(fdset_add_fds(fake.manager, &add, 1), -EINVAL);
+    assert_int_equal(fdset_add_fds(fake.manager, NULL, 0), -EINVAL);
     close(null);
     fake_end();
 }

@@ -49,7 +49,7 @@ int main(int argc, char **argv) {
     };
     if (members[0].fd < 0 || members[1].fd < 0)
         err(1, "%s", argv[2]);
-    if (fdset_add(manager, &add, 1) < 0)
+    if (fdset_add_fds(manager, &add, 1) < 0)
         errx(1, "%s", fdset_error_text());
     close(members[0].fd); /* the helper has its own */
     close(members[1].fd);

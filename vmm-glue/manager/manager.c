@@ -215,7 +215,7 @@ static int changes_check(const struct connection *connection) {
                        "use the helper's manage socket");
 }
 
-int fdset_add(struct fdset_manager *manager, struct fdset_add *sets, size_t count) {
+int fdset_add_fds(struct fdset_manager *manager, struct fdset_add *sets, size_t count) {
     int error = add_check(sets, count);
     if (!error)
         error = changes_check(&manager->connection);

@@ -52,13 +52,13 @@ static void run_add(struct fdset_manager *manager, struct job *job) {
         .member_count = 1,
     };
 
-    int error = fdset_add(manager, &add, 1);
+    int error = fdset_add_fds(manager, &add, 1);
     if (error)
         fail(job);
     if (error == -EINVAL && job->has_set && set_visible(manager, add.set) > 0) {
         /* Somebody else's, who may have chosen another lifetime. */
         add.lifetime = FDSET_LIFETIME_DEFAULT;
-        error = fdset_add(manager, &add, 1);
+        error = fdset_add_fds(manager, &add, 1);
         if (error)
             fail(job);
     }

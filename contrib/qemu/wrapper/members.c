@@ -98,7 +98,7 @@ void members_hand_over(struct members *members, struct fdset_manager *manager) {
         if (!is_first_of_set(members, i))
             continue;
         struct fdset_add add = set_gather(members, i);
-        if (fdset_add(manager, &add, 1) < 0)
+        if (fdset_add_fds(manager, &add, 1) < 0)
             die("-add-fd for set %d: %s", add.set, fdset_error_text());
     }
     /* The same one may be in two sets. */

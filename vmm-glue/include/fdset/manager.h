@@ -7,7 +7,7 @@
  *         errx(1, "%s", fdset_error_text());
  *     struct fdset_member base = {.fd = fd, .opaque = "base:rw"};
  *     struct fdset_add add = {.set = 1, .lifetime = FDSET_KEEP, .members = &base, .member_count = 1};
- *     if (fdset_add(manager, &add, 1) < 0)
+ *     if (fdset_add_fds(manager, &add, 1) < 0)
  *         errx(1, "%s", fdset_error_text());
  *     close(fd);
  *
@@ -95,7 +95,7 @@ struct fdset_member {
     bool keep_content;     /* opens do not truncate */
     bool keep_locks;       /* locks stay when the last lease ends */
     bool allow_socket;     /* it may be a socket, which is refused otherwise */
-    uint32_t id;           /* filled in by fdset_add() */
+    uint32_t id;           /* filled in by fdset_add_fds() */
 };
 
 /* Let the helper choose an id that it has never used. */
@@ -103,7 +103,7 @@ struct fdset_member {
 
 /* Members to put into one set. */
 struct fdset_add {
-    int set; /* 0..INT_MAX, or FDSET_NEW_SET; filled in by fdset_add() */
+    int set; /* 0..INT_MAX, or FDSET_NEW_SET; filled in by fdset_add_fds() */
     enum fdset_lifetime lifetime;
     struct fdset_member *members;
     size_t member_count;
@@ -128,7 +128,7 @@ struct fdset_add {
  * id or label out of range, duplicates where the kernel tells: kcmp(2)), -EXDEV (not
  * the same file as the set's others), -ENOSPC (a limit of the helper's), -E2BIG (labels
  * too long in all), ... */
-int fdset_add(struct fdset_manager *manager, struct fdset_add *sets, size_t count);
+int fdset_add_fds(struct fdset_manager *manager, struct fdset_add *sets, size_t count);
 
 /* Removes one member, or all with `member` 0: no open is served from them any
  * more; leases stay good. Returns how many it removed, when their descriptors are
