@@ -50,17 +50,11 @@ const char *set_path(size_t set, char path[SET_PATH_BYTES]) {
     return path;
 }
 
-/* Closes are not answered; what is asked after them is. */
-static void wait_until_heard(struct fdset_vmm *vmm) {
-    int error = fdset_unhold(vmm, "/dev/fdset/0");
-    if (error < 0)
-        errx(1, "%s", fdset_error_text());
-}
-
 void ours_close_all(struct fdset_vmm *vmm, const int *descriptors, size_t count) {
-    for (size_t i = 0; i < count; i++)
+    for (size_t i = 0; i + 1 < count; i++)
         fdset_close(vmm, descriptors[i]);
-    wait_until_heard(vmm);
+    if (count > 0)
+        fdset_close_wait(vmm, descriptors[count - 1]);
 }
 
 static int open_set(struct fdset_vmm *vmm, const char *path) {
@@ -68,6 +62,11 @@ static int open_set(struct fdset_vmm *vmm, const char *path) {
     if (fd < 0)
         errx(1, "open %s: %s", path, fdset_error_text());
     return fd;
+}
+
+/* Closes are not answered, but for this one, which comes after them. */
+static void wait_until_heard(struct ours *ours) {
+    fdset_close_wait(ours->vmm, open_set(ours->vmm, ours->paths[0]));
 }
 
 static int *room_for(size_t descriptors) {
@@ -98,7 +97,7 @@ void measure_open_close(struct contender *contender, double *samples, size_t cou
         fdset_close(ours->vmm, open_set(ours->vmm, path));
         samples[i] = now_us() - start;
     }
-    wait_until_heard(ours->vmm);
+    wait_until_heard(ours);
 }
 
 /* --------------------------------------------------------------- open_many */
@@ -146,7 +145,7 @@ static void measure_batches(struct contender *contender, double *samples, size_t
         samples[i] = (now_us() - start) / (double)batch.count;
         if (!with_close)
             batch_close(&batch, ours->vmm);
-        wait_until_heard(ours->vmm);
+        wait_until_heard(ours);
     }
     batch_free(&batch);
 }

@@ -132,6 +132,16 @@ void call_open_many(struct call *call, struct fdset_open_request *requests, size
     start(call, run_open_many);
 }
 
+static void *run_close_wait(void *data) {
+    struct call *call = data;
+    return finish(call, fdset_close_wait(fake.vmm, call->fd));
+}
+
+void call_close_wait(struct call *call, int fd) {
+    *call = (struct call){.fd = fd};
+    start(call, run_close_wait);
+}
+
 static void *run_add(void *data) {
     struct call *call = data;
     return finish(call, fdset_add_fds(fake.manager, call->adds, call->count));

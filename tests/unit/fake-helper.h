@@ -77,6 +77,7 @@ struct call {
     int set;
     uint32_t member;
     int socket;
+    int fd;
     struct fdset_listing *listing;
     struct fdset_look_result looked;
     int result;
@@ -85,6 +86,7 @@ struct call {
 
 void call_open(struct call *call, const char *path, int flags);
 void call_open_many(struct call *call, struct fdset_open_request *requests, size_t count);
+void call_close_wait(struct call *call, int fd);
 void call_add(struct call *call, struct fdset_add *adds, size_t count);
 void call_look(struct call *call, const char *path);
 void call_remove(struct call *call, int set, uint32_t member);

@@ -8,6 +8,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "feature.h"
+
 static void test_close_tells_the_helper(void **state) {
     fake_begin_vmm();
     int fd = open_lease(7);
@@ -15,6 +17,58 @@ static void test_close_tells_the_helper(void **state) {
     assert_false(is_open(fd));
     assert_int_equal(fdset_lease(fake.vmm, fd), 0);
     expect_close(7);
+    fake_end();
+}
+
+static void test_close_waits_for_the_answer(void **state) {
+    struct call call;
+    Reply reply = FDSET__V1__REPLY__INIT;
+    Fdset__V1__Done done = FDSET__V1__DONE__INIT;
+    fake_features = FEATURE_BIT(CLOSE_ANSWER);
+    fake_begin_vmm();
+    fake_features = 0;
+    int fd = open_lease(7), copy = dup(fd);
+    assert_int_equal(fdset_duplicated(fake.vmm, fd, copy), 0);
+    assert_int_equal(fdset_close_wait(fake.vmm, copy), 0); /* which ends no lease */
+
+    call_close_wait(&call, fd);
+    Request *request = fake_receive(REQUEST_IS(CLOSE));
+    assert_int_equal(request->close->n_leases, 1);
+    assert_int_equal(request->close->leases[0], 7);
+    assert_int_not_equal(request->serial, 0);
+    assert_false(is_open(fd));
+    assert_int_equal(pthread_tryjoin_np(call.thread, NULL), EBUSY);
+    reply.serial = request->serial;
+    reply.body_case = REPLY_IS(DONE);
+    reply.done = &done;
+    fake_reply(&reply, NULL, 0);
+    assert_int_equal(call_end(&call), 0);
+
+    int null = null_open(O_RDWR);
+    assert_int_equal(fdset_close_wait(fake.vmm, null), 0);
+    assert_int_equal(fdset_close_wait(fake.vmm, null), -EBADF);
+    fake_end();
+}
+
+static void test_close_waits_for_none_that_does_not_answer(void **state) {
+    fake_begin_vmm();
+    assert_int_equal(fdset_close_wait(fake.vmm, open_lease(7)), 0);
+    expect_close(7);
+    fake_end();
+}
+
+static void test_close_waits_for_none_that_has_gone(void **state) {
+    struct call call;
+    fake_features = FEATURE_BIT(CLOSE_ANSWER);
+    fake_begin_vmm();
+    fake_features = 0;
+    int first = open_lease(7), second = open_lease(8);
+    call_close_wait(&call, first);
+    fake_receive(REQUEST_IS(CLOSE));
+    fake_die();
+    assert_int_equal(call_end(&call), 0);
+    assert_int_equal(fdset_close_wait(fake.vmm, second), 0);
+    assert_false(is_open(second));
     fake_end();
 }
 
@@ -214,6 +268,9 @@ static void test_free_hangs_up_for_a_child_too(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         oracle_test(test_close_tells_the_helper),
+        oracle_test(test_close_waits_for_the_answer),
+        oracle_test(test_close_waits_for_none_that_does_not_answer),
+        oracle_test(test_close_waits_for_none_that_has_gone),
         oracle_test(test_close_of_no_lease),
         oracle_test(test_closed_twice_is_told_once),
         oracle_test(test_closed_behind_our_back),

@@ -262,36 +262,37 @@ int fdset_close(struct fdset_vmm *vmm, int fd) {
     return result;
 }
 
-/* The answer to any request comes after what a helper of any version clears in place. */
-static void tell_and_ask(struct fdset_vmm *vmm, struct lease_id lease) {
-    tell_closed(vmm, lease);
-    fdset_unhold(vmm, "/dev/fdset/0");
-}
-
-static void await_unlocked(struct fdset_vmm *vmm, struct lease_id lease) {
+/* A helper that has gone has let go of its locks. */
+static void tell_closed_and_wait(struct fdset_vmm *vmm, struct lease_id lease) {
     Fdset__V1__Close closed = FDSET__V1__CLOSE__INIT;
     Fdset__V1__Request request = REQUEST(close = &closed, CLOSE);
     struct connection *connection = &vmm->connection;
+
     closed.leases = &lease.id;
-    closed.n_leases = 1;
+    closed.n_leases = lease.id != 0;
     pthread_mutex_lock(&connection->lock);
     bool current = lease.generation == connection->generation && !connection->broken;
     bool answers = connection->features & FEATURE_BIT(CLOSE_ANSWER);
     pthread_mutex_unlock(&connection->lock);
-    if (!current)
-        return;
-    if (answers)
+    if (!answers)
+        tell_closed(vmm, lease);
+    else if (closed.n_leases && current)
         call_done(vmm, &request);
-    else
-        tell_and_ask(vmm, lease);
 }
 
-int own_end_unlocked(struct fdset_vmm *vmm, int fd, bool close) {
+int fdset_close_wait(struct fdset_vmm *vmm, int fd) {
     struct lease_id ended;
-    int result = leave(vmm, fd, close, &ended);
-    if (ended.id)
-        await_unlocked(vmm, ended);
+    int result = leave(vmm, fd, true, &ended);
+
+    tell_closed_and_wait(vmm, ended);
     return result;
+}
+
+void own_forget_wait(struct fdset_vmm *vmm, int fd) {
+    struct lease_id ended;
+
+    leave(vmm, fd, false, &ended);
+    tell_closed_and_wait(vmm, ended);
 }
 
 uint32_t fdset_lease(struct fdset_vmm *vmm, int fd) {

@@ -31,7 +31,5 @@ int own_socket_move(struct fdset_vmm *vmm);
 char *own_home_make(void);
 void own_home_free(char *home);
 
-/* As fdset_close(), or, where `close` is false, as fdset_forget(). Where that ends the lease it
- * returns when the helper has cleared the locks that were left; one of an older version may
- * do so later where a file system takes its time. */
-int own_end_unlocked(struct fdset_vmm *vmm, int fd, bool close);
+/* As fdset_forget(), but waits as fdset_close_wait() does. */
+void own_forget_wait(struct fdset_vmm *vmm, int fd);

@@ -19,11 +19,9 @@ static int lease_end(struct fdset_vmm *vmm, int fd, bool close) {
     bool locked = open_leases_is_locked(vmm, fd);
 
     open_leases_end(fd);
-    if (locked)
-        return own_end_unlocked(vmm, fd, close);
     if (close)
-        return fdset_close(vmm, fd);
-    fdset_forget(vmm, fd);
+        return locked ? fdset_close_wait(vmm, fd) : fdset_close(vmm, fd);
+    (locked ? own_forget_wait : fdset_forget)(vmm, fd);
     return 0;
 }
 

@@ -216,11 +216,14 @@ int fdset_vmm_poll_fd(struct fdset_vmm *vmm);
  * emulator can use it everywhere. Returns what close(2) did, as 0 or -errno.
  *
  * Locks that were taken through a lease are cleared by the helper, as it reads this,
- * which the caller does not wait for. Who looks for them right afterwards, as QEMU does
- * when it reopens a disk, makes some request first: fdset_unhold() of the set does no
- * more than that where nothing is held. On a file system that may take its time, only
- * an open of the same member waits until they are cleared. */
+ * which the caller does not wait for. */
 int fdset_close(struct fdset_vmm *vmm, int fd);
+
+/* The same, but where that ends the lease it returns when the helper has cleared its
+ * locks, which may take as long as the file system does. For a caller that looks for them
+ * right afterwards, as QEMU does when it reopens a disk. Where the helper has gone, or is of
+ * a version that does not answer, it does not wait. */
+int fdset_close_wait(struct fdset_vmm *vmm, int fd);
 
 /* For those who stand in for dup(2) and exec(2) too, such as a preload shim.
  *
