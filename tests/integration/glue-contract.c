@@ -4,6 +4,7 @@
 #include "harness.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <fdset/manager.h>
 #include <fdset/vmm.h>
 #include <poll.h>
@@ -64,6 +65,29 @@ static struct fdset_event next_event(enum fdset_event_kind kind) {
 }
 
 /* ------------------------------------------------------- events in their order */
+
+static bool is_locked(int fd) {
+    struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+
+    assert_int_equal(fcntl(fd, F_OFD_GETLK, &lock), 0);
+    return lock.l_type != F_UNLCK;
+}
+
+static void test_close_that_waits_leaves_no_lock(void **state) {
+    begin();
+    works(add_named(manager, "disk0", file_open("disk", O_RDWR), NULL, FDSET_KEEP));
+    int other = file_open("disk", O_RDWR);
+    for (int i = 0; i < 20; i++) {
+        struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+        int fd = works(fdset_open(vmm, "/dev/fdset/disk0", O_RDWR | O_CLOEXEC));
+
+        assert_int_equal(fcntl(fd, F_OFD_SETLK, &lock), 0);
+        assert_true(is_locked(other));
+        works(fdset_close_wait(vmm, fd));
+        assert_false(is_locked(other));
+    }
+    close(other);
+}
 
 static void test_a_set_from_its_beginning_to_its_end(void **state) {
     struct fdset_event event;
@@ -355,6 +379,7 @@ static void test_killed_with_opens_under_way(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
+        glue_test(test_close_that_waits_leaves_no_lock),
         glue_test(test_a_set_from_its_beginning_to_its_end),
         glue_test(test_limits_of_the_helper),
         glue_test(test_manager_passes_what_is_wanted),
