@@ -8,11 +8,11 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "connect.h"
-#include "fdsetctl.h"
-#include "plain.h"
-#include "suggest.h"
-#include "words.h"
+#include "ask/connect.h"
+#include "base/plain.h"
+#include "base/suggest.h"
+#include "base/verb.h"
+#include "base/words.h"
 
 static const struct command commands[] = {
     {"add", "open files and put their descriptors into sets", command_add},

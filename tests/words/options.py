@@ -58,7 +58,7 @@ def parsed_options(folder):
     """What getopt_long() is given."""
     found = set()
     for path in words.files(".c", ".h"):
-        if os.path.dirname(path) == folder:
+        if path.startswith(folder + "/"):
             found.update("--" + name for name in re.findall(
                 r'\{"([a-z-]+)", *(?:no|required|optional)_argument', words.read(path)))
     return found

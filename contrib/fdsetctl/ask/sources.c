@@ -1,0 +1,267 @@
+/* SPDX-License-Identifier: MIT */
+#include <assert.h>
+#include <dirent.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "ask/connect.h"
+#include "ask/sources.h"
+#include "base/verb.h"
+
+/* A helper that says nothing must not keep those that do from being heard. */
+#define PATIENCE_MS 5000
+
+static void *whole(void *memory) {
+    if (!memory)
+        refused("fdsetctl", "out of memory");
+    return memory;
+}
+
+static void source_add(struct sources *sources, char *vm, char *socket,
+                       struct fdset_listing *listing) {
+    size_t size = (sources->count + 1) * sizeof *sources->all;
+
+    sources->all = whole(realloc(sources->all, size));
+    sources->all[sources->count++] = (struct source){vm, socket, listing};
+}
+
+/* Those that are not there are no failure: each helper has sets of its own. */
+static int source_ask(struct sources *sources, const char *path, const struct fdset_filter *filter,
+                      const char **why) {
+    struct fdset_manager *manager;
+    struct fdset_listing *listing;
+    int error = helper_connect(&manager, path, NULL, PATIENCE_MS, why);
+
+    if (error < 0)
+        return error;
+    error = fdset_query_filtered(manager, filter, &listing);
+    *why = error == -EAGAIN ? NO_ANSWER : fdset_error_text();
+    fdset_manager_free(manager);
+    if (error == 0)
+        source_add(sources, vm_name(path), whole(strdup(path)), listing);
+    return error == -ENOENT ? 0 : error;
+}
+
+/* ------------------------------------------------------------ found sockets */
+
+/* The sockets of one helper, of which either will do. */
+struct found {
+    char *key; /* their path without "manage" or "observe" */
+    char *manage, *observe;
+};
+
+struct search {
+    const char *name; /* "fdsetctl list" */
+    struct found *all;
+    size_t count;
+    bool failed;
+};
+
+/* NULL where it has gone meanwhile. */
+static char *key_of(const char *path, const char *role) {
+    char *key = realpath(path, NULL), *at = key ? strstr(strrchr(key, '/'), role) : NULL;
+
+    if (at)
+        memmove(at, at + strlen(role), strlen(at + strlen(role)) + 1);
+    return key;
+}
+
+static struct found *found_of(struct search *search, char *key) {
+    for (size_t i = 0; i < search->count; i++)
+        if (!strcmp(search->all[i].key, key)) {
+            free(key);
+            return &search->all[i];
+        }
+    search->all = whole(realloc(search->all, (search->count + 1) * sizeof *search->all));
+    search->all[search->count] = (struct found){.key = key};
+    return &search->all[search->count++];
+}
+
+/* By a symbolic link or another directory, one socket may be found again. */
+static void found_add(struct search *search, const char *path, bool observe) {
+    char *key = key_of(path, observe ? "observe" : "manage");
+    struct found *found = key ? found_of(search, key) : NULL;
+
+    if (found && observe && !found->observe)
+        found->observe = whole(strdup(path));
+    else if (found && !observe && !found->manage)
+        found->manage = whole(strdup(path));
+}
+
+static bool is_named(const char *name, const char *role) {
+    const char *at = strstr(name, role);
+    size_t length = strlen(role);
+
+    return at && (at == name || !at[length] || !strcmp(at + length, ".sock"));
+}
+
+static int by_name(const struct dirent **one, const struct dirent **other) {
+    return strcoll((*one)->d_name, (*other)->d_name);
+}
+
+/* Directories that are yet to be looked into. */
+struct directories {
+    char **paths;
+    size_t count;
+};
+
+/* `below` may be NULL: then directories are left out. Consumes `path`. */
+static void entry_look(struct search *search, char *path, const char *name,
+                       struct directories *below) {
+    struct stat status;
+    bool is_there = stat(path, &status) == 0;
+
+    if (is_there && S_ISDIR(status.st_mode) && below) {
+        below->paths = whole(reallocarray(below->paths, below->count + 1, sizeof *below->paths));
+        below->paths[below->count++] = path;
+        return;
+    }
+    if (is_there && S_ISSOCK(status.st_mode) &&
+        (is_named(name, "manage") || is_named(name, "observe")))
+        found_add(search, path, is_named(name, "observe"));
+    free(path);
+}
+
+static void entries_look(struct search *search, const char *directory, bool wanted,
+                         struct directories *below) {
+    struct dirent **entries;
+    int count = scandir(directory, &entries, NULL, by_name);
+
+    if (count < 0) {
+        if (errno != ENOENT || wanted) {
+            complain(search->name, "cannot look into %s: %s", directory, strerror(errno));
+            search->failed = true;
+        }
+        return;
+    }
+    for (int i = 0; i < count; i++) {
+        char *path;
+        if (entries[i]->d_name[0] != '.') {
+            whole(asprintf(&path, "%s/%s", directory, entries[i]->d_name) < 0 ? NULL : path);
+            entry_look(search, path, entries[i]->d_name, below);
+        }
+        free(entries[i]);
+    }
+    free(entries);
+}
+
+/* The sockets of a directory, and of those in it. */
+static void directory_search(struct search *search, const char *directory, bool wanted) {
+    struct directories below = {NULL};
+
+    entries_look(search, directory, wanted, &below);
+    for (size_t i = 0; i < below.count; i++) {
+        entries_look(search, below.paths[i], false, NULL);
+        free(below.paths[i]);
+    }
+    free(below.paths);
+}
+
+static void usual_search(struct search *search) {
+    const char *runtime = getenv("XDG_RUNTIME_DIR");
+    char *path;
+
+    directory_search(search, "/run/fdset-helper", false);
+    if (!runtime || runtime[0] != '/')
+        return;
+    whole(asprintf(&path, "%s/fdset-helper", runtime) < 0 ? NULL : path);
+    directory_search(search, path, false);
+    free(path);
+}
+
+/* The observe socket gives fewer rights; the manage socket does where it is alone, or
+ * the other one cannot be connected to. */
+static void found_ask(struct search *search, struct sources *sources, const struct found *found,
+                      const struct fdset_filter *filter) {
+    const char *paths[] = {found->observe, found->manage}, *why;
+
+    for (size_t i = 0; i < 2; i++)
+        if (paths[i] && source_ask(sources, paths[i], filter, &why) == 0)
+            return;
+        else if (paths[i] && (i == 1 || !paths[1]))
+            complain(search->name, "cannot ask %s: %s", paths[i], why);
+    search->failed = true;
+}
+
+static struct sources all_ask(const char *name, const struct where *where,
+                              const struct fdset_filter *filter) {
+    struct sources sources = {.several = true};
+    struct search search = {.name = name};
+
+    for (size_t i = 0; i < where->count; i++)
+        directory_search(&search, where->directories[i], true);
+    if (!where->count)
+        usual_search(&search);
+    for (size_t i = 0; i < search.count; i++) {
+        found_ask(&search, &sources, &search.all[i], filter);
+        free(search.all[i].key);
+        free(search.all[i].manage);
+        free(search.all[i].observe);
+    }
+    if (!search.count && !search.failed)
+        complain(name, "no manage or observe socket is in %s: --directory names another place",
+                 where->count ? "these directories"
+                              : "/run/fdset-helper and "
+                                "$XDG_RUNTIME_DIR/fdset-helper");
+    free(search.all);
+    sources.failed = search.failed;
+    return sources;
+}
+
+void where_directory(const char *name, struct where *where, const char *directory) {
+    if (where->count == MAX_DIRECTORIES)
+        usage_error(name, "at most %d directories", MAX_DIRECTORIES);
+    where->directories[where->count++] = directory;
+    where->all = true;
+}
+
+void where_check(const char *name, const struct where *where) {
+    if (where->all && where->socket)
+        usage_error(name, "--socket is for one helper: give it, or --all or --directory");
+}
+
+struct sources sources_ask(const char *name, const struct where *where,
+                           const struct fdset_filter *filter) {
+    struct sources sources = {NULL};
+    struct fdset_listing *listing;
+
+    if (where->all)
+        return all_ask(name, where, filter);
+    struct fdset_manager *manager = manager_connect(name, where->socket, NULL);
+    if (fdset_query_filtered(manager, filter, &listing) < 0)
+        refused(name, "%s", fdset_error_text());
+    fdset_manager_free(manager);
+    const char *path = where->socket ? where->socket : getenv("FDSET_MANAGE_SOCKET");
+    assert(path); /* or there were no connection */
+    source_add(&sources, vm_name(path), whole(strdup(path)), listing);
+    return sources;
+}
+
+void sources_free(struct sources *sources) {
+    for (size_t i = 0; i < sources->count; i++) {
+        free(sources->all[i].vm);
+        free(sources->all[i].socket);
+        fdset_listing_free(sources->all[i].listing);
+    }
+    free(sources->all);
+}
+
+const struct fdset_member_info *sources_next(const struct sources *sources,
+                                             const struct file_id *file,
+                                             struct member_cursor *cursor) {
+    for (; cursor->source < sources->count; cursor->source++, cursor->set = 0) {
+        const struct fdset_listing *listing = sources->all[cursor->source].listing;
+        for (; cursor->set < listing->count; cursor->set++, cursor->member = 0) {
+            const struct fdset_info *set = &listing->sets[cursor->set];
+            while (cursor->member < set->member_count) {
+                const struct fdset_member_info *member = &set->members[cursor->member++];
+                if (file_id_fits(file, member))
+                    return member;
+            }
+        }
+    }
+    return NULL;
+}

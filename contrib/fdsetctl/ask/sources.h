@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: MIT */
+/* What one helper has, or all that can be found. */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include <fdset/manager.h>
+
+#include "ask/file.h"
+
+struct source {
+    char *vm; /* NULL where nothing tells */
+    char *socket;
+    struct fdset_listing *listing;
+};
+
+struct sources {
+    struct source *all;
+    size_t count;
+    bool several; /* all helpers were asked for, */
+    bool failed;  /* and not each could be */
+};
+
+/* Where to look; `count` 0 is for the one helper of `socket`. */
+#define MAX_DIRECTORIES 16
+struct where {
+    const char *socket;
+    bool all; /* those of the usual directories, or of these */
+    const char *directories[MAX_DIRECTORIES];
+    size_t count;
+};
+
+/* --directory. */
+void where_directory(const char *name, struct where *where, const char *directory);
+
+/* Ends the program where one helper is asked for, and all. */
+void where_check(const char *name, const struct where *where);
+
+/* Asks one helper, and ends the program where that fails; or all, and says on standard
+ * error which could not be asked. `name` is argv[0]. */
+struct sources sources_ask(const char *name, const struct where *where,
+                           const struct fdset_filter *filter);
+void sources_free(struct sources *sources);
+
+/* One member of the file after the other, over all helpers; NULL after the last. The
+ * cursor is zero at first. */
+struct member_cursor {
+    size_t source, set, member;
+};
+const struct fdset_member_info *sources_next(const struct sources *sources,
+                                             const struct file_id *file,
+                                             struct member_cursor *cursor);

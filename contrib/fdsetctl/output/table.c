@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: MIT */
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/plain.h"
+#include "base/verb.h"
+#include "output/table.h"
+
+struct libscols_table *table_new(const struct table_column *columns, bool headings) {
+    struct libscols_table *table = scols_new_table();
+
+    if (!table)
+        refused("fdsetctl", "out of memory");
+    scols_table_enable_noheadings(table, !headings);
+    scols_table_enable_noencoding(table, true); /* cells are plain text already */
+    for (; columns->name; columns++)
+        if (!scols_table_new_column(table, columns->name, 0, columns->number ? SCOLS_FL_RIGHT : 0))
+            refused("fdsetctl", "out of memory");
+    return table;
+}
+
+struct libscols_line *table_line(struct libscols_table *table) {
+    struct libscols_line *line = scols_table_new_line(table, NULL);
+
+    if (!line)
+        refused("fdsetctl", "out of memory");
+    return line;
+}
+
+void table_cell(struct libscols_line *line, size_t column, const char *format, ...) {
+    va_list arguments;
+    char *text;
+
+    va_start(arguments, format);
+    if (vasprintf(&text, format, arguments) < 0)
+        refused("fdsetctl", "out of memory");
+    va_end(arguments);
+    if (scols_line_refer_data(line, column, plain_text(text)))
+        refused("fdsetctl", "out of memory");
+    free(text);
+}
+
+void table_print(struct libscols_table *table) {
+    if (scols_print_table(table))
+        refused("fdsetctl", "cannot print the table");
+    scols_unref_table(table);
+}

@@ -1,0 +1,202 @@
+/* SPDX-License-Identifier: MIT */
+#include <search.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#include "base/plain.h"
+#include "base/verb.h"
+#include "output/columns.h"
+#include "output/view.h"
+
+#define MAX_COLUMNS 32
+
+/* The columns to show, in their order. */
+struct choice {
+    const struct column *all[MAX_COLUMNS];
+    size_t count;
+};
+
+static bool column_choose(struct choice *choice, const struct column *columns, const char *name,
+                          size_t length) {
+    for (; columns->fill; columns++)
+        if (strlen(columns->table.name) == length &&
+            !strncasecmp(columns->table.name, name, length)) {
+            if (choice->count == MAX_COLUMNS)
+                return false;
+            choice->all[choice->count++] = columns;
+            return true;
+        }
+    return false;
+}
+
+static bool output_parse(struct choice *choice, enum view view, const char *output) {
+    for (;; output++) {
+        size_t length = strcspn(output, ",");
+        if (!column_choose(choice, view_all_columns[view], output, length))
+            return false;
+        output += length;
+        if (!*output)
+            return true;
+    }
+}
+
+static bool is_wanted(const struct column *column, const struct sources *sources) {
+    bool wanted = !column->wanted || (column->several && sources->several);
+
+    for (size_t i = 0; i < sources->count; i++)
+        for (size_t j = 0; !wanted && j < sources->all[i].listing->count; j++)
+            wanted = column->wanted(&sources->all[i].listing->sets[j]);
+    return wanted;
+}
+
+static void usual_choose(struct choice *choice, const struct view_request *request) {
+    const struct column *column = view_all_columns[request->view];
+
+    for (; column->fill; column++)
+        if (is_wanted(column, request->sources))
+            choice->all[choice->count++] = column;
+}
+
+static bool view_has(enum view view, const char *output) {
+    struct choice choice = {.count = 0};
+
+    return output_parse(&choice, view, output);
+}
+
+bool view_has_column(enum view view, const char *column) {
+    return !strchr(column, ',') && view_has(view, column);
+}
+
+void view_check(const char *name, enum view view, const char *output) {
+    if (!view_has(view, output))
+        usage_error(name, "--output: '%s' is no list of columns; there are %s", output,
+                    view_columns(view));
+}
+
+char *view_columns(enum view view) {
+    const struct column *columns = view_all_columns[view];
+    char *text = NULL;
+    size_t size;
+    FILE *stream = open_memstream(&text, &size);
+
+    if (!stream)
+        refused("fdsetctl", "out of memory");
+    for (const struct column *column = columns; column->fill; column++)
+        fprintf(stream, "%s%s", column == columns ? "" : ",", column->table.name);
+    if (fclose(stream))
+        refused("fdsetctl", "out of memory");
+    return text;
+}
+
+/* ------------------------------------------------------------------- lines */
+
+/* Where the lines go: to `line`, one after the other. */
+struct sink {
+    struct choice choice;
+    void (*line)(struct sink *sink, const struct row *row);
+    struct libscols_table *table; /* of a table, */
+    void *seen;                   /* of values: those that have been printed */
+    const char *vm;               /* whose lines those are */
+};
+
+static void row_give(struct sink *sink, struct row row) {
+    row.vm = sink->vm;
+    sink->line(sink, &row);
+}
+
+static void leases_give(struct sink *sink, struct row row) {
+    for (size_t i = 0; i < row.member->lease_count; i++) {
+        row.lease = &row.member->leases[i];
+        row_give(sink, row);
+    }
+}
+
+static void set_give(struct sink *sink, const struct view_request *request,
+                     const struct fdset_info *set) {
+    for (size_t i = 0; i < set->member_count; i++) {
+        struct row row = {.set = set, .member = &set->members[i]};
+        if (!file_id_fits(request->file, row.member))
+            continue;
+        if (request->view == VIEW_MEMBERS)
+            row_give(sink, row);
+        else
+            leases_give(sink, row);
+    }
+    if (request->view == VIEW_MEMBERS && set->member_count == 0 && !request->file)
+        row_give(sink, (struct row){.set = set});
+}
+
+static void lines_give(struct sink *sink, const struct view_request *request) {
+    for (size_t i = 0; i < request->sources->count; i++) {
+        const struct fdset_listing *listing = request->sources->all[i].listing;
+        sink->vm = request->sources->all[i].vm;
+        for (size_t j = 0; request->view != VIEW_WAITING && j < listing->count; j++)
+            set_give(sink, request, &listing->sets[j]);
+        for (size_t j = 0; request->view == VIEW_WAITING && j < listing->waiting_count; j++)
+            row_give(sink, (struct row){.waiting = &listing->waiting[j]});
+    }
+}
+
+/* ------------------------------------------------------------------- table */
+
+static void line_print(struct sink *sink, const struct row *row) {
+    struct libscols_line *line = table_line(sink->table);
+
+    for (size_t i = 0; i < sink->choice.count; i++) {
+        struct cell cell = {NULL};
+        sink->choice.all[i]->fill(&cell, row);
+        table_cell(line, i, "%s", cell.text ? cell.text : "-");
+        free(cell.text);
+    }
+}
+
+static struct libscols_table *choice_table(const struct choice *choice, bool headings) {
+    struct table_column columns[MAX_COLUMNS + 1] = {{NULL}};
+
+    for (size_t i = 0; i < choice->count; i++)
+        columns[i] = choice->all[i]->table;
+    return table_new(columns, headings);
+}
+
+bool view_print(const struct view_request *request) {
+    struct sink sink = {.line = line_print};
+
+    if (!request->output)
+        usual_choose(&sink.choice, request);
+    else if (!output_parse(&sink.choice, request->view, request->output))
+        return false;
+    sink.table = choice_table(&sink.choice, !request->no_headings);
+    lines_give(&sink, request);
+    table_print(sink.table);
+    return true;
+}
+
+/* ------------------------------------------------------------------ values */
+
+static int text_compare(const void *one, const void *other) {
+    return strcmp(one, other);
+}
+
+static void value_print(struct sink *sink, const struct row *row) {
+    struct cell cell = {NULL};
+
+    sink->choice.all[0]->fill(&cell, row);
+    if (!cell.text || !plain_is(cell.text) || tfind(cell.text, &sink->seen, text_compare)) {
+        free(cell.text);
+        return;
+    }
+    puts(cell.text);
+    if (!tsearch(cell.text, &sink->seen, text_compare))
+        refused("fdsetctl", "out of memory");
+}
+
+void view_values_print(const struct view_request *request) {
+    struct sink sink = {.line = value_print};
+
+    if (!output_parse(&sink.choice, request->view, request->output))
+        return;
+    lines_give(&sink, request);
+    tdestroy(sink.seen, free);
+}

@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: MIT */
+/* A listing as tables, whose columns users may choose. */
+#pragma once
+
+#include <stdbool.h>
+
+#include <fdset/manager.h>
+
+#include "ask/file.h"
+#include "ask/sources.h"
+
+enum view {
+    VIEW_MEMBERS, /* a line for each member, and for each set without */
+    VIEW_LEASES,
+    VIEW_WAITING, /* opens that wait */
+};
+
+/* What to show of what. */
+struct view_request {
+    enum view view;
+    const struct sources *sources;
+    const struct file_id *file; /* only members of this file; NULL: all */
+    const char *output;         /* columns with commas between; NULL: those that are usual */
+    bool no_headings;
+};
+
+/* Prints nothing where there is nothing to list. Returns false where there is no such column:
+ * before anything is printed, and view_columns() tells which there are. */
+bool view_print(const struct view_request *request);
+
+/* Ends with an error of command `name`'s line where `output` is no such list. */
+void view_check(const char *name, enum view view, const char *output);
+
+/* Each different value of the one column `output` alone, one a line, as it is. Nothing stands for
+ * what is absent; values that would not be plain text are left out. */
+void view_values_print(const struct view_request *request);
+
+/* Is `column` one column? */
+bool view_has_column(enum view view, const char *column);
+
+/* The names of all columns, with commas between. The caller's to free. */
+char *view_columns(enum view view);

@@ -1,0 +1,174 @@
+/* SPDX-License-Identifier: MIT */
+/* fdsetctl info: which helper that is, its limits and how full they are. */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include "ask/connect.h"
+#include "ask/maxima.h"
+#include "ask/totals.h"
+#include "base/verb.h"
+#include "base/words.h"
+#include "output/json.h"
+#include "output/table.h"
+
+static const char help[] =
+    "Usage: fdsetctl info [OPTION]...\n"
+    "Show which helper answers: its version and how long it has run, what this socket may\n"
+    "do, and the helper's limits and how full they are.\n"
+    "\n"
+    "  -j, --json           print JSON\n"
+    "  -n, --no-headings    no line with the columns' names\n" COMMON_OPTIONS_TEXT;
+
+struct info_options {
+    const char *socket;
+    bool json, headings;
+};
+
+/* What there is to show. */
+struct info {
+    char *vm;
+    pid_t pid; /* 0 where it is not known */
+    struct fdset_helper_info helper;
+    struct fdset_totals totals;
+};
+
+static void options_read(struct info_options *options, int argc, char **argv) {
+    static const struct option table[] = {
+        {"json", no_argument, NULL, 'j'},
+        {"no-headings", no_argument, NULL, 'n'},
+        COMMON_OPTIONS,
+    };
+    int option;
+
+    while ((option = getopt_long(argc, argv, "jn" COMMON_SHORT_OPTIONS, table, NULL)) >= 0)
+        if (option == 'j')
+            options->json = true;
+        else if (option == 'n')
+            options->headings = false;
+        else
+            common_option(option, optarg, &options->socket, help);
+    if (optind < argc)
+        usage_error(argv[0], "too many arguments: '%s'", argv[optind]);
+}
+
+/* Who made the socket listen: the helper, or systemd for it. */
+static pid_t helper_pid(int socket) {
+    struct ucred peer;
+    socklen_t size = sizeof peer;
+    char path[64], name[32] = "";
+
+    if (getsockopt(socket, SOL_SOCKET, SO_PEERCRED, &peer, &size) < 0 || peer.pid <= 0)
+        return 0;
+    snprintf(path, sizeof path, "/proc/%d/comm", (int)peer.pid);
+    FILE *file = fopen(path, "re");
+    if (!file)
+        return 0;
+    if (!fgets(name, sizeof name, file))
+        name[0] = '\0';
+    fclose(file);
+    return strcmp(name, "fdset-helper\n") ? 0 : peer.pid;
+}
+
+static const char *role_word(enum fdset_role role) {
+    return role == FDSET_ROLE_MANAGER    ? "manager"
+           : role == FDSET_ROLE_OBSERVER ? "observer"
+           : role == FDSET_ROLE_VMM      ? "vmm"
+                                         : "unknown";
+}
+
+static const struct total *total_of(const struct limit *limit) {
+    const struct total *total;
+
+    for (size_t i = 0; limit->total && (total = total_at(i)); i++)
+        if (!strcmp(total->name, limit->total))
+            return total;
+    return NULL;
+}
+
+static void limits_print(const struct info *info, bool headings) {
+    static const struct table_column columns[] = {
+        {"LIMIT"}, {"USED", true}, {"MAXIMUM", true}, {"USED%", true}, {"MEANING"}, {NULL},
+    };
+    struct libscols_table *table = table_new(columns, headings);
+    const struct limit *limit;
+
+    for (size_t i = 0; (limit = limit_at(i)); i++) {
+        struct libscols_line *line = table_line(table);
+        const struct total *total = total_of(limit);
+        uint64_t used = total ? total_value(total, &info->totals) : 0;
+        uint32_t maximum = limit_value(limit, &info->helper.limits);
+        table_cell(line, 0, "%s", limit->name);
+        if (maximum)
+            table_cell(line, 2, "%" PRIu32, maximum);
+        else
+            table_cell(line, 2, "-");
+        if (total)
+            table_cell(line, 1, "%" PRIu64, used);
+        else
+            table_cell(line, 1, "-");
+        if (total && maximum)
+            table_cell(line, 3, "%" PRIu64, used * 100 / maximum);
+        else
+            table_cell(line, 3, "-");
+        table_cell(line, 4, "%s", limit->help);
+    }
+    table_print(table);
+}
+
+static void info_print(const struct info *info, bool headings) {
+    static const struct table_column columns[] = {{"FIELD"}, {"VALUE"}, {NULL}};
+    struct libscols_table *table = table_new(columns, false);
+
+    table_field(table, "VM", "%s", info->vm ? info->vm : "-");
+    table_field(table, "Version", "%s", info->helper.helper);
+    table_field(table, "Protocol", "%" PRIu32, info->helper.protocol);
+    table_field(table, "This socket", "%s", role_word(info->helper.role));
+    table_field(table, "Process", "%s", pid_text(info->pid).text);
+    table_field(table, "Uptime", "%s", duration_text(info->totals.uptime_ms).text);
+    table_print(table);
+    puts("");
+    limits_print(info, headings);
+}
+
+static json_t *info_json(const struct info *info) {
+    json_t *limits = json_object();
+    const struct limit *limit;
+
+    for (size_t i = 0; (limit = limit_at(i)); i++) {
+        const struct total *total = total_of(limit);
+        uint32_t maximum = limit_value(limit, &info->helper.limits);
+        json_object_set_new(
+            limits, limit->name,
+            json_pack("{s:o, s:o}", "used",
+                      total ? json_integer((json_int_t)total_value(total, &info->totals))
+                            : json_null(),
+                      "maximum", maximum ? json_integer(maximum) : json_null()));
+    }
+    return json_pack("{s:o, s:o, s:I, s:s, s:o, s:I, s:o}", "vm", json_text(info->vm), "version",
+                     json_text(info->helper.helper), "protocol", (json_int_t)info->helper.protocol,
+                     "role", role_word(info->helper.role), "pid",
+                     info->pid ? json_integer(info->pid) : json_null(), "uptime_ms",
+                     (json_int_t)info->totals.uptime_ms, "limits", limits);
+}
+
+int command_info(int argc, char **argv, const char *socket) {
+    struct info_options options = {.socket = socket, .headings = true};
+    struct info info;
+
+    options_read(&options, argc, argv);
+    struct fdset_manager *manager = manager_connect(argv[0], options.socket, NULL);
+    info.vm = vm_name(options.socket);
+    info.pid = helper_pid(fdset_manager_socket(manager));
+    info.totals = totals_ask(argv[0], manager);
+    fdset_manager_helper_info(manager, &info.helper);
+    if (options.json)
+        json_print(info_json(&info));
+    else
+        info_print(&info, options.headings);
+    free(info.vm);
+    fdset_manager_free(manager);
+    return EXIT_DONE;
+}

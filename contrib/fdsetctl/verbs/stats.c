@@ -1,0 +1,180 @@
+/* SPDX-License-Identifier: MIT */
+/* fdsetctl stats: the helper's totals, for people and for monitoring. */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "ask/connect.h"
+#include "ask/maxima.h"
+#include "ask/totals.h"
+#include "base/plain.h"
+#include "base/verb.h"
+#include "base/words.h"
+#include "output/json.h"
+#include "output/table.h"
+
+static const char help[] =
+    "Usage: fdsetctl stats [OPTION]...\n"
+    "Show how much there is of everything, and has been in the helper's life.\n"
+    "\n"
+    "  -j, --json           print JSON\n"
+    "      --openmetrics    print OpenMetrics text, for a collector\n"
+    "      --vm NAME        with --openmetrics, what to call the virtual machine in the label\n"
+    "                       vm; default: as the socket's directory is called\n"
+    "  -n, --no-headings    no line with the columns' names\n" COMMON_OPTIONS_TEXT;
+
+struct stats_options {
+    const char *socket, *vm;
+    bool json, openmetrics, headings;
+};
+
+enum { OPTION_OPENMETRICS = 256, OPTION_VM };
+
+static void options_read(struct stats_options *options, int argc, char **argv) {
+    static const struct option table[] = {
+        {"json", no_argument, NULL, 'j'},
+        {"openmetrics", no_argument, NULL, OPTION_OPENMETRICS},
+        {"vm", required_argument, NULL, OPTION_VM},
+        {"no-headings", no_argument, NULL, 'n'},
+        COMMON_OPTIONS,
+    };
+    int option;
+
+    while ((option = getopt_long(argc, argv, "jn" COMMON_SHORT_OPTIONS, table, NULL)) >= 0) {
+        switch (option) {
+        case 'j':
+            options->json = true;
+            break;
+        case OPTION_OPENMETRICS:
+            options->openmetrics = true;
+            break;
+        case OPTION_VM:
+            options->vm = optarg;
+            break;
+        case 'n':
+            options->headings = false;
+            break;
+        default:
+            common_option(option, optarg, &options->socket, help);
+        }
+    }
+    if (optind < argc)
+        usage_error(argv[0], "too many arguments: '%s'", argv[optind]);
+    if (options->vm && !options->openmetrics)
+        usage_error(argv[0], "--vm is for --openmetrics");
+    if (options->json && options->openmetrics)
+        usage_error(argv[0], "give either --json or --openmetrics, not both");
+}
+
+static void table_of_totals_print(const struct fdset_totals *totals, bool headings) {
+    static const struct table_column columns[] = {{"NAME"}, {"VALUE", true}, {"MEANING"}, {NULL}};
+    struct libscols_table *table = table_new(columns, headings);
+    const struct total *total;
+
+    for (size_t i = 0; (total = total_at(i)); i++) {
+        struct libscols_line *line = table_line(table);
+        table_cell(line, 0, "%s", total->name);
+        table_cell(line, 1, "%" PRIu64, total_value(total, totals));
+        table_cell(line, 2, "%s", total->help);
+    }
+    table_print(table);
+}
+
+/* ------------------------------------------------------------- OpenMetrics */
+
+#define PREFIX "fdset_helper_"
+
+/* A label's value: '"', '\\' and the ends of lines are escaped. */
+static void label_print(const char *name, const char *value) {
+    char *plain = plain_text(value);
+
+    printf("%s=\"", name);
+    for (const char *next = plain; *next; next++) {
+        if (*next == '"' || *next == '\\')
+            putchar('\\');
+        putchar(*next);
+    }
+    putchar('"');
+    free(plain);
+}
+
+static void sample_print(const char *name, const char *suffix, const char *vm) {
+    printf(PREFIX "%s%s", name, suffix);
+    if (vm) {
+        putchar('{');
+        label_print("vm", vm);
+        putchar('}');
+    }
+    putchar(' ');
+}
+
+static void family_print(const char *name, const char *suffix, const char *type, const char *text) {
+    printf("# HELP " PREFIX "%s%s %s.\n# TYPE " PREFIX "%s%s %s\n", name, suffix, text, name,
+           suffix, type);
+}
+
+/* As "OpenMetrics, a cloud-native, highly scalable metrics protocol" 1.0 has it:
+ * a time is in seconds, and a counter's sample has a suffix that its name lacks. */
+static void metric_print(const struct total *total, uint64_t value, const char *vm) {
+    if (total->type == TOTAL_TIME) {
+        family_print("uptime_seconds", "", "gauge", total->help);
+        puts("# UNIT " PREFIX "uptime_seconds seconds");
+        sample_print("uptime_seconds", "", vm);
+        printf("%" PRIu64 ".%03u\n", value / 1000, (unsigned)(value % 1000));
+        return;
+    }
+    bool counter = total->type == TOTAL_COUNTER;
+    family_print(total->name, "", counter ? "counter" : "gauge", total->help);
+    sample_print(total->name, counter ? "_total" : "", vm);
+    printf("%" PRIu64 "\n", value);
+}
+
+static void version_print(const struct fdset_helper_info *helper, const char *vm) {
+    family_print("build", "", "info", "The helper's version");
+    fputs(PREFIX "build_info{", stdout);
+    if (vm) {
+        label_print("vm", vm);
+        putchar(',');
+    }
+    label_print("version", helper->helper);
+    puts("} 1");
+}
+
+static void metrics_print(const struct fdset_totals *totals, const struct fdset_helper_info *helper,
+                          const char *vm) {
+    const struct total *total;
+    const struct limit *limit;
+
+    for (size_t i = 0; (total = total_at(i)); i++)
+        metric_print(total, total_value(total, totals), vm);
+    for (size_t i = 0; (limit = limit_at(i)); i++) {
+        uint32_t maximum = limit_value(limit, &helper->limits);
+        if (maximum == 0)
+            continue;
+        family_print(limit->name, "_limit", "gauge", limit->help);
+        sample_print(limit->name, "_limit", vm);
+        printf("%" PRIu32 "\n", maximum);
+    }
+    version_print(helper, vm);
+    puts("# EOF");
+}
+
+int command_stats(int argc, char **argv, const char *socket) {
+    struct stats_options options = {.socket = socket, .headings = true};
+    struct fdset_helper_info helper;
+
+    options_read(&options, argc, argv);
+    struct fdset_manager *manager = manager_connect(argv[0], options.socket, NULL);
+    struct fdset_totals totals = totals_ask(argv[0], manager);
+    fdset_manager_helper_info(manager, &helper);
+    fdset_manager_free(manager);
+    char *vm = vm_name(options.socket);
+    if (options.json)
+        json_print(totals_json(&totals));
+    else if (options.openmetrics)
+        metrics_print(&totals, &helper, options.vm ? options.vm : vm);
+    else
+        table_of_totals_print(&totals, options.headings);
+    free(vm);
+    return EXIT_DONE;
+}
