@@ -21,7 +21,8 @@ helper/requests helper/start helper
     LOWEST proto/shortcut vmm-glue/include/fdset vmm-glue/wire vmm-glue/manager
     LIBRARY vmm-glue/examples
     LIBRARY contrib/example-vmm
-    LIBRARY contrib/common contrib/fdsetctl
+    LIBRARY contrib/common contrib/fdsetctl/base contrib/fdsetctl/ask contrib/fdsetctl/output \
+contrib/fdsetctl/verbs contrib/fdsetctl
     LIBRARY contrib/common contrib/qemu/shim
     LIBRARY contrib/common contrib/qemu/monitor contrib/qemu/wrapper
 """.replace("LIBRARY", "LOWEST vmm-glue/include/fdset vmm-glue/wire vmm-glue/vmm vmm-glue/manager")
