@@ -1,57 +1,81 @@
 /* SPDX-License-Identifier: MIT */
+/* Users and groups are looked up without the system's name services. */
 #include "start/accounts.h"
 
-#include <errno.h>
 #include <grp.h>
 #include <pwd.h>
 #include <stdint.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
+
+#include "start/usage.h"
 
 /* -1 is no id. */
 static bool is_number(const char *text, uint32_t *id) {
-    char *end;
+    uint64_t value;
 
-    if (text[0] < '0' || text[0] > '9')
+    if (!number_parse(text, UINT32_MAX - 1, &value))
         return false;
-    errno = 0;
-    unsigned long long value = strtoull(text, &end, 10);
     *id = (uint32_t)value;
-    return errno == 0 && *end == '\0' && value < UINT32_MAX;
-}
-
-bool account_user(const char *text, uid_t *uid, gid_t *login) {
-    struct passwd *entry = NULL;
-    FILE *file;
-
-    if (is_number(text, uid))
-        return true;
-    if (!(file = fopen("/etc/passwd", "re")))
-        return false;
-    while ((entry = fgetpwent(file)) && strcmp(entry->pw_name, text) != 0)
-        ;
-    fclose(file);
-    if (!entry)
-        return false;
-    *uid = entry->pw_uid;
-    if (login)
-        *login = entry->pw_gid;
     return true;
 }
 
-bool account_group(const char *text, gid_t *gid) {
-    struct group *entry = NULL;
+static void die_of_account(const char *option, const char *text, const char *what, const char *file)
+    __attribute__((noreturn));
+
+static void die_of_account(const char *option, const char *text, const char *what,
+                           const char *file) {
+    if (text[0] && !text[strspn(text, "0123456789")])
+        die_usage("--%s: no %s has the number %s", option, what, text);
+    die_usage("--%s: there is no %s '%s' in %s: give a number", option, what, text, file);
+}
+
+uid_t account_user(const char *option, const char *text, gid_t *login) {
+    struct passwd *entry = NULL;
+    uid_t uid;
     FILE *file;
 
-    if (is_number(text, gid))
-        return true;
-    if (!(file = fopen("/etc/group", "re")))
-        return false;
-    while ((entry = fgetgrent(file)) && strcmp(entry->gr_name, text) != 0)
+    if (is_number(text, &uid))
+        return uid;
+    file = fopen("/etc/passwd", "re");
+    while (file && (entry = fgetpwent(file)) && strcmp(entry->pw_name, text) != 0)
         ;
-    fclose(file);
-    if (entry)
-        *gid = entry->gr_gid;
-    return entry;
+    if (file)
+        fclose(file);
+    if (!entry)
+        die_of_account(option, text, "user", "/etc/passwd");
+    if (login)
+        *login = entry->pw_gid;
+    return entry->pw_uid;
+}
+
+gid_t account_group(const char *option, const char *text) {
+    struct group *entry = NULL;
+    gid_t gid;
+    FILE *file;
+
+    if (is_number(text, &gid))
+        return gid;
+    file = fopen("/etc/group", "re");
+    while (file && (entry = fgetgrent(file)) && strcmp(entry->gr_name, text) != 0)
+        ;
+    if (file)
+        fclose(file);
+    if (!entry)
+        die_of_account(option, text, "group", "/etc/group");
+    return entry->gr_gid;
+}
+
+void die_of_owner(const char *option) {
+    die_usage("--%s: expected USER or USER:GROUP, by names or numbers", option);
+}
+
+char *account_cut_group(const char *option, char *text) {
+    char *colon = strchr(text, ':');
+
+    if (colon)
+        *colon++ = '\0';
+    if (colon ? !*colon : !*text)
+        die_of_owner(option);
+    return colon;
 }

@@ -6,7 +6,11 @@
 /* Journald's levels, put before the line where it listens. */
 enum log_level { LOG_ERROR = 3, LOG_WARNING = 4, LOG_INFO = 6 };
 
-/* To be called before the sandbox: looks at the environment. */
+/* The first call of all: makes sure that there are standard streams, and looks at the
+ * environment. */
 void log_init(void);
 
 void log_line(enum log_level level, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/* Says why, and ends: exit status 1. */
+void die(const char *format, ...) __attribute__((format(printf, 1, 2), noreturn));

@@ -10,10 +10,10 @@
 #include "connection/listener.h"
 #include "model/model.h"
 
-#define OPTIONS_MAX_ENDPOINTS 16
+#define OPTIONS_MAX_SOCKETS 16
 
 /* A socket to listen at, by path, or one that was inherited. */
-struct endpoint {
+struct socket_option {
     enum role role;
     const char *path; /* NULL: inherited */
     int fd;           /* inherited or made; owned by whoever begins with it */
@@ -35,9 +35,9 @@ struct socket_access {
     const char *option; /* that was given, or NULL */
 };
 
-struct options {
-    struct endpoint endpoints[OPTIONS_MAX_ENDPOINTS];
-    size_t endpoint_count;
+struct start_options {
+    struct socket_option sockets[OPTIONS_MAX_SOCKETS];
+    size_t socket_count;
     struct socket_access access[ROLE_OBSERVER + 1]; /* by role */
     struct add_fd add_fds[FDSET_MAX_DESCRIPTORS];
     size_t add_fd_count;
@@ -52,6 +52,10 @@ struct options {
     bool members_given, connections_given; /* as limits: not to be lowered then */
 };
 
+/* What an option does that was given with `text`: `role` is of its row in the table. */
+typedef void option_apply(struct start_options *options, const char *option, enum role role,
+                          char *text);
+
 /* Parses the command line, whose strings it borrows and may change. Prints and
  * exits: 0 for --help and --version, 2 for what it does not understand. */
-void options_parse(struct options *options, int argc, char **argv);
+void options_parse(struct start_options *options, int argc, char **argv);

@@ -23,11 +23,21 @@ static void fill(sigset_t *set) {
             sigaddset(set, numbers[i]);
 }
 
-void signals_block(void) {
+void signals_begin(void) {
     sigset_t set;
 
+    signal(SIGPIPE, SIG_IGN);
+    signal(SIGXFSZ, SIG_IGN); /* likewise a log that may not grow */
     fill(&set);
     sigprocmask(SIG_BLOCK, &set, NULL);
+    signal(SIGTTOU, SIG_IGN); /* or a terminal could stop us as we say why we end */
+}
+
+void signals_ignore_terminal(void) {
+    static const int numbers[] = {SIGHUP, SIGINT, SIGQUIT, SIGTSTP};
+
+    for (size_t i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++)
+        signal(numbers[i], SIG_IGN);
 }
 
 bool signals_wait(void) {

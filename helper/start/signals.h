@@ -13,8 +13,14 @@ struct signals {
     bool came; /* one of them did */
 };
 
-/* From here on they wait until signals_watch() is called. */
-void signals_block(void);
+/* From here on they wait until signals_watch() is called. What would end or stop the helper
+ * for what it writes is ignored. */
+void signals_begin(void);
+
+/* A spawned helper is in its VMM's session. Who leads that can have us sit at a
+ * terminal of its own and type ^C or ^Z, also as a user who may not signal us. We end
+ * with the VMM anyway. */
+void signals_ignore_terminal(void);
 
 /* Whether one waits. */
 bool signals_wait(void);

@@ -33,29 +33,30 @@
 
 #define MAX_DIRECTORIES 16
 
-struct directory {
+struct locked_directory {
     char path[sizeof(((struct sockaddr_un *)NULL)->sun_path)];
     int fd; /* owned */
     dev_t device;
     ino_t inode;
 };
 
-struct directories {
-    struct directory all[MAX_DIRECTORIES];
+struct locked_directories {
+    struct locked_directory all[MAX_DIRECTORIES];
     size_t count;
 };
 
-static void directories_close(struct directories *directories) {
+static void directories_close(struct locked_directories *directories) {
     while (directories->count > 0)
         close(directories->all[--directories->count].fd);
 }
 
-static bool is_before(const struct directory *one, const struct directory *other) {
+static bool is_before(const struct locked_directory *one, const struct locked_directory *other) {
     return one->device != other->device ? one->device < other->device : one->inode < other->inode;
 }
 
 /* In an order that is the same for all helpers, so that no two wait for each other. */
-static void directories_insert(struct directories *directories, const struct directory *new) {
+static void directories_insert(struct locked_directories *directories,
+                               const struct locked_directory *new) {
     size_t at = directories->count;
 
     while (at > 0 && is_before(new, &directories->all[at - 1]))
@@ -77,9 +78,9 @@ static void directory_name(char *name, size_t size, const char *path) {
     snprintf(name, size, "%.*s", length, slash ? path : ".");
 }
 
-static int directories_add(struct directories *directories, const char *path,
+static int directories_add(struct locked_directories *directories, const char *path,
                            struct refusal *refusal) {
-    struct directory directory;
+    struct locked_directory directory;
     struct stat status;
 
     assert(directories->count < MAX_DIRECTORIES);
@@ -101,7 +102,7 @@ static int directories_add(struct directories *directories, const char *path,
 
 /* Whoever can read the directory can keep it locked, and some file systems lock none. That
  * is said, and is no reason not to start: two helpers for one path are another matter. */
-static int directory_lock(const struct directory *directory, struct refusal *refusal) {
+static int directory_lock(const struct locked_directory *directory, struct refusal *refusal) {
     const struct timespec pause = {.tv_nsec = 1000000};
 
     for (int waited_ms = 0; flock(directory->fd, LOCK_EX | LOCK_NB) < 0; waited_ms++) {
@@ -283,8 +284,8 @@ static int socket_file_make(struct socket_file *file, struct refusal *refusal) {
     return result;
 }
 
-static int lock_all(struct directories *directories, const struct socket_file *files, size_t count,
-                    struct refusal *refusal) {
+static int lock_all(struct locked_directories *directories, const struct socket_file *files,
+                    size_t count, struct refusal *refusal) {
     struct sockaddr_un address;
     int result = 0;
 
@@ -299,7 +300,7 @@ static int lock_all(struct directories *directories, const struct socket_file *f
 }
 
 int socket_files_make(struct socket_file *files, size_t count, struct refusal *refusal) {
-    struct directories directories = {.count = 0};
+    struct locked_directories directories = {.count = 0};
     size_t made = 0;
 
     int result = lock_all(&directories, files, count, refusal);

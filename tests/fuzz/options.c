@@ -61,12 +61,12 @@ static int split(char *text, size_t size, char **argv) {
     return count;
 }
 
-static void check_options(const struct options *options) {
-    CHECK(options->endpoint_count <= OPTIONS_MAX_ENDPOINTS);
-    for (size_t i = 0; i < options->endpoint_count; i++) {
-        const struct endpoint *endpoint = &options->endpoints[i];
-        CHECK(endpoint->role >= ROLE_VMM && endpoint->role <= ROLE_OBSERVER);
-        CHECK(endpoint->path ? endpoint->fd == -1 : endpoint->fd > STDERR_FILENO);
+static void check_options(const struct start_options *options) {
+    CHECK(options->socket_count <= OPTIONS_MAX_SOCKETS);
+    for (size_t i = 0; i < options->socket_count; i++) {
+        const struct socket_option *socket = &options->sockets[i];
+        CHECK(socket->role >= ROLE_VMM && socket->role <= ROLE_OBSERVER);
+        CHECK(socket->path ? socket->fd == -1 : socket->fd > STDERR_FILENO);
     }
     CHECK(options->add_fd_count <= FDSET_MAX_DESCRIPTORS);
     for (size_t i = 0; i < options->add_fd_count; i++) {
@@ -89,7 +89,7 @@ static void check_options(const struct options *options) {
 }
 
 static void parse(int argc, char **argv) {
-    static struct options options;
+    static struct start_options options;
     FILE *out = stdout, *err = stderr;
 
     stdout = stderr = nowhere;

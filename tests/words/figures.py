@@ -6,7 +6,6 @@ those of the code.
 Each row has where the number is from and how it is spoken of. Every place that speaks so
 must have it, and one must: who says it otherwise gets a row of their own, or an end."""
 
-import os
 import re
 
 import options
@@ -132,8 +131,7 @@ def errors():
     given = {}
     for path in words.files(".c"):
         # Who starts the helper hears of other ones.
-        if path.startswith("helper/") and os.path.basename(path) not in (
-                "main.c", "options.c", "socket_file.c"):
+        if path.startswith("helper/") and not path.startswith("helper/start/"):
             for code, error in re.findall(r"REFUSAL_(\w+),\s*(E[A-Z0-9]+|\w*)", words.read(path)):
                 given.setdefault(code, set()).add(error)
     wrong = [f"CODE_{code} comes with {error}, which fdset.proto does not say"

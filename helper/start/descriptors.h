@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: MIT */
+/* Descriptors that the helper inherits, and how many it may have. */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "requests/service.h"
+#include "start/options.h"
+
+/* Beside members and connections: standard streams, epoll, the settle threads'
+ * sockets, readiness, listeners, one packet of descriptors being looked at and
+ * one being closed, a connection to turn away. */
+#define FIXED_DESCRIPTORS (32 + OPTIONS_MAX_SOCKETS + SPARE_MEMBERS)
+
+size_t descriptors_wanted(const struct limits *limits);
+
+/* Makes room for all that the limits promise. The defaults give way where the system allows
+ * less; what was asked for does not, and ends the helper. */
+void descriptors_fit(struct start_options *options);
+
+bool is_inherited(int fd);
+
+/* Duplicates one that may have any number to a low one, as the sandbox wants it, which closes
+ * the original with all that is not wanted. Where it cannot, the helper ends: `what` it is. */
+int inherited_take(int fd, const char *what);

@@ -1,0 +1,198 @@
+/* SPDX-License-Identifier: MIT */
+/* From what the command line and systemd say of sockets to listeners and sessions. */
+#include "start/sockets.h"
+
+#include <fcntl.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "start/accounts.h"
+#include "start/descriptors.h"
+#include "start/log.h"
+#include "start/notify.h"
+#include "start/socket_file.h"
+#include "start/usage.h"
+
+/* ----------------------------------------------------------- the command line */
+
+static void add_socket(struct start_options *options, enum role role, const char *path, int fd) {
+    if (options->socket_count == OPTIONS_MAX_SOCKETS)
+        die_usage("at most %d sockets", OPTIONS_MAX_SOCKETS);
+    options->sockets[options->socket_count++] = (struct socket_option){role, path, fd};
+}
+
+void option_socket(struct start_options *options, const char *option, enum role role, char *path) {
+    add_socket(options, role, path, -1);
+}
+
+void option_socket_fd(struct start_options *options, const char *option, enum role role,
+                      char *text) {
+    int fd = (int)number(option, text, INT_MAX);
+
+    if (fd <= STDERR_FILENO)
+        die_usage("a socket cannot be a standard I/O stream: %s", text);
+    add_socket(options, role, NULL, fd);
+}
+
+void option_mode(struct start_options *options, const char *option, enum role role, char *text) {
+    struct socket_access *access = &options->access[role];
+    char *end;
+    unsigned long mode = strtoul(text, &end, 8);
+
+    if (text[0] < '0' || text[0] > '7' || *end || mode > 0777)
+        die_usage("--%s: an octal mode from 0 to 0777, as 0660, not '%s'", option, text);
+    access->mode = (mode_t)mode;
+    access->option = option;
+}
+
+static void add_manager(struct start_options *options, const char *option, uid_t uid) {
+    struct manager_policy *managers = &options->managers;
+
+    for (uint32_t i = 0; i < managers->count; i++)
+        if (managers->uids[i] == uid)
+            return;
+    if (managers->count == MANAGER_UIDS)
+        die_usage("--%s: too many managers", option);
+    managers->uids[managers->count++] = uid;
+}
+
+void option_manager_uid(struct start_options *options, const char *option, enum role role,
+                        char *text) {
+    add_manager(options, option, (uid_t)number(option, text, UINT32_MAX - 1));
+}
+
+void option_owner(struct start_options *options, const char *option, enum role role, char *text) {
+    struct socket_access *access = &options->access[role];
+    char *group = account_cut_group(option, text);
+
+    access->owner = text[0] ? account_user(option, text, NULL) : (uid_t)-1;
+    access->group = group ? account_group(option, group) : (gid_t)-1;
+    access->option = option;
+    if (role == ROLE_MANAGER && text[0])
+        add_manager(options, option, access->owner);
+}
+
+void sockets_check_access(const struct start_options *options) {
+    static const char *const sockets[] = {
+        [ROLE_VMM] = "vmm", [ROLE_MANAGER] = "manage", [ROLE_OBSERVER] = "observe"};
+
+    for (enum role role = ROLE_VMM; role <= ROLE_OBSERVER; role++) {
+        const struct socket_access *access = &options->access[role];
+        bool used = false;
+
+        for (size_t i = 0; i < options->socket_count; i++)
+            used |= options->sockets[i].path && options->sockets[i].role == role;
+        if (access->option && !used)
+            die_usage("--%s: no socket is made by --%s PATH, and an inherited one stays as it is",
+                      access->option, sockets[role]);
+    }
+}
+
+/* ---------------------------------------------------------------- the sockets */
+
+static int socket_number(int fd, int name) {
+    int value = 0;
+    socklen_t size = sizeof(value);
+
+    return getsockopt(fd, SOL_SOCKET, name, &value, &size) == 0 ? value : 0;
+}
+
+static void begin_listener(struct sockets *sockets, struct service *service,
+                           const struct start_options *options, int fd, enum role role, bool own) {
+    struct listener *listener = &sockets->listeners[sockets->listener_count++];
+    int error = listener_begin(listener, service, fd, role, own, &options->managers);
+
+    if (error < 0)
+        die("listen: %s", strerror(-error));
+}
+
+static void begin_inherited(struct sockets *sockets, struct service *service,
+                            const struct start_options *options, int original, enum role role) {
+    if (!is_inherited(original) || socket_number(original, SO_TYPE) != SOCK_SEQPACKET)
+        die("descriptor %d is no inherited socket of type SOCK_SEQPACKET", original);
+    int fd = inherited_take(original, "an inherited socket");
+    if (socket_number(fd, SO_ACCEPTCONN)) {
+        begin_listener(sockets, service, options, fd, role, false);
+        return;
+    }
+    socket_prepare(fd, role);
+    struct session *session = session_begin(service, fd, role);
+    if (!session)
+        die("inherited connections: there are more than --limit connections=N, or "
+            "fs.epoll.max_user_watches is reached");
+    /* Whoever handed it over vouches for who is at its other end. */
+    session->handed_over = true;
+    sockets->has_birth_vmm |= role == ROLE_VMM;
+    sockets->has_birth_manager |= role == ROLE_MANAGER;
+}
+
+/* Fills in the descriptors of those that have a path. */
+static void make_socket_files(struct start_options *options) {
+    struct socket_file files[OPTIONS_MAX_SOCKETS];
+    struct refusal refusal;
+    size_t count = 0;
+
+    for (size_t i = 0; i < options->socket_count; i++) {
+        const struct socket_option *socket = &options->sockets[i];
+        const struct socket_access *access = &options->access[socket->role];
+        if (socket->path)
+            files[count++] = (struct socket_file){.path = socket->path,
+                                                  .mode = access->mode,
+                                                  .owner = access->owner,
+                                                  .group = access->group};
+    }
+    if (socket_files_make(files, count, &refusal) < 0)
+        die("cannot start: %s", refusal.text);
+    for (size_t i = options->socket_count; i-- > 0;)
+        if (options->sockets[i].path)
+            options->sockets[i].fd = files[--count].fd;
+}
+
+static void add_passed(struct start_options *options) {
+    enum role roles[NOTIFY_MAX_SOCKETS];
+    struct refusal refusal;
+    int passed = notify_sockets(roles, &refusal);
+
+    if (passed < 0)
+        die("cannot start: %s", refusal.text);
+    for (int i = 0; i < passed; i++) {
+        if (options->socket_count == OPTIONS_MAX_SOCKETS)
+            die("at most %d sockets, those that systemd passed included", OPTIONS_MAX_SOCKETS);
+        options->sockets[options->socket_count++] =
+            (struct socket_option){roles[i], NULL, NOTIFY_FIRST_SOCKET + i};
+    }
+}
+
+void sockets_begin(struct sockets *sockets, struct service *service,
+                   struct start_options *options) {
+    add_passed(options);
+    if (options->socket_count == 0) {
+        log_line(LOG_ERROR, "nobody could reach this helper: give it --manage and --vmm, or see "
+                            "--help");
+        _exit(2);
+    }
+    make_socket_files(options);
+    for (size_t i = 0; i < options->socket_count; i++) {
+        const struct socket_option *socket = &options->sockets[i];
+        if (socket->path)
+            begin_listener(sockets, service, options, socket->fd, socket->role, true);
+        else
+            begin_inherited(sockets, service, options, socket->fd, socket->role);
+    }
+}
+
+bool sockets_resume(struct sockets *sockets) {
+    bool all = true;
+
+    for (size_t i = 0; i < sockets->listener_count; i++)
+        all &= listener_resume(&sockets->listeners[i]);
+    return all;
+}
+
+void sockets_close(struct sockets *sockets) {
+    for (size_t i = 0; i < sockets->listener_count; i++)
+        close(sockets->listeners[i].watch.fd);
+}

@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: MIT */
+/* The text of --help, and the end that a wrong command line comes to. */
+#include "start/usage.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+const char usage_help[] =
+    "Usage: fdset-helper [OPTION]...\n"
+    "\n"
+    "Holds sets of descriptors for a virtual machine's emulator, so that the\n"
+    "emulator sees no path and needs no right to open one.\n"
+    "\n"
+    "Sockets (each may be given several times):\n"
+    "  --manage PATH      listen for managers at a new socket\n"
+    "  --vmm PATH         listen for emulators\n"
+    "  --observe PATH     listen for those who may only look\n"
+    "  --manage-fd N      the same on an inherited socket, listening or connected\n"
+    "  --vmm-fd N\n"
+    "  --observe-fd N\n"
+    "  --manage-mode MODE, --manage-owner USER[:GROUP]\n"
+    "  --vmm-mode MODE, --vmm-owner USER[:GROUP]\n"
+    "  --observe-mode MODE, --observe-owner USER[:GROUP]\n"
+    "                     who may connect to these sockets: mode and owner of their\n"
+    "                     files, 0600 and the helper's if not given; names or numbers,\n"
+    "                     :GROUP alone is possible\n"
+    "  --manager-uid UID  a user who may manage, besides root and the one who\n"
+    "                     starts the helper\n"
+    "Sockets passed by systemd are taken by their names: manage, vmm, observe.\n"
+    "\n"
+    "Sets:\n"
+    "  --add-fd fd=N,set=M[,opaque=S]\n"
+    "                     start with inherited descriptor N in set M; a comma in\n"
+    "                     S is written twice (QEMU's -add-fd)\n"
+    "\n"
+    "Running:\n"
+    "  --linger           go on when the emulator that spawned it hangs up\n"
+    "  --user USER[:GROUP]\n"
+    "                     who to become if started as root (65534:65534)\n"
+    "  --sandbox MODE     enforce: end if a stage fails (the default);\n"
+    "                     best-effort: go on without it; log: let seccomp only log\n"
+    "  --limit NAME=N     sets (1024), members (4096), leases (16384),\n"
+    "                     leases-per-vmm (8192), connections (64), waiting (256),\n"
+    "                     holds (1024), events (256)\n"
+    "  --ready-fd N       write a line to inherited descriptor N, and close it, as\n"
+    "                     soon as others can connect\n"
+    "  --quiet            no ready line on standard error\n"
+    "  --verbose          a ready line also when spawned by an emulator\n"
+    "  --help, --version\n"
+    "\n"
+    "Exit status: 0 when there is nobody left to serve or a signal ended it, 1 if\n"
+    "it could not start, 2 for a wrong command line.\n";
+
+void die_usage(const char *format, ...) {
+    va_list arguments;
+
+    fputs("fdset-helper: ", stderr);
+    va_start(arguments, format);
+    vfprintf(stderr, format, arguments);
+    va_end(arguments);
+    /* As it was called: it is in nobody's PATH. */
+    fprintf(stderr, "\nTry '%s --help'.\n", program_invocation_name);
+    exit(2);
+}
+
+bool number_parse(const char *text, uint64_t most, uint64_t *value) {
+    char *end;
+
+    if (text[0] < '0' || text[0] > '9')
+        return false;
+    errno = 0;
+    *value = strtoull(text, &end, 10);
+    return errno == 0 && *end == '\0' && *value <= most;
+}
+
+uint64_t number(const char *option, const char *text, uint64_t most) {
+    uint64_t value;
+
+    if (!number_parse(text, most, &value))
+        die_usage("--%s: not a number from 0 to %llu: '%s'", option, (unsigned long long)most,
+                  text);
+    return value;
+}

@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: MIT */
+/* How the command line is said, and how a wrong one ends the helper. */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/* What --help says. */
+extern const char usage_help[];
+
+/* Says why, and where to read more, and exits with status 2. */
+void die_usage(const char *format, ...) __attribute__((format(printf, 1, 2), noreturn));
+
+/* A decimal number of at most `most`, whole. */
+bool number_parse(const char *text, uint64_t most, uint64_t *value);
+
+/* The same, or the end. `option` has no dashes, here and elsewhere. */
+uint64_t number(const char *option, const char *text, uint64_t most);
