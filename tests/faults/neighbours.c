@@ -2,7 +2,7 @@
 /* Hostile neighbours: whatever a VMM or a manager does, another VMM's opens are
  * answered, rightly and in their turn. How soon is counted in what others were
  * served meanwhile, not in time. */
-#include "client-more.h"
+#include "events.h"
 
 #include <errno.h>
 #include <signal.h>

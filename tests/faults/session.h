@@ -3,7 +3,7 @@
  * manager and an observer, each on a connection of its own. */
 #pragma once
 
-#include "client-more.h"
+#include "harness.h"
 
 /* What became of it at the worst. The rest of the script is then left out. */
 enum fate {

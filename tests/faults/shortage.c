@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* What the kernel really gives when descriptors run out: in the helper, at its
  * start, and on their way. */
+#include "child.h"
 #include "session.h"
 
 #include <errno.h>

@@ -4,7 +4,8 @@
  * descriptors and answers stay as they were. With --long for ten minutes, else
  * for some thousand opens, so that this does not rot. FAULTS_SOAK_SECONDS says
  * how long instead. */
-#include "client-more.h"
+#include "child.h"
+#include "events.h"
 
 #include <poll.h>
 #include <stdatomic.h>

@@ -4,7 +4,7 @@
 #include "scene.h"
 #include "settle/settle.h"
 
-#include "client-more.h"
+#include "events.h"
 
 #include <errno.h>
 #include <stdlib.h>

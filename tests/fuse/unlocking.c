@@ -2,6 +2,7 @@
 /* Unlocking, and asking what a file system is, may wait for a server. They are
  * done on the settle threads: who has nothing to do with that server never
  * notices that it hangs. */
+#include "events.h"
 #include "scene.h"
 
 #include <errno.h>

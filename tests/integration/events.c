@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Events: what happens is told in the order in which it happens, to who asked
  * for it; who does not listen loses events, is told so, and holds nobody up. */
-#include "client-more.h"
+#include "events.h"
 
 #include <errno.h>
 #include <poll.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Status flags: an open gets those that it asks for where nobody has the member open,
  * and never changes what a live lease sees; the manager's come back. */
-#include "client-more.h"
+#include "harness.h"
 
 #include <errno.h>
 #include <fcntl.h>

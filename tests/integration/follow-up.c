@@ -5,7 +5,7 @@
 #include <sys/socket.h>
 #include <sys/wait.h>
 
-#include "harness.h"
+#include "events.h"
 
 static uint64_t expires_ms(struct helper *helper) {
     return client_query(helper->manager, 1, NULL)->sets[0]->expires_ms;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Hold: a VMM keeps a set although it has nothing of it open. Times are short,
  * and what must not have happened yet is told by the order of events. */
-#include "client-more.h"
+#include "events.h"
 
 #include <errno.h>
 #include <stdio.h>

@@ -2,7 +2,7 @@
 /* Lifetimes beyond connection and keep: a grace for a manager that comes back,
  * sets for one open, and sets with a time. Times are short, and what must not
  * have happened yet is told by the order of events, not by a clock. */
-#include "client-more.h"
+#include "events.h"
 
 #include <errno.h>
 #include <stdio.h>

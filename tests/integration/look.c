@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Look: what a set is, without opening it. A question changes nothing and is in
  * nobody's way. */
-#include "client-more.h"
+#include "events.h"
 
 #include <errno.h>
 #include <string.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Faults that a reviewer found in the helper and that were mended, where no
  * other file is about the same thing. Each of these tests failed before. */
-#include "client-more.h"
+#include "harness.h"
 
 #include <errno.h>
 #include <stdio.h>

@@ -2,7 +2,8 @@
 /* Names: what is one, how it goes with ids, and that Replace, behind a name that
  * stays, is one step for whoever opens it. And what a set takes only if it is
  * told to: several files, and sockets. */
-#include "client-more.h"
+#include "child.h"
+#include "events.h"
 
 #include <errno.h>
 #include <stdio.h>

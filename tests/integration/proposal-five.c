@@ -6,7 +6,7 @@
  * Then what it says of a management that crashes, of a connection that closes,
  * and of descriptors on the command line; and its open question: whether the
  * emulator needs a flag of its own for a set that it has not open now. */
-#include "client-more.h"
+#include "harness.h"
 
 #include <errno.h>
 #include <stdio.h>

@@ -6,7 +6,7 @@
  * How it should end by itself was left open then ("potentially using a
  * bottom-half or a timer"). Here it is a timer: a set of lifetime `idle` ends so
  * long after its last lease was closed, or after its add if nobody came. */
-#include "client-more.h"
+#include "events.h"
 
 #include <errno.h>
 #include <unistd.h>

@@ -7,7 +7,7 @@
  * so that somebody has to clean up. Here that is a set of lifetime `once`. What
  * it feared, a leak where management dies in between, is no longer possible:
  * such a set ends with the connection of its manager. */
-#include "client-more.h"
+#include "harness.h"
 
 #include <errno.h>
 #include <unistd.h>

@@ -7,7 +7,7 @@
  * by a connection that lives as long as the command. What the command opens is
  * used up as it is opened; what it did not get to goes as the connection ends.
  * There is no third thing that could be left over. */
-#include "client-more.h"
+#include "harness.h"
 
 #include <errno.h>
 #include <stdio.h>

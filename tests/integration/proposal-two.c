@@ -6,7 +6,7 @@
  * disk stays what it is. What it had against it: the name had to be kept open
  * and forced to another descriptor, in steps that could be seen. Here a set has
  * a name, of lifetime `keep`, and Replace is one step. */
-#include "client-more.h"
+#include "harness.h"
 
 #include <errno.h>
 #include <stdio.h>

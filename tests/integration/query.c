@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Query: everything that is there, each thing once, over as many pages as it takes. */
-#include "client-more.h"
+#include "harness.h"
 
 #include <errno.h>
 #include <stdio.h>

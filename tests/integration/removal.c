@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* When a removal is answered: the descriptors are closed then, so that what they kept
  * busy is free for what the manager does next. */
-#include "client-more.h"
+#include "harness.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -2,7 +2,8 @@
 /* Two virtual machines and one disk: who may write, who must wait, and that a
  * machine that has gone, however it went, is in nobody's way. Each machine is a
  * process of its own, so that the helper can tell by its id which is meant. */
-#include "client-more.h"
+#include "child.h"
+#include "events.h"
 
 #include <errno.h>
 #include <stdio.h>

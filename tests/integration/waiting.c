@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* Opens that wait for what is not there yet: a manager hears what is wanted,
  * passes it, and the open succeeds, with no command in between. */
-#include "client-more.h"
+#include "child.h"
+#include "events.h"
 
 #include <errno.h>
 #include <stdio.h>

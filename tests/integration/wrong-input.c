@@ -10,7 +10,7 @@
  *
  * Given twice, the last one counts, of all fields alike: so it is in protobuf. */
 #include "wrong-input.h"
-#include "client-more.h"
+#include "harness.h"
 #include "protobuf-text.h"
 
 #include <errno.h>

@@ -2,7 +2,7 @@
 /* What Query lists, as lines of text: what the reference expects, and what came. */
 #pragma once
 
-#include "client-more.h"
+#include "harness.h"
 #include "reference.h"
 
 struct text {

@@ -2,6 +2,8 @@
 /* One history from its helper's start to its end. */
 #include "play.h"
 
+#include "events.h"
+
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>

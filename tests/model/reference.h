@@ -8,7 +8,8 @@
  * in `replies` and `events` what it brings to whom. */
 #pragma once
 
-#include "client.h"
+#include "opening.h"
+#include "sets.h"
 #include "world.h"
 
 enum {

@@ -3,7 +3,7 @@
  * by a SIGKILL to anybody at any of its points. */
 #pragma once
 
-#include "client-more.h"
+#include "harness.h"
 
 #include <fdset/manager.h>
 #include <fdset/vmm.h>

@@ -7,10 +7,10 @@
 #include "fdset.pb-c.h"
 #include "packet.h"
 
-#include <limits.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <time.h>
 
 typedef Fdset__V1__Request Request;
 typedef Fdset__V1__Reply Reply;
@@ -74,7 +74,7 @@ Reply *client_ask(struct client *client, Request *request);
 void assert_refused(Reply *reply, int code, int error_number);
 void assert_hung_up(struct client *client);
 
-/* ------------------------------------------------------------ well-formed */
+/* --------------------------------------------------- what any client says */
 
 /* What clients say that their process is; 0, as is usual, for nothing. */
 extern int client_says_pid;
@@ -82,97 +82,13 @@ extern int client_says_pid;
 Reply *client_hello(struct client *client, const char *name);
 Reply *client_hello_as(struct client *client, const char *name, const char *owner);
 
-/* What came of one open. */
-struct opened {
-    int fd; /* kept by the harness until the test's end; -1 if refused */
-    uint32_t lease, member;
-    bool truncate;
-    int code, error; /* 0 if opened */
-    char text[512];
-};
-
-/* Why the last open that was refused was refused, for messages. */
-extern char client_last_refusal[512];
-
-struct opened client_open(struct client *client, const char *path, int flags);
-struct opened client_open_set(struct client *client, int set, int flags);
-
-/* Both halves of an open; the second sends one that waits. */
-uint32_t client_send_open(struct client *client, const char *path, int flags);
-uint32_t client_send_patient_open(struct client *client, const char *path, int flags,
-                                  uint32_t wait_ms);
-struct opened client_opened(struct client *client, uint32_t serial);
-
-struct wanted {
-    const char *path;
-    int flags;
-};
-void client_open_many(struct client *client, const struct wanted *wanted, size_t count,
-                      struct opened *results);
-
-/* An OpenMany of set 2, so many times, packed into `bytes`. Returns the length. */
-size_t pack_open_many(uint8_t *bytes, uint32_t serial, size_t opens);
-
-/* Sends the same packet without ever reading, until the socket takes no more.
- * Returns how many it took. */
-size_t client_flood(struct client *client, const uint8_t *bytes, size_t length);
-
-/* Close of any lease ids; and of one lease with its descriptor. */
-void client_close_leases(struct client *client, const uint32_t *leases, size_t count);
-void client_close(struct client *client, struct opened *opened);
-
 /* Returns once the helper has worked off everything that this client has sent. */
 void client_barrier(struct client *client);
 
-#define SET_NEW INT_MIN
-#define SET_ALL INT_MIN
+/* --------------------------------------------------------------- patience */
 
-struct new_member {
-    int fd; /* borrowed */
-    const char *opaque;
-    int sharing;
-    bool serves_read_only, keep_content, keep_locks, allow_socket;
-};
-
-struct new_set {
-    int set; /* or SET_NEW */
-    int lifetime;
-    const struct new_member *members;
-    size_t count;
-    const char *name;
-    bool replace, mixed;
-    uint32_t grace_ms, idle_ms;
-};
-
-Reply *client_add(struct client *client, const struct new_set *sets, size_t count);
-uint32_t client_send_add(struct client *client, const struct new_set *sets, size_t count);
-
-/* One set; it must succeed. The first returns the set's id, the second, for
- * one member without anything, the member's. */
-int client_add_set(struct client *client, int set, int lifetime, const struct new_member *members,
-                   size_t count);
-uint32_t client_add_one(struct client *client, int set, int fd);
-
-Reply *client_hold(struct client *client, const char *path);
-Reply *client_unhold(struct client *client, const char *path);
-
-Reply *client_look(struct client *client, const char *path);
-
-/* The first hears of everything from here on; the second returns the next event
- * of this kind, and passes over others. */
-void client_subscribe(struct client *client);
-const Event *client_event(struct client *client, int kind);
-
-/* `member` 0: all. The second does not wait for the close; the third sends only, and waits
- * so many milliseconds, or with -1 as long as a request that does not say. */
-Reply *client_remove(struct client *client, int set, uint32_t member);
-Reply *client_remove_at_once(struct client *client, int set, uint32_t member);
-uint32_t client_send_remove(struct client *client, int set, uint32_t member, int64_t wait_ms);
-
-/* One page. `after` may be NULL. */
-QueryReply *client_query(struct client *client, int set, const Cursor *after);
-Totals client_totals(struct client *client);
-
-/* Asks until nothing is being settled; the second, until no lease is left either. */
-void client_wait_settled(struct client *client);
-void client_wait_idle(struct client *client);
+/* Asks again and again until it is so; what never comes true fails the test. */
+#define wait_until(condition)                      \
+    for (time_t began = time(NULL); !(condition);) \
+    be_patient(began, #condition)
+void be_patient(time_t began, const char *condition);

@@ -25,7 +25,7 @@ static struct helper the_helper;
 static char directory[64];
 static bool kept[MAX_DESCRIPTORS];
 
-/* ------------------------------------------------------- files of a test */
+/* -------------------------------------------------------- files of a test */
 
 int harness_keep(int fd) {
     assert_true(fd >= 0);
@@ -75,7 +75,7 @@ void assert_serves(int fd, int original, int flags) {
     assert_true(same_description(fd, original));
 }
 
-/* ------------------------------------------------------------- starting */
+/* --------------------------------------------------------------- starting */
 
 const char *helper_socket_path(int role) {
     return file_path(role == ROLE(VMM)       ? "vmm.sock"
@@ -186,6 +186,30 @@ struct client *helper_connect(struct helper *helper, int role, const char *name)
     return client;
 }
 
+struct client *helper_connect_owner(struct helper *helper, const char *name, const char *owner) {
+    struct client *client = helper_connect_silent(helper, ROLE(MANAGER));
+    assert_int_equal(client_hello_as(client, name, owner)->hello->role, ROLE(MANAGER));
+    return client;
+}
+
+void client_leave(struct helper *helper, struct client *client) {
+    struct client *asking = client == helper->manager ? NULL : helper->manager;
+    assert_non_null(asking);
+    uint32_t connections = client_totals(asking).connections;
+    client_hang_up(client);
+    wait_until(client_totals(asking).connections < connections);
+}
+
+void helper_forget(struct helper *helper, struct client *client) {
+    for (struct client **link = &helper->clients; *link; link = &(*link)->next)
+        if (*link == client) {
+            *link = client->next;
+            client_free(client);
+            return;
+        }
+    fail_msg("not a client of this helper");
+}
+
 /* ---------------------------------------------------------------- looking */
 
 /* Its user may do that; root may not everywhere (CAP_SYS_RESOURCE). */
@@ -266,7 +290,7 @@ int helper_run(const char *const *arguments, const int *inherited, char *output,
     return wait_for(pid);
 }
 
-/* --------------------------------------------------------- before and after */
+/* ------------------------------------------------------- before and after */
 
 static int remove_entry(const char *path, const struct stat *file, int type, struct FTW *ftw) {
     return remove(path);

@@ -16,7 +16,9 @@
 #pragma once
 
 #include "client.h"
+#include "opening.h"
 #include "oracle.h"
+#include "sets.h"
 
 #include <fcntl.h>
 #include <sys/types.h>
@@ -50,6 +52,15 @@ struct client *helper_connect(struct helper *helper, int role, const char *name)
 /* The same without the Hello. */
 struct client *helper_connect_silent(struct helper *helper, int role);
 
+/* A manager with an owner's label. */
+struct client *helper_connect_owner(struct helper *helper, const char *name, const char *owner);
+
+/* Hangs up, and returns when the helper has dealt with it. */
+void client_leave(struct helper *helper, struct client *client);
+
+/* Hangs up, and frees it now: for tests that have thousands of them. */
+void helper_forget(struct helper *helper, struct client *client);
+
 /* The path of the socket for a role; valid until the next call. */
 const char *helper_socket_path(int role);
 
@@ -80,14 +91,14 @@ void helper_limit_descriptors(struct helper *helper, int number);
  * where we may not look. */
 void assert_held(struct helper *helper, int fd, int times);
 
-/* ---------------------------------------------------------- other programs */
+/* --------------------------------------------------------- other programs */
 
 /* Runs the helper with exactly these arguments until it ends. Returns its
  * status as a shell would have it and its output, stdout and stderr as one. The
  * descriptors in `inherited` (ended by -1, may be NULL) stay open in it. */
 int helper_run(const char *const *arguments, const int *inherited, char *output, size_t size);
 
-/* ----------------------------------------------------------- files of a test */
+/* -------------------------------------------------------- files of a test */
 
 /* Opens a file of the test's own directory; made if it is not there. The
  * harness closes it, and removes the directory, at the test's end. */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* The leak oracle for the helper: what it has open, and what it says it has. */
-#include "client-more.h"
+#include "harness.h"
 
 #include <dirent.h>
 #include <stdio.h>

@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* ------------------------------------------------------------------ encoding */
+/* --------------------------------------------------------------- encoding */
 
 #define MAX_FIELDS 128
 
@@ -205,7 +205,7 @@ struct occurrence text_occurrence(const ProtobufCFieldDescriptor *field) {
     return (struct occurrence){-1, -1};
 }
 
-/* ------------------------------------------------------------------ decoding */
+/* --------------------------------------------------------------- decoding */
 
 static char out[8 * FDSET_MAX_PACKET_BYTES];
 static size_t out_used;
