@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* The least that a server of descriptors can cost: see floor.h. */
 #include "floor.h"
 
 #include <err.h>

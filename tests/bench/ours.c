@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* What is measured of the helper, by way of the library: see ours.h. */
 #include "ours.h"
 
 #include <err.h>

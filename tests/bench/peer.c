@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* The same measured of s6-fdholderd: see peer.h. */
 #include "peer.h"
 
 #ifndef HAVE_S6

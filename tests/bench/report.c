@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* The table and the JSON of a benchmark: see report.h. */
 #include "report.h"
 
 #include <err.h>

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* Medians and ratios of measured times: see series.h. */
 #include "series.h"
 
 #include <err.h>

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* What a test and the injector share: see plan.h. */
 #include "plan.h"
 
 #include <err.h>

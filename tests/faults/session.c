@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* The scripted session, step by step: see session.h. */
 #include "session.h"
 
 #include <errno.h>

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* The calls of the start and how each may fail: see start-errors.h. */
 #include "start-errors.h"
 
 #include <errno.h>

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* File systems that stop answering when they are told to: see mounts.h. */
 #include "mounts.h"
 
 #include <errno.h>

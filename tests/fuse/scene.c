@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* A helper with one file that can get stuck, and others that must not notice: see scene.h. */
 #include "scene.h"
 
 #include <errno.h>

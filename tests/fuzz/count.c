@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* How many descriptors the process has open, for all fuzz targets. */
 #include "fuzz.h"
 
 #include <dirent.h>

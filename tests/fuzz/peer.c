@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* The clients of the helper in this process, and what they see of it: see world.h. */
 #include "world.h"
 
 #include <errno.h>

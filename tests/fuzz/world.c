@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* The helper without its process: see world.h. */
 #include "world.h"
 
 #include <string.h>

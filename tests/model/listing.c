@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* What Query lists, as lines of text: see listing.h. */
 #include "listing.h"
 
 #include <stdarg.h>

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* A session by the library that can be cut short at each point: see session.h. */
 #include "session.h"
 
 #include <errno.h>

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* The files that histories are about: see world.h. */
 #include "world.h"
 
 #include "harness.h"

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* A helper with three sets for a test that has the shim in it: see shim-scene.h. */
 #include "shim-scene.h"
 
 #include <errno.h>

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* An interpreter of seccomp filters: see bpf.h. */
 #include "bpf.h"
 
 #include <stdio.h>

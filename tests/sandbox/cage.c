@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* A process that closes itself in: see cage.h. */
 #include "cage.h"
 
 #include <errno.h>

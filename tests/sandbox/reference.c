@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* What the filter must let through, written a second time: see reference.h. */
 #include "reference.h"
 
 #include <string.h>

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* A helper that is locked in, for a test to look at: see subject.h. */
 #include "subject.h"
 
 #include <stdlib.h>

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* Runs a program traced, in place of the caller: see tracer.h. */
 #include "tracer.h"
 
 #include <err.h>

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* Starts the helper, ends it, and puts away what a test has made: see harness.h. */
 #include "harness.h"
 
 #include <errno.h>

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* The leak oracle for the test itself: see oracle.h. */
 #include "oracle.h"
 
 #include <assert.h>

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* Messages to text and back: see protobuf-text.h. */
 #include "protobuf-text.h"
 
 #include "oracle.h"

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* The end of the helper, played by the test: see fake-helper.h. */
 #include "fake-helper.h"
 
 #include <errno.h>

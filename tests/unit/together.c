@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* Several opens that are submitted together: see together.h. */
 #include "together.h"
 
 #include <errno.h>
