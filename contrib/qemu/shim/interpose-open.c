@@ -9,12 +9,10 @@
 #include "say.h"
 
 #include <errno.h>
+#include <fdset/limits.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
-
-/* <fdset/vmm.h> allows an hour. */
-#define LONGEST_WAIT_MS 3600000
 
 /* $FDSET_WAIT_MS: for a program that cannot say itself that it would wait. */
 static unsigned patience(void) {
@@ -29,7 +27,7 @@ static unsigned patience(void) {
         shim_complain("FDSET_WAIT_MS=%s is no number of milliseconds", text);
         return 0;
     }
-    return wait_ms < LONGEST_WAIT_MS ? wait_ms : LONGEST_WAIT_MS;
+    return wait_ms < FDSET_MAX_WAIT_MS ? wait_ms : FDSET_MAX_WAIT_MS;
 }
 
 int set_open(const struct set_path *set, int flags) {

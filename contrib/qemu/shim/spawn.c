@@ -2,59 +2,36 @@
 /* A helper of this program's own, which ends with it. */
 #include "spawn.h"
 
+#include "add_fd.h"
 #include "libc.h"
 #include "say.h"
 
 #include <errno.h>
-#include <limits.h>
+#include <fdset/limits.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-#define MAX_INITIAL 253
-
-/* A decimal number 0..INT_MAX after `key`, and nothing else but a comma after it. */
-static bool field_parse(char **text, const char *key, int *number) {
-    size_t length = strlen(key);
-    char *end;
-
-    if (strncmp(*text, key, length) || strspn(*text + length, "0123456789") == 0)
-        return false;
-    long value = strtol(*text + length, &end, 10);
-    if (value > INT_MAX || (*end != '\0' && *end != ','))
-        return false;
-    *number = value;
-    *text = *end ? end + 1 : end;
-    return true;
-}
-
-/* "fd=3,set=1,opaque=text", the label being optional. */
-static bool initial_parse(char *text, struct fdset_initial *initial) {
-    if (!field_parse(&text, "fd=", &initial->fd) || !field_parse(&text, "set=", &initial->set))
-        return false;
-    if (*text == '\0')
-        return true;
-    if (strncmp(text, "opaque=", strlen("opaque=")))
-        return false;
-    initial->opaque = text + strlen("opaque=");
-    return true;
-}
 
 /* Reads $FDSET_ADD_FD: one or more of them with blanks between, so that a label
  * has none, and no comma in it need be doubled. `copy` is its text and is taken
  * apart. Returns how many, or -1. */
-static int initial_read(char *copy, struct fdset_initial initial[MAX_INITIAL]) {
-    char *rest = NULL;
+static int initial_read(char *copy, struct fdset_initial initial[FDSET_MAX_DESCRIPTORS]) {
+    char *rest = NULL, shown[256], why[ADD_FD_WHY_BYTES];
+    struct add_fd add;
     int count = 0;
 
     for (char *word = strtok_r(copy, " \n", &rest); word; word = strtok_r(NULL, " \n", &rest)) {
-        if (count == MAX_INITIAL) {
-            shim_complain("FDSET_ADD_FD: at most %d descriptors", MAX_INITIAL);
+        if (count == FDSET_MAX_DESCRIPTORS) {
+            shim_complain("FDSET_ADD_FD: at most %d descriptors", FDSET_MAX_DESCRIPTORS);
             return -1;
         }
-        if (!initial_parse(word, &initial[count++])) {
-            shim_complain("FDSET_ADD_FD: '%s' is not fd=N,set=M[,opaque=TEXT]", word);
+        snprintf(shown, sizeof(shown), "%s", word);
+        if (!add_fd_parse(&add, word, ADD_FD_LABEL_END, why)) {
+            shim_complain("FDSET_ADD_FD: '%s' is not fd=N,set=M[,opaque=TEXT]: %s", shown, why);
             return -1;
         }
+        initial[count++] =
+            (struct fdset_initial){.fd = add.fd, .set = add.set, .opaque = add.opaque};
     }
     return count;
 }
@@ -72,7 +49,7 @@ static bool is_final(int error) {
 }
 
 static int spawn(struct fdset_vmm **vmm) {
-    struct fdset_initial initial[MAX_INITIAL] = {0};
+    struct fdset_initial initial[FDSET_MAX_DESCRIPTORS] = {0};
     const char *text = getenv("FDSET_ADD_FD");
     char *copy = strdup(text ? text : "");
 

@@ -1,10 +1,15 @@
 /* SPDX-License-Identifier: MIT */
-#include "wrapper.h"
+/* The words of the command line, one by one. */
+#include "command-line.h"
 
 #include <ctype.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include "common/memory.h"
+#include "common/say.h"
+#include "qemu_opts.h"
 
 static const char usage[] =
     "Usage: fdset-qemu [--fdset-OPTION]... [QEMU-OPTION]...\n"
@@ -111,7 +116,7 @@ void command_line_read(struct command_line *line, char **argv) {
     size_t count = 0;
     while (argv[count])
         count++;
-    *line = (struct command_line){.words = memory_take(count + 1, sizeof(struct word))};
+    *line = (struct command_line){.words = xcalloc(count + 1, sizeof(struct word))};
 
     for (size_t i = 0; i < count; i++) {
         const char *name = option_name(argv[i]);
@@ -133,13 +138,13 @@ bool word_is_of(const struct word *word, const char *option) {
 }
 
 void command_line_add(struct command_line *line, const char *option, const char *text) {
-    struct word *words = memory_take(line->count + 2, sizeof(*words));
+    struct word *words = xcalloc(line->count + 2, sizeof(*words));
 
     memcpy(words, line->words, line->count * sizeof(*words));
     free(line->words);
     line->words = words;
-    words[line->count++] = (struct word){text_make("-%s", option), NULL};
-    words[line->count++] = (struct word){text_make("%s", text), option};
+    words[line->count++] = (struct word){xasprintf("-%s", option), NULL};
+    words[line->count++] = (struct word){xasprintf("%s", text), option};
 }
 
 void command_line_drop(struct command_line *line, size_t argument) {
@@ -164,7 +169,7 @@ static bool is_after_file_key(const char *text, const char *at) {
 }
 
 char *text_divert(const char *text, bool only_files) {
-    char *diverted = memory_take(2 * strlen(text) + 1, 1), *end = diverted;
+    char *diverted = xcalloc(2 * strlen(text) + 1, 1), *end = diverted;
 
     for (const char *at = text; *at; at++) {
         if (strncmp(at, prefix, strlen(prefix)) == 0 && is_path_start(text, at) &&
@@ -245,10 +250,10 @@ bool command_line_is_probe(const struct command_line *line) {
 }
 
 char **command_line_argv(const struct command_line *line, const char *emulator) {
-    char **argv = memory_take(line->count + 1, sizeof(*argv));
+    char **argv = xcalloc(line->count + 1, sizeof(*argv));
     size_t count = 0;
 
-    argv[count++] = text_make("%s", emulator);
+    argv[count++] = xasprintf("%s", emulator);
     for (size_t i = 1; i < line->count; i++)
         if (line->words[i].text)
             argv[count++] = line->words[i].text;

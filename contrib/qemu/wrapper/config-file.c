@@ -8,7 +8,7 @@
  * Its monitors, their chardevs and its descriptors go to where the others are, onto the
  * command line; of a [name] the guest's is noted. What is left is the emulator's, in a file in memory; a line that was
  * taken leaves an empty one, so that the numbers in the emulator's messages are right. */
-#include "wrapper.h"
+#include "config-file.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -17,12 +17,18 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "command-line.h"
+#include "common/descriptors.h"
+#include "common/memory.h"
+#include "common/say.h"
+#include "qemu_opts.h"
+
 static const char blanks[] = " \t\r\n";
 
 /* What stands between `*text` and the next of `ends`; `*text` is then at that. */
 static char *part_read(const char **text, const char *ends) {
     size_t length = strcspn(*text, ends);
-    char *part = text_make("%.*s", (int)length, *text);
+    char *part = xasprintf("%.*s", (int)length, *text);
     *text += length;
     return part;
 }
@@ -129,7 +135,7 @@ static bool file_read(struct command_line *line, size_t index) {
 
     if (!from) /* the emulator will say so */
         return false;
-    int memory = fd_raise(memfd_create("readconfig", MFD_CLOEXEC), "a file in memory");
+    int memory = fd_move_high(memfd_create("readconfig", MFD_CLOEXEC), "a file in memory");
     FILE *to = fdopen(dup(memory), "w");
     if (!to)
         die("%s: %s", path, strerror(errno));
@@ -143,7 +149,7 @@ static bool file_read(struct command_line *line, size_t index) {
         return false;
     }
     fd_inherit(memory);
-    line->words[index].text = text_make("/proc/self/fd/%d", memory);
+    line->words[index].text = xasprintf("/proc/self/fd/%d", memory);
     return has_sets;
 }
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-#include "wrapper.h"
+/* Starts what accompanies the emulator: nobody's child, with no more than it needs. */
+#include "launch.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -11,6 +12,9 @@
 #include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
+
+#include "common/descriptors.h"
+#include "common/say.h"
 
 /* In the program, what it inherits stands from here on without a gap. */
 #define FIRST_DESCRIPTOR 3
@@ -111,8 +115,8 @@ int launch_run(struct launch *launch, int log) {
     if (log < 0 && pipe2(ends, O_CLOEXEC) < 0)
         die("cannot make a pipe: %s", strerror(errno));
     if (log < 0) {
-        ends[0] = fd_raise(ends[0], "a pipe");
-        ends[1] = fd_raise(ends[1], "a pipe");
+        ends[0] = fd_move_high(ends[0], "a pipe");
+        ends[1] = fd_move_high(ends[1], "a pipe");
     }
     pid_t pid = fork();
     if (pid < 0)

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /* Whether an emulator can have a library preloaded. Where it cannot, it asks the kernel
  * for //dev/fdset/N, and says that there is no such file. */
-#include "wrapper.h"
+#include "loader.h"
 
 #include <elf.h>
 #include <fcntl.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/prctl.h>

@@ -1,97 +1,47 @@
 /* SPDX-License-Identifier: MIT */
-#include "wrapper.h"
-
+/* fdset-qemu: stands where an emulator's name goes, and runs it with its sets of
+ * descriptors kept by fdset-helper.
+ *
+ *     command-line.c   the words: own options, those of interest, paths of sets
+ *     config-file.c    -readconfig, which says such words in a file
+ *     qemu_opts.c      QEMU's key=value,key=value syntax
+ *     members.c        -add-fd, which become members of the helper's sets
+ *     monitors.c       which words make a monitor, and what they become
+ *     sockets.c        a monitor's two ends: management's and the emulator's
+ *     pump.c           a monitor on standard input and output
+ *     launch.c         starts a program that is to outlive the exec
+ *     loader.c         whether the emulator can have a library preloaded
+ *     start_helper.c   the helper and the proxy, started that way
+ *     places.c         where the programs are
+ *     main.c           all of it in order; then the emulator takes this process
+ *
+ * It runs for some milliseconds and then is the emulator: memory is not freed,
+ * and an error ends it. Its own descriptors have high numbers, since those of
+ * the command line are low and must stay what they are. */
 #include <errno.h>
 #include <fcntl.h>
 #include <fdset/manager.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-static void say(const char *format, va_list arguments) {
-    char *text;
-
-    if (vasprintf(&text, format, arguments) < 0)
-        return;
-    dprintf(STDERR_FILENO, "fdset-qemu: %s\n", text);
-    free(text);
-}
-
-void die(const char *format, ...) {
-    va_list arguments;
-
-    va_start(arguments, format);
-    say(format, arguments);
-    va_end(arguments);
-    exit(1);
-}
-
-void die_usage(const char *format, ...) {
-    va_list arguments;
-
-    va_start(arguments, format);
-    say(format, arguments);
-    va_end(arguments);
-    dprintf(STDERR_FILENO, "Try 'fdset-qemu --fdset-help'.\n");
-    exit(2);
-}
-
-void complain(const char *format, ...) {
-    va_list arguments;
-
-    va_start(arguments, format);
-    say(format, arguments);
-    va_end(arguments);
-}
-
-char *text_make(const char *format, ...) {
-    va_list arguments;
-    char *text;
-
-    va_start(arguments, format);
-    if (vasprintf(&text, format, arguments) < 0)
-        die("out of memory");
-    va_end(arguments);
-    return text;
-}
-
-void *memory_take(size_t count, size_t size) {
-    void *memory = calloc(count ? count : 1, size);
-    if (!memory)
-        die("out of memory");
-    return memory;
-}
-
-int fd_raise(int fd, const char *what) {
-    struct rlimit limit = {.rlim_cur = 1024};
-
-    if (fd < 0)
-        die("%s: %s", what, strerror(errno));
-    getrlimit(RLIMIT_NOFILE, &limit);
-    if (limit.rlim_cur > 65536)
-        limit.rlim_cur = 65536;
-    int high = fcntl(fd, F_DUPFD_CLOEXEC, (int)(limit.rlim_cur / 4 * 3));
-    if (high < 0)
-        die("%s: %s", what, strerror(errno));
-    close(fd);
-    return high;
-}
-
-void fd_inherit(int fd) {
-    if (fcntl(fd, F_SETFD, 0) < 0)
-        die("descriptor %d: %s", fd, strerror(errno));
-}
-
-/* -------------------------------------------------------------- the order */
+#include "command-line.h"
+#include "common/descriptors.h"
+#include "common/memory.h"
+#include "common/say.h"
+#include "config-file.h"
+#include "loader.h"
+#include "members.h"
+#include "monitors.h"
+#include "places.h"
+#include "start_helper.h"
 
 static int log_open(const char *path) {
     if (!path)
         return -1;
-    return fd_raise(open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600), path);
+    return fd_move_high(open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600), path);
 }
 
 static void emulator_become(const char *emulator, char **argv, int log) {
@@ -126,7 +76,7 @@ static void preload_set(void) {
     const char *preload = place_of_preload(), *others = getenv("LD_PRELOAD");
 
     if (others && *others)
-        preload = text_make("%s:%s", preload, others);
+        preload = xasprintf("%s:%s", preload, others);
     if (setenv("LD_PRELOAD", preload, 1) < 0)
         die("out of memory");
 }
@@ -139,8 +89,8 @@ static void proxy_begin(struct monitors *monitors, struct command_line *line, in
     monitors_divert(monitors, line);
     if (pipe2(lifeline, O_CLOEXEC) < 0)
         die("cannot make a pipe: %s", strerror(errno));
-    lifeline[0] = fd_raise(lifeline[0], "a pipe");
-    lifeline[1] = fd_raise(lifeline[1], "a pipe");
+    lifeline[0] = fd_move_high(lifeline[0], "a pipe");
+    lifeline[1] = fd_move_high(lifeline[1], "a pipe");
     proxy_start(monitors, manage, lifeline[0], log);
     close(lifeline[0]);
     fd_inherit(lifeline[1]);
@@ -179,7 +129,7 @@ static void companions_begin(struct command_line *line, struct members *members,
     fd_inherit(vmm);
     preload_set();
     name_set(command_line_machine_name(line));
-    if (setenv("FDSET_VMM_FD", text_make("%d", vmm), 1) < 0)
+    if (setenv("FDSET_VMM_FD", xasprintf("%d", vmm), 1) < 0)
         die("out of memory");
 }
 
@@ -188,6 +138,7 @@ int main(int argc, char **argv) {
     static struct monitors monitors;
     struct members members;
 
+    say_as("fdset-qemu", "--fdset-help");
     command_line_read(&line, argv);
     const char *emulator = place_of_emulator(&line.own, argv[0] ? argv[0] : "");
     if (command_line_asks_for_help(&line))

@@ -1,9 +1,17 @@
 /* SPDX-License-Identifier: MIT */
-#include "wrapper.h"
+/* Finds the monitors of a command line, and gives QEMU other sockets for them. */
+#include "monitors.h"
 
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+
+#include "command-line.h"
+#include "common/memory.h"
+#include "common/say.h"
+#include "pump.h"
+#include "qemu_opts.h"
+#include "sockets.h"
 
 /* A -mon, or a -qmp or -monitor that names a chardev of its own. */
 struct use {
@@ -85,8 +93,8 @@ static void tcp_parse(struct pairs *pairs, const char *text) {
     size_t length = strcspn(port, ",");
 
     pairs_parse(pairs, port[length] ? port + length + 1 : "", NULL);
-    pairs_add(pairs, "host", text_make("%.*s", (int)host, text));
-    pairs_add(pairs, "port", text_make("%.*s", (int)length, port));
+    pairs_add(pairs, "host", xasprintf("%.*s", (int)host, text));
+    pairs_add(pairs, "port", xasprintf("%.*s", (int)length, port));
 }
 
 /* -qmp unix:PATH,... and the like */
@@ -110,7 +118,7 @@ static void compat_note(struct monitors *monitors, const struct command_line *li
 }
 
 void monitors_find(struct monitors *monitors, const struct command_line *line) {
-    struct use *uses = memory_take(line->count, sizeof(*uses));
+    struct use *uses = xcalloc(line->count, sizeof(*uses));
     size_t count = 0;
 
     monitors->count = 0;
@@ -146,7 +154,7 @@ static void listener_divert(struct monitor *monitor) {
 
     monitor->emulators = socket_make_private(&monitor->proxys);
     address_drop(&monitor->pairs);
-    pairs_add(&monitor->pairs, "fd", text_make("%d", monitor->emulators));
+    pairs_add(&monitor->pairs, "fd", xasprintf("%d", monitor->emulators));
     pairs_add(&monitor->pairs, "server", "on");
     pairs_add(&monitor->pairs, "wait", waits ? "on" : "off");
 }
@@ -154,7 +162,7 @@ static void listener_divert(struct monitor *monitor) {
 static void connection_divert(struct monitor *monitor) {
     monitor->emulators = socket_make_connected(&monitor->proxys);
     address_drop(&monitor->pairs);
-    pairs_add(&monitor->pairs, "fd", text_make("%d", monitor->emulators));
+    pairs_add(&monitor->pairs, "fd", xasprintf("%d", monitor->emulators));
 }
 
 static struct endpoint stdio_make(struct pairs *pairs) {
@@ -175,7 +183,7 @@ static void monitor_divert(struct monitor *monitor, struct word *word) {
         connection_divert(monitor);
     else
         listener_divert(monitor);
-    word->text = text_make("%s%s", monitor->prefix, pairs_text(&monitor->pairs, monitor->first));
+    word->text = xasprintf("%s%s", monitor->prefix, pairs_text(&monitor->pairs, monitor->first));
 }
 
 void monitors_divert(struct monitors *monitors, struct command_line *line) {

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-#include "wrapper.h"
+/* Finds the emulator and our own programs. */
+#include "places.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -7,6 +8,9 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+#include "common/memory.h"
+#include "common/say.h"
 
 #define DEFAULT_EMULATOR "qemu-system-x86_64"
 
@@ -35,9 +39,9 @@ static bool is_ourselves(const char *path) {
 static const char *in_build_tree(const char *relative) {
     const char *directory = own_directory();
 
-    if (!directory || access(text_make("%s/libfdset-preload.so", directory), R_OK) < 0)
+    if (!directory || access(xasprintf("%s/libfdset-preload.so", directory), R_OK) < 0)
         return NULL;
-    return text_make("%s/%s", directory, relative);
+    return xasprintf("%s/%s", directory, relative);
 }
 
 /* ------------------------------------------------------------ the emulator */
@@ -49,7 +53,7 @@ static const char *program_find(const char *name) {
         return is_ourselves(name) || access(name, X_OK) < 0 ? NULL : name;
     for (const char *at = path ? path : "/usr/local/bin:/usr/bin:/bin"; at;) {
         size_t length = strcspn(at, ":");
-        const char *found = text_make("%.*s%s%s", (int)length, at, length > 0 ? "/" : "", name);
+        const char *found = xasprintf("%.*s%s%s", (int)length, at, length > 0 ? "/" : "", name);
         if (length > 0 && access(found, X_OK) == 0 && !is_ourselves(found))
             return found;
         at = at[length] ? at + length + 1 : NULL;

@@ -1,15 +1,20 @@
 /* SPDX-License-Identifier: MIT */
-#include "wrapper.h"
+/* Copies between standard input and output and a socket, in a process of its own. */
+#include "pump.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
 #include <poll.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
+
+#include "common/descriptors.h"
+#include "common/say.h"
 
 /* One direction. Neither waits for the other: who does not read may be waiting
  * to be read from. */
@@ -103,8 +108,8 @@ int pump_start(void) {
         die("a monitor on standard input and output, and these are closed");
     if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) < 0)
         die("cannot make a pair of sockets: %s", strerror(errno));
-    ends[0] = fd_raise(ends[0], "a socket");
-    ends[1] = fd_raise(ends[1], "a socket");
+    ends[0] = fd_move_high(ends[0], "a socket");
+    ends[1] = fd_move_high(ends[1], "a socket");
     pid_t pid = fork();
     if (pid < 0)
         die("cannot fork: %s", strerror(errno));

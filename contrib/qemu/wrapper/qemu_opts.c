@@ -1,12 +1,16 @@
 /* SPDX-License-Identifier: MIT */
-#include "wrapper.h"
+/* Reads and writes QEMU's key=value,key=value. */
+#include "qemu_opts.h"
 
 #include <string.h>
+
+#include "common/memory.h"
+#include "common/say.h"
 
 /* Copies up to a comma that is not doubled. `*text` is then behind it, or NULL. */
 static char *value_read(const char **text) {
     const char *from = *text;
-    char *value = memory_take(strlen(from) + 1, 1), *to = value;
+    char *value = xcalloc(strlen(from) + 1, 1), *to = value;
 
     for (; *from && !(from[0] == ',' && from[1] != ','); from++) {
         if (*from == ',')
@@ -21,7 +25,7 @@ static void pair_parse(struct pairs *pairs, const char **text, const char *first
     size_t length = strcspn(*text, "=,");
 
     if ((*text)[length] == '=') {
-        const char *key = text_make("%.*s", (int)length, *text);
+        const char *key = xasprintf("%.*s", (int)length, *text);
         *text += length + 1;
         pairs_add(pairs, key, value_read(text));
         return;
@@ -88,7 +92,7 @@ char *pairs_text(const struct pairs *pairs, const char *first) {
 
     for (size_t i = 0; i < pairs->count; i++)
         size += strlen(pairs->items[i].key) + 2 * strlen(pairs->items[i].value) + 2;
-    char *text = memory_take(size, 1), *end = text;
+    char *text = xcalloc(size, 1), *end = text;
     for (size_t i = 0; i < pairs->count; i++) {
         const struct pair *pair = &pairs->items[i];
         if (i > 0)

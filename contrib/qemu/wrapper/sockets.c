@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-#include "wrapper.h"
+/* The sockets of a monitor: management's, as QEMU would make it, and the emulator's own. */
+#include "sockets.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -13,6 +14,11 @@
 #include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
+
+#include "common/descriptors.h"
+#include "common/memory.h"
+#include "common/say.h"
+#include "qemu_opts.h"
 
 bool socket_is_known(const struct pairs *pairs, const char **why) {
     static const struct {
@@ -46,8 +52,8 @@ bool socket_is_known(const struct pairs *pairs, const char **why) {
  * address is to it then: so the name is one that is nowhere else. */
 static int private_bind(const char *directory, int *handle) {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
-    char *own = text_make("%s/fdset-XXXXXX", directory);
-    int fd = fd_raise(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0), "cannot make a socket");
+    char *own = xasprintf("%s/fdset-XXXXXX", directory);
+    int fd = fd_move_high(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0), "cannot make a socket");
 
     *handle = -1;
     bool made = mkdtemp(own);
@@ -82,10 +88,10 @@ int socket_make_private(int *handle) {
             continue;
         int fd = private_bind(directories[i], handle);
         if (fd < 0) {
-            tried = text_make("%s\n  %s: %s", tried, directories[i], strerror(errno));
+            tried = xasprintf("%s\n  %s: %s", tried, directories[i], strerror(errno));
             continue;
         }
-        *handle = fd_raise(*handle, "cannot make a monitor's socket");
+        *handle = fd_move_high(*handle, "cannot make a monitor's socket");
         fd_inherit(fd);
         return fd;
     }
@@ -97,8 +103,8 @@ int socket_make_connected(int *other) {
 
     if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) < 0)
         die("cannot make a pair of sockets: %s", strerror(errno));
-    *other = fd_raise(ends[1], "a socket");
-    ends[0] = fd_raise(ends[0], "a socket");
+    *other = fd_move_high(ends[1], "a socket");
+    ends[0] = fd_move_high(ends[0], "a socket");
     fd_inherit(ends[0]);
     return ends[0];
 }
@@ -123,7 +129,7 @@ static struct endpoint inherited_make(const char *number, const char *option) {
     if (getsockopt((int)fd, SOL_SOCKET, SO_TYPE, &type, &size) < 0 || type != SOCK_STREAM)
         die("%s: File descriptor '%s' is not a socket", option, number);
     bool is_connected = !is_listening((int)fd);
-    return (struct endpoint){fd_raise((int)fd, option), NULL, is_connected};
+    return (struct endpoint){fd_move_high((int)fd, option), NULL, is_connected};
 }
 
 static struct endpoint client_make(const char *path, const char *option) {
@@ -132,7 +138,7 @@ static struct endpoint client_make(const char *path, const char *option) {
     if (strlen(path) >= sizeof(address.sun_path))
         die("%s: UNIX socket path '%s' is too long", option, path);
     strcpy(address.sun_path, path);
-    int fd = fd_raise(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0), option);
+    int fd = fd_move_high(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0), option);
     if (connect(fd, (struct sockaddr *)&address, sizeof(address)) < 0)
         die("%s: Failed to connect to '%s': %s", option, path, strerror(errno));
     return (struct endpoint){fd, NULL, true};
@@ -177,7 +183,7 @@ static struct endpoint tcp_make(const struct pairs *pairs, bool server, const ch
         die("%s: %s: %s", option, server ? "Failed to bind socket" : "Failed to connect",
             strerror(errno));
     freeaddrinfo(found);
-    return (struct endpoint){fd_raise(fd, option), NULL, !server};
+    return (struct endpoint){fd_move_high(fd, option), NULL, !server};
 }
 
 struct endpoint socket_make(const struct pairs *pairs, const char *option) {
@@ -190,5 +196,5 @@ struct endpoint socket_make(const struct pairs *pairs, const char *option) {
         return tcp_make(pairs, server, option);
     if (!server)
         return client_make(path, option);
-    return (struct endpoint){-1, text_make("unix:%s", path), false};
+    return (struct endpoint){-1, xasprintf("unix:%s", path), false};
 }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-#include "wrapper.h"
+/* Starts the helper, and the proxy beside it. */
+#include "start_helper.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -9,12 +10,19 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "common/descriptors.h"
+#include "common/say.h"
+#include "launch.h"
+#include "monitors.h"
+#include "places.h"
+#include "sockets.h"
+
 /* One end for ourselves or the emulator, one for the helper. */
 static void pair_make(int ends[2]) {
     if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) < 0)
         die("cannot make a pair of sockets: %s", strerror(errno));
-    ends[0] = fd_raise(ends[0], "a socket");
-    ends[1] = fd_raise(ends[1], "a socket");
+    ends[0] = fd_move_high(ends[0], "a socket");
+    ends[1] = fd_move_high(ends[1], "a socket");
 }
 
 /* It has the emulator's socket from birth, and so ends when the last process
@@ -83,8 +91,8 @@ void proxy_start(const struct monitors *monitors, int manage, int lifeline, int 
 
     if (pipe2(ready, O_CLOEXEC) < 0)
         die("cannot make a pipe: %s", strerror(errno));
-    ready[0] = fd_raise(ready[0], "a pipe");
-    ready[1] = fd_raise(ready[1], "a pipe");
+    ready[0] = fd_move_high(ready[0], "a pipe");
+    ready[1] = fd_move_high(ready[1], "a pipe");
     launch_word(&launch, "%s", place_of_proxy());
     launch_word(&launch, "--manage-fd");
     launch_word(&launch, "%d", launch_fd(&launch, manage));

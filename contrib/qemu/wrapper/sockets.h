@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: MIT */
+/* A monitor's two ends: management's and the emulator's. */
+#pragma once
+
+#include <stdbool.h>
+
+#include "qemu_opts.h"
+
+/* Management's end, as fdset-qmp takes it: "fd:" and a descriptor, or a text. */
+struct endpoint {
+    int fd;            /* -1: none */
+    const char *text;  /* where fd is -1 */
+    bool is_connected; /* for this one conversation */
+};
+
+/* Can this socket be proxied? If not, `why` says why. */
+bool socket_is_known(const struct pairs *pairs, const char **why);
+
+/* Management's end, which the emulator would have made. Dies where it would. */
+struct endpoint socket_make(const struct pairs *pairs, const char *option);
+
+/* A listening socket for the emulator, that has no name any more: whoever has
+ * `*handle`, an O_PATH descriptor of its file, can connect to it through
+ * /proc/self/fd. */
+int socket_make_private(int *handle);
+
+/* A connected one, and its other end. */
+int socket_make_connected(int *other);
