@@ -38,7 +38,7 @@ static void say_ready(int notify, int ready, const struct confine_report *report
     size_t used = strlen(sandbox);
     if (options.limits.descriptors > 0 && used < sizeof(sandbox))
         snprintf(sandbox + used, sizeof(sandbox) - used,
-                 "; only %u members and %u connections, for 'ulimit -Hn' is %u",
+                 "; only %u members and %u connections, because 'ulimit -Hn' is %u",
                  options.limits.members, options.limits.connections, options.limits.descriptors);
     notify_ready(notify, sandbox);
     if (!options.quiet && (options.verbose || !sockets.has_birth_vmm))

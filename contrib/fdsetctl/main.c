@@ -110,7 +110,7 @@ void common_option(int option, const char *argument, const char **socket, const 
 
 void set_argument(const char *name, const char *text, struct fdset_filter *filter) {
     if (!set_or_name_parse(text, filter))
-        usage_error(name, "'%s' is no set: give a number, a name or /dev/fdset/NUMBER", text);
+        usage_error(name, "'%s' is not a set: give a number, a name or /dev/fdset/NUMBER", text);
 }
 
 /* A file that is opened while standard output is closed would get its number,

@@ -54,11 +54,11 @@ static int check_same_file(const struct addition *addition, const struct member 
     for (uint32_t i = 0; i < addition->member_count; i++) {
         const struct member *member = addition->members[i];
         if (!same_file(member, first))
-            return refuse(
-                refusal, REFUSAL_OTHER_FILE, EXDEV,
-                "a set is of one file, unless it is made as mixed: offered is %s, the set "
-                "has %s",
-                file_name(member, offered, sizeof(offered)), file_name(first, had, sizeof(had)));
+            return refuse(refusal, REFUSAL_OTHER_FILE, EXDEV,
+                          "a set is of one file, unless it was made as mixed: the new member is "
+                          "%s, the set has %s",
+                          file_name(member, offered, sizeof(offered)),
+                          file_name(first, had, sizeof(had)));
     }
     return 0;
 }
@@ -84,8 +84,8 @@ static int find_target(const struct model *model, struct addition *addition,
     if (!addition->has_set)
         addition->target = by_name;
     else if (by_name && by_name != by_id)
-        return refuse(refusal, REFUSAL_NAME, EEXIST, "the name %s is set %u's", addition->name,
-                      by_name->id);
+        return refuse(refusal, REFUSAL_NAME, EEXIST, "the name %s belongs to set %u",
+                      addition->name, by_name->id);
     else if (by_id && by_id->name && strcmp(by_id->name, addition->name) != 0)
         return refuse(refusal, REFUSAL_NAME, EEXIST, "set %u has a name already: %s", by_id->id,
                       by_id->name);

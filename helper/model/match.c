@@ -163,8 +163,8 @@ int match_member(const struct fdset *set, const struct holder *holder, int flags
 
     *match = (struct match){0};
     if (set->spent)
-        return refuse(refusal, REFUSAL_EMPTY_SET, EACCES, "set %u was for one open, which has been",
-                      set->id);
+        return refuse(refusal, REFUSAL_EMPTY_SET, EACCES,
+                      "set %u was for one open, which has taken place", set->id);
     list_for_each (link, &set->members) {
         struct member *member = list_object(link, struct member, in_set);
         const struct lease *in_the_way;

@@ -42,7 +42,7 @@ int service_inspect(struct member *member, bool allow_socket, struct refusal *re
                       "writing");
     if (S_ISSOCK(description.type) && !allow_socket)
         return refuse(refusal, REFUSAL_FILE_TYPE, EINVAL,
-                      "a descriptor is a socket, which a set takes only where its manager says so: "
+                      "a descriptor is a socket, which a set takes only if the manager says so: "
                       "fdsetctl add --allow-socket");
     if (!S_ISSOCK(description.type) && !S_ISREG(description.type) && !S_ISBLK(description.type) &&
         !S_ISCHR(description.type) && !S_ISFIFO(description.type))

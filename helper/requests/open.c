@@ -30,7 +30,7 @@ static struct fdset *find_word(const struct model *model, const char *word,
     if (set_name_is_valid(word))
         return model_find_name(model, word);
     refuse(refusal, REFUSAL_PATH, EINVAL,
-           "not a set's number 0 to %d without leading zeros, nor a name: %s", INT_MAX, word);
+           "neither a set's number (0 to %d, without leading zeros) nor a name: %s", INT_MAX, word);
     return NULL;
 }
 

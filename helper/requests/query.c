@@ -375,7 +375,7 @@ int serve_subscribe(struct service *service, struct session *session,
     for (size_t i = 0; i < wanted->n_kinds; i++) {
         int kind = (int)wanted->kinds[i];
         if (kind < EVENT_ADDED || kind >= EVENT_KINDS)
-            return refuse(refusal, REFUSAL_ARGUMENT, EINVAL, "no kind of event is %d", kind);
+            return refuse(refusal, REFUSAL_ARGUMENT, EINVAL, "there is no kind of event %d", kind);
         kinds |= 1u << kind;
     }
     subscribe(session, kinds);

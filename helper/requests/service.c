@@ -124,7 +124,7 @@ static int serve_hello(struct service *service, struct session *session,
     }
     if (strlen(request->hello->owner) > FDSET_MAX_NAME_BYTES || !is_plain(request->hello->owner))
         return refuse(refusal, REFUSAL_ARGUMENT, EINVAL,
-                      "an owner's label has at most %d bytes of printable ASCII",
+                      "a label of an owner has at most %d bytes of printable ASCII",
                       FDSET_MAX_NAME_BYTES);
     copy_name(session->holder.name, request->hello->name);
     learn_pid(session, request->hello->pid);
@@ -218,10 +218,9 @@ static int check_request(const struct service *service, struct session *session,
                       "module or the helper's limits kept out (many being closed): ask again",
                       FDSET_MAX_PACKET_BYTES);
     if (!(handler->roles & 1u << session->role))
-        return refuse(
-            refusal, REFUSAL_ROLE, EPERM,
-            "this is the socket of %s, who may not ask for %s: use the helper's %s socket",
-            roles[session->role], handler->name, handler->roles & VMM ? "vmm" : "manage");
+        return refuse(refusal, REFUSAL_ROLE, EPERM,
+                      "this socket is for %s, which may not ask for %s: use the helper's %s socket",
+                      roles[session->role], handler->name, handler->roles & VMM ? "vmm" : "manage");
     if (request->descriptors != service->offer.count)
         return refuse(refusal, REFUSAL_DESCRIPTORS, EPROTO,
                       "%u descriptors were announced and %u came", request->descriptors,

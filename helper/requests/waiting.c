@@ -41,11 +41,10 @@ int waiting_begin(struct service *service, struct session *session, uint32_t ser
     if (session->waiting_count < share)
         waiting = slab_take(&service->waiting_slab);
     if (!waiting)
-        return refuse(
-            refusal, REFUSAL_LIMIT, ENFILE,
-            "%u opens wait already, of this VMM %u, which may have a quarter: " LIMIT_RAISE(
-                "waiting"),
-            service->waiting_slab.used, session->waiting_count);
+        return refuse(refusal, REFUSAL_LIMIT, ENFILE,
+                      "%u opens wait already, %u of this VMM, which may have a quarter of the "
+                      "limit: " LIMIT_RAISE("waiting"),
+                      service->waiting_slab.used, session->waiting_count);
     assert(strlen(path) < sizeof(waiting->path)); /* find_path() has seen to it */
     strcpy(waiting->path, path);
     waiting->number = ++service->next_waiting ? service->next_waiting : ++service->next_waiting;

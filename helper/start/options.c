@@ -23,7 +23,7 @@ static void option_ready_fd(struct start_options *options, const char *option, e
     int fd = (int)number(option, text, INT_MAX);
 
     if (fd == STDIN_FILENO || fd == STDERR_FILENO)
-        die_usage("--ready-fd: 1, or a number from 3 on, not %d", fd);
+        die_usage("--ready-fd: expected 1 or a number above 2, not %d", fd);
     if (!is_inherited(fd) || (fcntl(fd, F_GETFL) & O_ACCMODE) == O_RDONLY)
         die_usage("--ready-fd: descriptor %d is not open for writing: in a shell, say "
                   "%d>FILE after it",

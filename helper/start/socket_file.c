@@ -179,7 +179,7 @@ static void describe_obstacle(const struct sockaddr_un *address, char *text, siz
 
     text[0] = '\0';
     if (lstat(address->sun_path, &status) == 0 && !S_ISSOCK(status.st_mode)) {
-        snprintf(text, size, "there is something that is no socket");
+        snprintf(text, size, "something is there that is not a socket");
         return;
     }
     int probe = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
@@ -225,7 +225,7 @@ static int give_away(const struct socket_file *file) {
 static const char *owner_advice(int error) {
     switch (error) {
     case EPERM:
-        return "; only root can, but for giving it to a group of one's own";
+        return "; only root can, except that a user can give it to one of the user's own groups";
     case EINVAL:
         return "; this user namespace has no such id";
     default:

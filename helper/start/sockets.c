@@ -112,7 +112,7 @@ static void begin_listener(struct sockets *sockets, struct service *service,
 static void begin_inherited(struct sockets *sockets, struct service *service,
                             const struct start_options *options, int original, enum role role) {
     if (!is_inherited(original) || socket_number(original, SO_TYPE) != SOCK_SEQPACKET)
-        die("descriptor %d is no inherited socket of type SOCK_SEQPACKET", original);
+        die("descriptor %d is not an inherited socket of type SOCK_SEQPACKET", original);
     int fd = inherited_take(original, "an inherited socket");
     if (socket_number(fd, SO_ACCEPTCONN)) {
         begin_listener(sockets, service, options, fd, role, false);

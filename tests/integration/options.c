@@ -376,7 +376,7 @@ static void test_what_was_made_is_taken_back(void **state) {
     char path[128];
     snprintf(path, sizeof(path), "%s", file_path("made-first"));
     assert_int_equal(run(ARGUMENTS("--manage", path, "--vmm", file_path("in-the-way")), NULL), 1);
-    assert_non_null(strstr(output, "in-the-way: there is something that is no socket"));
+    assert_non_null(strstr(output, "in-the-way: something is there that is not a socket"));
     assert_int_equal(stat(path, &status), -1);
     assert_int_equal(run(ARGUMENTS("--manage", path, "--vmm", path), NULL), 1);
     assert_non_null(strstr(output, "it was given twice"));
@@ -399,7 +399,7 @@ static void test_locked_directory(void **state) {
     assert_int_equal(flock(directory, LOCK_SH), 0);
     assert_int_equal(run(ARGUMENTS("--manage", file_path("in-the-way")), NULL), 1);
     assert_non_null(strstr(output, "is locked by another process"));
-    assert_non_null(strstr(output, "in-the-way: there is something that is no socket"));
+    assert_non_null(strstr(output, "in-the-way: something is there that is not a socket"));
 }
 
 /* Somebody else's, alive: it cannot be connected to from a SEQPACKET socket. */

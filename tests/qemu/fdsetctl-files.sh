@@ -139,7 +139,7 @@ listener.bind("run/odd/observe.sock")'
 socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET).bind("run/vm2/observe")'
     status 1 fdsetctl list --directory run -n -o vm,set
     equal 'vm1 4 vm1 5 vm2 1' "$(xargs <output)" "those that live"
-    grep -q 'cannot ask run/dead/manage: nobody listens there any more' errors || fail "$(cat errors)"
+    grep -q 'cannot ask run/dead/manage: no process listens there any more' errors || fail "$(cat errors)"
     grep -q 'cannot ask run/odd/observe.sock' errors || fail "$(cat errors)"
     equal 2 "$(wc -l <errors)" "complaints: $(cat errors)"
     status 1 fdsetctl who --directory run base.img

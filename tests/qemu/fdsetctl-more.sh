@@ -73,7 +73,7 @@ test_wrong_command_lines_do_nothing() {
     for time in 5 5h s 0s -1s '5 s' 4294968s 71583min 5sec ''; do
         status 2 fdsetctl add --lifetime idle --idle "$time" a.img
     done
-    refused '--lifetime once ends as fdsetctl hangs up, which is at once: give it --grace TIME' \
+    refused '--lifetime once ends with fdsetctl's connection, which is at once: give it --grace TIME' \
         fdsetctl add --lifetime once a.img
     refused 'give it --grace TIME' fdsetctl add --lifetime connection a.img
     status 2 fdsetctl list --leases --waiting
@@ -81,7 +81,7 @@ test_wrong_command_lines_do_nothing() {
     status 2 fdsetctl list --name 1
     status 2 fdsetctl list --owner ''
     status 2 fdsetctl list --json --output SET
-    refused "'SETS' is no list of columns; there are VM,SET,MEMBER,MODE" fdsetctl list --output SETS
+    refused "'SETS' is not a list of columns; there are VM,SET,MEMBER,MODE" fdsetctl list --output SETS
     status 2 fdsetctl list --output ''
     status 2 fdsetctl list --output SET,
     status 2 fdsetctl list --leases --output STATE
@@ -99,7 +99,7 @@ test_wrong_command_lines_do_nothing() {
     status 2 fdsetctl watch --all --kinds added
     status 2 fdsetctl watch --kinds ''
     status 2 fdsetctl watch --kinds added,
-    refused "'gone' is no list of kinds; there are added,removed,opened,closed,denied,wanted," \
+    refused "'gone' is not a list of kinds; there are added,removed,opened,closed,denied,wanted," \
         fdsetctl watch --kinds gone
     status 2 fdsetctl stats --json --openmetrics
     equal '' "$(fdsetctl list)" "sets"
@@ -126,7 +126,7 @@ test_a_name() {
     refused 'no set called nobody' fdsetctl list --name nobody
     fdsetctl list --json other >listed
     json listed '[s["name"] for s in j["sets"]] == ["other"]'
-    refused "the name base is set 4's" fdsetctl add --set 5 --name base b.img
+    refused "the name base belongs to set 4" fdsetctl add --set 5 --name base b.img
 
     equal '/dev/fdset/base: 1 member removed' "$(fdsetctl remove base 1)" "output"
     equal '/dev/fdset/base: 1 member removed' "$(fdsetctl remove /dev/fdset/base)" "output"

@@ -230,7 +230,7 @@ class Watch(unittest.TestCase):
             check=False,
         )
         self.assertEqual(done.returncode, 1)
-        self.assertIn("the journal is not at", done.stderr)
+        self.assertIn("cannot connect to the journal at", done.stderr)
 
     def test_wrong_command_lines(self):
         for arguments in (

@@ -25,8 +25,8 @@ test_the_wrong_socket() {
     refused "$text" fdsetctl -S observe add a.img
     refused "$text" fdsetctl -S observe remove 1
     refused 'is for VMMs, not for managers: use its manage socket' fdsetctl -S vmm list
-    refused 'it is no socket' fdsetctl -S a.img list
-    refused 'it is no socket' fdsetctl -S . list
+    refused 'it is not a socket' fdsetctl -S a.img list
+    refused 'it is not a socket' fdsetctl -S . list
     refused 'there is no such socket: is fdset-helper running? (--wait waits for it)' \
         fdsetctl -S nowhere list
     refused 'cannot be longer than 107 bytes' fdsetctl -S "$(printf '%0108d' 1)" list
@@ -34,7 +34,7 @@ test_the_wrong_socket() {
     refused 'not one of fdset-helper' fdsetctl -S monitor list
     kill -KILL "$helper"
     ended_by KILL "$helper"
-    refused 'nobody listens there any more: start fdset-helper again' fdsetctl list
+    refused 'no process listens there any more: start fdset-helper again' fdsetctl list
 }
 
 # means WORD... OURS
@@ -81,7 +81,7 @@ test_wait() {
     helper_start
     kill -KILL "$helper"
     ended_by KILL "$helper"
-    refused 'nobody listens' fdsetctl list
+    refused 'no process listens' fdsetctl list
     # Over a stale socket, and over none.
     for round in stale none; do
         [ $round = stale ] || rm manage
@@ -111,7 +111,7 @@ test_wait_for_an_answer() {
 test_wrong_times_to_wait() {
     local time
     for time in 0 -1 x 1h 4294968 '' 0s; do
-        refused "'$time' is no time" fdsetctl --wait="$time" -S nowhere list
+        refused "'$time' is not a time" fdsetctl --wait="$time" -S nowhere list
     done
 }
 

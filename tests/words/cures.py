@@ -385,7 +385,7 @@ def few_descriptors():
     needed = int(text[1])
     refused(start(limit=allow(needed - 1)), "descriptors are needed at least")
     helper = Helper(limit=allow(needed))
-    found = re.search(r"; only (\d+) members and (\d+) connections, for 'ulimit -Hn' is (\d+)",
+    found = re.search(r"; only (\d+) members and (\d+) connections, because 'ulimit -Hn' is (\d+)",
                       helper.said)
     if not found or int(found[3]) != needed:
         raise Wrong(helper.said)

@@ -22,9 +22,9 @@ void wait_read(const char *name, const char *argument) {
     if (!argument)
         patience_ms = 10000;
     else if (!seconds_parse(argument, &patience_ms))
-        usage_error(name,
-                    "--wait: '%s' is no time: give seconds from 1, or a number and ms, s or min",
-                    argument);
+        usage_error(
+            name, "--wait: '%s' is not a time: give seconds from 1, or a number with ms, s or min",
+            argument);
 }
 
 static uint64_t now_ms(void) {
@@ -69,13 +69,13 @@ static const char *dial_text(int error) {
     case -ENOENT:
         return "there is no such socket: is fdset-helper running?";
     case -ENOTSOCK:
-        return "it is no socket";
+        return "it is not a socket";
     case -ECONNREFUSED:
-        return "nobody listens there any more: start fdset-helper again";
+        return "no process listens there any more: start fdset-helper again";
     case -EPROTOTYPE:
         return "it is a socket, but not one of fdset-helper's";
     case -EACCES:
-        return "this user may not connect to it: its owner and mode say who may";
+        return "this user may not connect to it: its owner and mode decide who may";
     case -ENAMETOOLONG:
         return "a socket's path cannot be longer than 107 bytes: use a shorter one, as by a "
                "symbolic link or from another directory";

@@ -9,7 +9,7 @@
 static const struct limit all[] = {
     LIMIT(sets, "sets", "Sets that there may be"),
     LIMIT(members, "members", "Members that there may be, with those that are removed but leased"),
-    LIMIT(leases, "leases", "Descriptors that virtual machines may have open"),
+    LIMIT(leases, "leases", "Descriptors that VMMs may have open"),
     LIMIT(leases_per_vmm, NULL, "Descriptors that one connection of a VMM may have open"),
     LIMIT(connections, "connections", "Connections that there may be"),
     LIMIT(waiting, "waiting", "Opens that may wait"),

@@ -220,7 +220,7 @@ void where_directory(const char *name, struct where *where, const char *director
 
 void where_check(const char *name, const struct where *where) {
     if (where->all && where->socket)
-        usage_error(name, "--socket is for one helper: give it, or --all or --directory");
+        usage_error(name, "give either --socket, for one helper, or --all or --directory");
 }
 
 struct sources sources_ask(const char *name, const struct where *where,

@@ -28,7 +28,7 @@ static void journal_connect(void) {
     if (journal < 0)
         refused(program, "cannot make a socket: %s", strerror(errno));
     if (connect(journal, (const struct sockaddr *)&address, sizeof address) < 0)
-        refused(program, "the journal is not at %s: %s", journal_path, strerror(errno));
+        refused(program, "cannot connect to the journal at %s: %s", journal_path, strerror(errno));
 }
 
 void journal_open(const char *name, const char *path) {
@@ -71,7 +71,8 @@ void journal_send(const struct told *told) {
     if (send(journal, text, size, MSG_NOSIGNAL) < 0) {
         journal_connect();
         if (send(journal, text, size, MSG_NOSIGNAL) < 0)
-            refused(program, "the journal at %s takes nothing: %s", journal_path, strerror(errno));
+            refused(program, "the journal at %s refuses an entry: %s", journal_path,
+                    strerror(errno));
     }
     free(text);
 }

@@ -71,7 +71,7 @@ bool view_has_column(enum view view, const char *column) {
 
 void view_check(const char *name, enum view view, const char *output) {
     if (!view_has(view, output))
-        usage_error(name, "--output: '%s' is no list of columns; there are %s", output,
+        usage_error(name, "--output: '%s' is not a list of columns; there are %s", output,
                     view_columns(view));
 }
 

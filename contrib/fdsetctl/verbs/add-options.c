@@ -66,7 +66,7 @@ static void fd_read(struct add_options *options, const char *text) {
     if (options->fd_count == MAX_MEMBERS)
         usage_error(options->name, "at most %d descriptors in one command", MAX_MEMBERS);
     if (!int_parse(text, &options->fds[options->fd_count++]))
-        usage_error(options->name, "--fd: '%s' is no descriptor's number", text);
+        usage_error(options->name, "--fd: '%s' is not the number of a descriptor", text);
 }
 
 static void sharing_set(struct add_options *options, enum fdset_sharing sharing) {
@@ -122,7 +122,7 @@ static void owner_read(struct add_options *options, const char *text) {
 static void milliseconds_read(const struct add_options *options, const char *option,
                               const char *text, uint32_t *milliseconds) {
     if (!time_parse(text, milliseconds))
-        usage_error(options->name, "%s: '%s' is no time: give a number from 1 and ms, s or min",
+        usage_error(options->name, "%s: '%s' is not a time: give a number from 1 with ms, s or min",
                     option, text);
 }
 
@@ -131,10 +131,11 @@ static void set_option_read(struct add_options *options, int option, const char 
     switch (option) {
     case OPTION_NAME:
         if (!set_name_is_valid(argument))
-            usage_error(options->name,
-                        "--name: '%s' is no name: 1 to 255 bytes of UTF-8 without '/' and control "
-                        "characters, not '.' or '..' and not of digits alone",
-                        argument);
+            usage_error(
+                options->name,
+                "--name: '%s' is not a name: 1 to 255 bytes of UTF-8 without '/' and control "
+                "characters, not '.' or '..' and not of digits alone",
+                argument);
         options->each.name = argument;
         break;
     case OPTION_REPLACE:
@@ -185,7 +186,7 @@ static void member_option_read(struct add_options *options, int option, const ch
         break;
     case OPTION_COPIES:
         if (!number32_parse(argument, MAX_MEMBERS, &options->copies) || !options->copies)
-            usage_error(options->name, "--copies: '%s' is no number from 1 to %d", argument,
+            usage_error(options->name, "--copies: '%s' is not a number from 1 to %d", argument,
                         MAX_MEMBERS);
         break;
     case OPTION_SERVES_READ_ONLY:
@@ -209,7 +210,8 @@ static void option_read(struct add_options *options, int option, const char *arg
     switch (option) {
     case 's':
         if (!set_parse(argument, &options->set))
-            usage_error(options->name, "--set: '%s' is no number from 0 to %d", argument, INT_MAX);
+            usage_error(options->name, "--set: '%s' is not a number from 0 to %d", argument,
+                        INT_MAX);
         break;
     case 'o':
         if (strlen(argument) > FDSET_MAX_OPAQUE_BYTES)
@@ -258,7 +260,7 @@ static void lifetime_check(struct add_options *options) {
 
     if (ends_with_us && !options->each.grace_ms)
         usage_error(options->name,
-                    "--lifetime %s ends as fdsetctl hangs up, which is at once: give it "
+                    "--lifetime %s ends with fdsetctl's connection, which is at once: give it "
                     "--grace TIME",
                     lifetime_word(lifetime));
     if (!ends_with_us && options->each.grace_ms)
@@ -289,14 +291,14 @@ static void options_check(struct add_options *options) {
     if (options->file_count && options->fd_count)
         usage_error(name, "give either files or --fd, not both");
     if (options->fd_count && (add_mode_count(options) || options->status_flags))
-        usage_error(name, "--fd passes a descriptor as it is: its mode and flags were chosen "
-                          "by whoever opened it");
-    if (options->fd_count && options->copies)
         usage_error(name,
-                    "--copies opens the FILE several times: a descriptor of --fd is one open");
+                    "--fd passes a descriptor as it is: access modes and flags are for FILEs");
+    if (options->fd_count && options->copies)
+        usage_error(
+            name, "--copies opens a FILE several times: it cannot open a descriptor of --fd again");
     if (options->copies > 1 && options->member.sharing == FDSET_SHARED)
-        usage_error(name, "--copies is for members that are one VMM's each: of --shared ones "
-                          "one is enough");
+        usage_error(name, "give either --copies or --shared, not both: one shared member serves "
+                          "any number of VMMs");
     if (!options->copies)
         options->copies = 1;
     if (options->file_count && options->member.allow_socket)

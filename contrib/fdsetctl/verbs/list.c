@@ -56,12 +56,12 @@ static void filter_read(struct list_options *options, int option, const char *ar
     switch (option) {
     case OPTION_NAME:
         if (!set_name_is_valid(argument))
-            usage_error(options->name, "--name: '%s' is no name", argument);
+            usage_error(options->name, "--name: '%s' is not a name", argument);
         options->filter.name = argument;
         break;
     case OPTION_OWNER:
         if (!*argument)
-            usage_error(options->name, "--owner: a label is not empty");
+            usage_error(options->name, "--owner: a label cannot be empty");
         options->filter.owner = argument;
         break;
     case OPTION_OPAQUE:
@@ -115,12 +115,13 @@ static void options_check(struct list_options *options) {
         usage_error(options->name, "--output is for tables: JSON has everything");
     where_check(options->name, &options->where);
     if (options->waiting && options->file)
-        usage_error(options->name, "--file is for members and leases: an open that waits has none");
+        usage_error(options->name,
+                    "--file is for members and leases: an open that waits has no member");
     options->view = options->leases ? VIEW_LEASES : options->waiting ? VIEW_WAITING : VIEW_MEMBERS;
     if (options->output)
         view_check(options->name, options->view, options->output);
     if (options->values && !view_has_column(options->view, options->values))
-        usage_error(options->name, "--values: '%s' is no column; there are %s", options->values,
+        usage_error(options->name, "--values: '%s' is not a column; there are %s", options->values,
                     view_columns(options->view));
 }
 

@@ -43,8 +43,8 @@ static void option_read(struct remove_options *options, int option, const char *
     case OPTION_TIMEOUT:
         if (!seconds_parse(argument, &options->wait_ms) || options->wait_ms > WAIT_MS_MAX)
             usage_error(options->name,
-                        "--timeout: '%s' is no time up to an hour: give seconds "
-                        "from 1, or a number and ms, s or min",
+                        "--timeout: '%s' is not a time up to an hour: give seconds from 1, or a "
+                        "number with ms, s or min",
                         argument);
         options->timeout = true;
         break;
@@ -76,7 +76,7 @@ static void options_read(struct remove_options *options, int argc, char **argv) 
     set_argument(argv[0], argv[optind], &options->filter);
     if (argc - optind == 2 &&
         (!number32_parse(argv[optind + 1], UINT32_MAX, &options->member) || !options->member))
-        usage_error(argv[0], "'%s' is no member: give its number from 'fdsetctl list'",
+        usage_error(argv[0], "'%s' is not a member: give its number from 'fdsetctl list'",
                     argv[optind + 1]);
 }
 

@@ -52,22 +52,22 @@ static void option_read(struct watch_options *options, int option, const char *a
     switch (option) {
     case 'k':
         if (!kinds_parse(argument, &options->kinds))
-            usage_error(options->name, "--kinds: '%s' is no list of kinds; there are %s", argument,
-                        kinds_text());
+            usage_error(options->name, "--kinds: '%s' is not a list of kinds; there are %s",
+                        argument, kinds_text());
         break;
     case 'a':
         options->all = true;
         break;
     case 'c':
         if (!number32_parse(argument, UINT32_MAX, &options->count) || !options->count)
-            usage_error(options->name, "--count: '%s' is no number from 1", argument);
+            usage_error(options->name, "--count: '%s' is not a number from 1", argument);
         break;
     case 'r':
         options->ready = true;
         break;
     case 'o':
         if (!event_columns_valid(argument))
-            usage_error(options->name, "--output: '%s' is no list of columns; there are %s",
+            usage_error(options->name, "--output: '%s' is not a list of columns; there are %s",
                         argument, event_columns());
         options->output = argument;
         break;
