@@ -19,7 +19,7 @@ static const struct command commands[] = {
     {"remove", "take members out of a set", command_remove},
     {"list", "show sets, members, leases and waiting opens", command_list},
     {"show", "show one set in full, or the helper's sandbox", command_show},
-    {"who", "show who has a file open", command_who},
+    {"who", "show which VMMs have a file open", command_who},
     {"watch", "print what happens, as it happens", command_watch},
     {"info", "show the helper's version, limits and how full they are", command_info},
     {"stats", "show the helper's totals", command_stats},

@@ -12,9 +12,9 @@
 static const char help[] =
     "Usage: fdsetctl remove [OPTION]... SET [MEMBER]\n"
     "Take one member out of a set, or all. SET is a number, a name or a path\n"
-    "/dev/fdset/NUMBER or /dev/fdset/NAME. What the virtual machine has open stays open\n"
-    "until it closes it, which is then said. What it has not is closed when this ends: it\n"
-    "can be unmounted, detached or deleted. The exit status is 4 if the time was over first.\n"
+    "/dev/fdset/NUMBER or /dev/fdset/NAME. What a VMM has open stays open, and this\n"
+    "command says so. All else is closed when this command ends: the file can then be\n"
+    "unmounted, detached or deleted. The exit status is 4 if the time was over first.\n"
     "\n"
     "      --timeout SECONDS\n"
     "                       wait so long for the close; default: 10\n"

@@ -15,12 +15,12 @@
 
 static const char help[] =
     "Usage: fdsetctl stats [OPTION]...\n"
-    "Show how much there is of everything, and has been in the helper's life.\n"
+    "Show how much there is of everything, and how much there has been in the helper's life.\n"
     "\n"
     "  -j, --json           print JSON\n"
     "      --openmetrics    print OpenMetrics text, for a collector\n"
     "      --vm NAME        with --openmetrics, what to call the virtual machine in the label\n"
-    "                       vm; default: as the socket's directory is called\n"
+    "                       vm; default: the name of the socket's directory\n"
     "  -n, --no-headings    no line with the columns' names\n" COMMON_OPTIONS_TEXT;
 
 struct stats_options {

@@ -19,22 +19,22 @@
 
 static const char help[] =
     "Usage: fdsetctl watch [OPTION]...\n"
-    "Print what happens, one line an event, until SIGINT or SIGTERM.\n"
+    "Print what happens, one line for each event, until SIGINT or SIGTERM.\n"
     "\n"
     "  -k, --kinds KINDS    these kinds, with commas between: added, removed, opened,\n"
     "                       closed, denied, wanted, set-gone, vmm-connected, vmm-gone,\n"
     "                       settle-stuck; default: all but opened, closed and denied\n"
     "  -a, --all            all kinds\n"
     "  -c, --count N        end after N events\n"
-    "  -r, --ready          print the line \"ready\" first: what happens from then on is\n"
-    "                       told\n"
+    "  -r, --ready          print the line \"ready\" first: all that happens after it is\n"
+    "                       printed\n"
     "\n"
     "  -o, --output COLUMNS these columns, with commas between; default: TIME,TEXT\n"
     "  -j, --json           print each event as one line of JSON\n"
     "      --journal[=SOCKET]\n"
-    "                       print nothing, but make an entry of each in the journal\n"
-    "      --vm NAME        what to call the virtual machine; default: as the socket's\n"
-    "                       directory is called\n" COMMON_OPTIONS_TEXT;
+    "                       print nothing, but make an entry of each event in the journal\n"
+    "      --vm NAME        what to call the virtual machine; default: the name of the\n"
+    "                       socket's directory\n" COMMON_OPTIONS_TEXT;
 
 struct watch_options {
     const char *name; /* "fdsetctl watch" */

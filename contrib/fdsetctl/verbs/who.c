@@ -10,9 +10,9 @@
 
 static const char help[] =
     "Usage: fdsetctl who [OPTION]... FILE\n"
-    "Show which virtual machines have leases of FILE, through which member, how and since\n"
-    "when. Of a device it does not matter by which node it was opened. The exit status is\n"
-    "3 if nobody has.\n"
+    "Show which VMMs have leases of FILE, through which member, in which mode and since\n"
+    "when. It does not matter by which node a device was opened. The exit status is 3 if\n"
+    "no VMM has a lease.\n"
     "\n"
     "  -a, --all            ask all helpers: by the sockets in /run/fdset-helper and\n"
     "                       $XDG_RUNTIME_DIR/fdset-helper\n"
