@@ -73,7 +73,7 @@ test_wrong_command_lines_do_nothing() {
     for time in 5 5h s 0s -1s '5 s' 4294968s 71583min 5sec ''; do
         status 2 fdsetctl add --lifetime idle --idle "$time" a.img
     done
-    refused '--lifetime once ends with fdsetctl's connection, which is at once: give it --grace TIME' \
+    refused '--lifetime once ends with the connection of fdsetctl, which is at once: give it --grace TIME' \
         fdsetctl add --lifetime once a.img
     refused 'give it --grace TIME' fdsetctl add --lifetime connection a.img
     status 2 fdsetctl list --leases --waiting

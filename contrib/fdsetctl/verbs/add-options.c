@@ -260,7 +260,7 @@ static void lifetime_check(struct add_options *options) {
 
     if (ends_with_us && !options->each.grace_ms)
         usage_error(options->name,
-                    "--lifetime %s ends with fdsetctl's connection, which is at once: give it "
+                    "--lifetime %s ends with the connection of fdsetctl, which is at once: give it "
                     "--grace TIME",
                     lifetime_word(lifetime));
     if (!ends_with_us && options->each.grace_ms)
