@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* A helper with thousands of sets, members and leases in it, made for the benchmarks: see crowd.h. */
+/* A helper with thousands of members in it, made for the benchmarks: see crowd.h. */
 #include "crowd.h"
 
 #include <err.h>

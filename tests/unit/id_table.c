@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* helper/index.*: whatever keys there are, none is far from its place. */
+/* The table of objects by their ids: whatever keys there are, none is far from its place. */
 #include "containers/id_table.h"
 #include "oracle.h"
 
