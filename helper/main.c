@@ -7,7 +7,7 @@
 #include <unistd.h>
 
 #include "confine/confine.h"
-#include "requests/service.h"
+#include "requests/state.h"
 #include "start/add_fd.h"
 #include "start/descriptors.h"
 #include "start/lockdown.h"

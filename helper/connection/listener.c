@@ -7,7 +7,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "requests/service.h"
+#include "requests/state.h"
 
 #ifndef SO_PASSRIGHTS
 #define SO_PASSRIGHTS 83

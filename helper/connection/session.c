@@ -10,7 +10,7 @@
 
 #include <linux/sock_diag.h>
 
-#include "requests/service.h"
+#include "requests/state.h"
 
 /* Descriptors that one session may have in flight, OpenMany's largest twice. */
 #define IN_FLIGHT_SHARE 512

@@ -3,7 +3,7 @@
  * builds. */
 #include <assert.h>
 
-#include "requests/service.h"
+#include "requests/state.h"
 
 static void check_member(const struct model *model, const struct member *member) {
     uint32_t leases = 0;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* What a VMM asks: Open, OpenMany, Close, Hold, Unhold. */
-#include "requests/service.h"
+#include "requests/state.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -9,7 +9,7 @@
 #include <string.h>
 
 #include "feature.h"
-#include "requests/closing.h"
+#include "requests/deferred.h"
 #include "settle/open_file.h"
 #include "shortcut/shortcut.h"
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* What managers and observers ask: Query, Subscribe. */
-#include "requests/service.h"
+#include "requests/state.h"
 
 #include <errno.h>
 #include <limits.h>

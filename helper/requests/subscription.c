@@ -3,7 +3,7 @@
 
 #include <string.h>
 
-#include "requests/service.h"
+#include "requests/state.h"
 
 /* How many are sent at once; and what one takes in a packet beside its path and name. */
 #define BATCH       64

@@ -2,7 +2,7 @@
 /* Opens that wait: until the member that fits is settled, or until a manager
  * has passed one that does. They are served in the order in which they came,
  * and one that cannot be served yet holds up none that can. */
-#include "requests/service.h"
+#include "requests/state.h"
 
 #include <assert.h>
 #include <errno.h>

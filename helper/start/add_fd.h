@@ -2,7 +2,7 @@
 /* Members that the command line gives: --add-fd fd=N,set=M[,opaque=S]. */
 #pragma once
 
-#include "requests/service.h"
+#include "requests/state.h"
 #include "start/options.h"
 
 option_apply option_add_fd;

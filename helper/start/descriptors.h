@@ -5,7 +5,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-#include "requests/service.h"
+#include "requests/state.h"
 #include "start/options.h"
 
 /* Beside members and connections: standard streams, epoll, the settle threads'

@@ -3,7 +3,7 @@
  * confine/ in their order, and the settle threads where they are due between them. */
 #pragma once
 
-#include "requests/service.h"
+#include "requests/state.h"
 #include "start/options.h"
 #include "start/signals.h"
 #include "start/sockets.h"

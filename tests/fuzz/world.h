@@ -10,7 +10,7 @@
 
 #include "connection/listener.h"
 #include "fuzz.h"
-#include "requests/service.h"
+#include "requests/state.h"
 
 #define WORLD_PEERS 8
 #define PEER_LEASES 64

@@ -8,7 +8,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "requests/service.h"
+#include "requests/state.h"
 
 #define OPENS 250 /* two such packets are within a share, three are not */
 

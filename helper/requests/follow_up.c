@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /* What is to be done after each request and in time: members settle, opens that
  * wait are tried again, events go out, lifetimes end. */
-#include "requests/service.h"
+#include "requests/state.h"
 
 #include <limits.h>
 
-#include "requests/closing.h"
+#include "requests/deferred.h"
 #include "requests/subscription.h"
 #include "settle/open_file.h"
 

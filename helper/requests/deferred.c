@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "requests/closing.h"
+#include "requests/deferred.h"
 
 #include <assert.h>
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* What a manager asks: AddFds, RemoveFd. */
-#include "requests/service.h"
+#include "requests/state.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -9,7 +9,7 @@
 #include <sys/stat.h>
 
 #include "containers/utf8.h"
-#include "requests/closing.h"
+#include "requests/deferred.h"
 #include "settle/open_file.h"
 
 static const char *type_name(mode_t type) {

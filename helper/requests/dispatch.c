@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "requests/service.h"
+#include "requests/state.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -8,7 +8,7 @@
 
 #include "containers/utf8.h"
 #include "feature.h"
-#include "requests/closing.h"
+#include "requests/deferred.h"
 #include "requests/subscription.h"
 #include "settle/open_file.h"
 #include "shortcut/shortcut.h"

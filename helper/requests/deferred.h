@@ -8,7 +8,7 @@
  * answered at once. */
 #pragma once
 
-#include "requests/service.h"
+#include "requests/state.h"
 
 /* In milliseconds: how long a removal's answer waits if the request does not say, and how
  * long a refusal does, whose manager waits for nothing of the kind. */
