@@ -7,7 +7,8 @@
 #include <unistd.h>
 
 #include "confine/confine.h"
-#include "requests/state.h"
+#include "requests/timers.h"
+#include "requests/turn.h"
 #include "start/add_fd.h"
 #include "start/descriptors.h"
 #include "start/lockdown.h"
@@ -47,7 +48,7 @@ static void say_ready(int notify, int ready, const struct confine_report *report
 }
 
 static bool has_session(enum role role) {
-    list_for_each (link, &service.sessions)
+    list_for_each (link, &service.sessions.all)
         if (list_object(link, struct session, link)->role == role)
             return true;
     return false;
@@ -57,7 +58,7 @@ static bool has_session(enum role role) {
  * started over its connection, with the last of all. One that listens for
  * itself goes on. */
 static bool is_done(void) {
-    bool reachable = sockets.listener_count > 0 || !list_empty(&service.sessions);
+    bool reachable = sockets.listener_count > 0 || !list_empty(&service.sessions.all);
 
     if (!reachable)
         return true;
@@ -66,17 +67,17 @@ static bool is_done(void) {
     if (sockets.has_birth_vmm)
         return !has_session(ROLE_VMM);
     return sockets.has_birth_manager && sockets.listener_count == 0 &&
-           list_empty(&service.sessions);
+           list_empty(&service.sessions.all);
 }
 
 static void turn(int most_ms) {
-    int timeout = service_timeout(&service);
+    int timeout = timers_timeout(&service);
 
     if (most_ms >= 0 && (timeout < 0 || timeout > most_ms))
         timeout = most_ms;
-    must("epoll", loop_turn(&service.loop, timeout));
-    service_tick(&service);
-    service_reap(&service);
+    must("epoll", loop_turn(&service.sessions.loop, timeout));
+    timers_tick(&service);
+    turn_end(&service);
 }
 
 static void serve(void) {
@@ -87,9 +88,9 @@ static void serve(void) {
 /* Locks are cleared before the end, where the file systems let us: a manager's
  * own copy of a descriptor would keep them alive. */
 static void settle_last(void) {
-    uint64_t until = service_now() + LAST_SETTLE_MS;
+    uint64_t until = loop_now() + LAST_SETTLE_MS;
 
-    while (service.settle.count > 0 && service_now() < until)
+    while (service.settle.count > 0 && loop_now() < until)
         turn(10);
 }
 
@@ -98,7 +99,7 @@ static void settle_last(void) {
  * another helper can listen in our place. */
 static void hang_up(void) {
     sockets_close(&sockets);
-    list_for_each (link, &service.sessions)
+    list_for_each (link, &service.sessions.all)
         close(list_object(link, struct session, link)->watch.fd);
 }
 
@@ -117,11 +118,11 @@ int main(int argc, char **argv) {
     sockets_begin(&sockets, &service, &options);
     if (sockets.has_birth_vmm)
         signals_ignore_terminal();
-    must("signals", signals_watch(&signals, &service.loop));
+    must("signals", signals_watch(&signals, &service.sessions.loop));
     add_fds(&service, &options);
     int notify = notify_prepare();
     lockdown(&service, &options, &(struct kept){&sockets, &signals, notify, ready}, &report);
-    service_tick(&service);
+    timers_tick(&service);
     say_ready(notify, ready, &report);
     serve();
     settle_last();

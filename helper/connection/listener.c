@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* Accepts connections, and turns away whom the socket is not for. */
 #include "connection/listener.h"
 
 #include <errno.h>
@@ -7,7 +8,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "requests/state.h"
+#include "connection/reply.h"
 
 #ifndef SO_PASSRIGHTS
 #define SO_PASSRIGHTS 83
@@ -42,37 +43,32 @@ static bool manager_allowed(const struct listener *listener, uid_t uid) {
 
 /* Says why and hangs up. The peer's next packet may meet a closed socket, but
  * this one is there for it to read. */
-static void turn_away(struct service *service, int socket, struct refusal *refusal) {
-    Fdset__V1__Reply reply = FDSET__V1__REPLY__INIT;
-    Fdset__V1__Error error;
+static void turn_away(struct sessions *sessions, int socket, struct refusal *refusal) {
+    uint32_t length = reply_encode_error(sessions, 0, refusal);
 
-    service_error(&error, refusal);
-    reply.body_case = FDSET__V1__REPLY__BODY_ERROR;
-    reply.error = &error;
-    int length = packet_encode(&reply.base, service->reply_bytes);
-    packet_send(socket, service->reply_bytes, (size_t)length, NULL, 0, MSG_DONTWAIT);
+    packet_send(socket, sessions->bytes, length, NULL, 0, MSG_DONTWAIT);
     close(socket);
 }
 
 /* A VMM that connects again and again must not keep managers out. */
-static uint32_t connections_for(const struct service *service, enum role role) {
-    uint32_t room = service->session_slab.room;
+static uint32_t connections_for(const struct sessions *sessions, enum role role) {
+    uint32_t room = sessions->slab.room;
     return role == ROLE_MANAGER || room < MANAGERS_SHARE ? room : room - room / MANAGERS_SHARE;
 }
 
-static void refuse_connection(const struct service *service, struct refusal *refusal) {
-    uint32_t descriptors = service->model.limits.descriptors;
+static void refuse_connection(const struct sessions *sessions, struct refusal *refusal) {
+    uint32_t descriptors = sessions->limits->descriptors;
 
     if (descriptors > 0)
         refuse(
             refusal, REFUSAL_LIMIT, EMFILE,
             "%u connections are taken, as many as this socket may have: " LIMIT_RAISE_DESCRIPTORS,
-            service->session_slab.used, descriptors);
+            sessions->slab.used, descriptors);
     else
         refuse(refusal, REFUSAL_LIMIT, EMFILE,
                "%u connections are taken, as many as this socket may have: " LIMIT_RAISE(
                    "connections"),
-               service->session_slab.used);
+               sessions->slab.used);
 }
 
 static void refuse_manager(const struct manager_policy *policy, uid_t uid,
@@ -90,23 +86,23 @@ static void refuse_manager(const struct manager_policy *policy, uid_t uid,
 }
 
 static void admit(struct listener *listener, int socket) {
-    struct service *service = listener->service;
+    struct sessions *sessions = listener->sessions;
     struct ucred peer = {.uid = (uid_t)-1};
     socklen_t size = sizeof(peer);
     struct refusal refusal;
 
-    if (service->session_slab.used >= connections_for(service, listener->role)) {
-        refuse_connection(service, &refusal);
-        turn_away(service, socket, &refusal);
+    if (sessions->slab.used >= connections_for(sessions, listener->role)) {
+        refuse_connection(sessions, &refusal);
+        turn_away(sessions, socket, &refusal);
         return;
     }
     getsockopt(socket, SOL_SOCKET, SO_PEERCRED, &peer, &size);
     if (listener->role == ROLE_MANAGER && !manager_allowed(listener, peer.uid)) {
         refuse_manager(listener->policy, peer.uid, &refusal);
-        turn_away(service, socket, &refusal);
+        turn_away(sessions, socket, &refusal);
         return;
     }
-    session_begin(service, socket, listener->role);
+    session_begin(sessions, socket, listener->role);
 }
 
 static void listener_ready(struct watch *watch, uint32_t epoll_events) {
@@ -119,12 +115,12 @@ static void listener_ready(struct watch *watch, uint32_t epoll_events) {
     }
     /* Whoever waits in the backlog goes on waiting: that harms nobody else. */
     if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
-        listener->paused_ms = service_now();
-        loop_change(&listener->service->loop, watch, 0);
+        listener->paused_ms = loop_now();
+        loop_change(&listener->sessions->loop, watch, 0);
     }
 }
 
-int listener_begin(struct listener *listener, struct service *service, int socket, enum role role,
+int listener_begin(struct listener *listener, struct sessions *sessions, int socket, enum role role,
                    bool own, const struct manager_policy *policy) {
     int flags = fcntl(socket, F_GETFL);
 
@@ -132,19 +128,19 @@ int listener_begin(struct listener *listener, struct service *service, int socke
         return -errno;
     socket_prepare(socket, role);
     *listener = (struct listener){.watch = {socket, listener_ready},
-                                  .service = service,
+                                  .sessions = sessions,
                                   .policy = policy,
                                   .role = role,
                                   .own = own};
-    return loop_add(&service->loop, &listener->watch, EPOLLIN);
+    return loop_add(&sessions->loop, &listener->watch, EPOLLIN);
 }
 
 bool listener_resume(struct listener *listener) {
     if (listener->paused_ms == 0)
         return true;
-    if (service_now() < listener->paused_ms + LISTENER_PAUSE_MS)
+    if (loop_now() < listener->paused_ms + LISTENER_PAUSE_MS)
         return false;
     listener->paused_ms = 0;
-    loop_change(&listener->service->loop, &listener->watch, EPOLLIN);
+    loop_change(&listener->sessions->loop, &listener->watch, EPOLLIN);
     return true;
 }

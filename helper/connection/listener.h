@@ -25,7 +25,7 @@ struct manager_policy {
 
 struct listener {
     struct watch watch; /* fd owned */
-    struct service *service;
+    struct sessions *sessions;
     const struct manager_policy *policy;
     enum role role;
     bool own;           /* made by the helper, with a mode of its choice */
@@ -33,7 +33,7 @@ struct listener {
 };
 
 /* Watches a listening socket, which it consumes. Returns 0 or -errno. */
-int listener_begin(struct listener *listener, struct service *service, int socket, enum role role,
+int listener_begin(struct listener *listener, struct sessions *sessions, int socket, enum role role,
                    bool own, const struct manager_policy *policy);
 
 /* How long a listener that found no descriptor free is not asked again. */

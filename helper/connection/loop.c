@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* The event loop on epoll, and its clock. */
 #include "connection/loop.h"
 
 #include <assert.h>
@@ -6,6 +7,7 @@
 #include <stddef.h>
 #include <sys/epoll.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
 /* What the kernel takes for a set of signals, bytes. */
@@ -35,6 +37,13 @@ void loop_remove(struct loop *loop, struct watch *watch) {
     int result = control(loop, EPOLL_CTL_DEL, watch, 0);
     assert(result == 0);
     (void)result;
+}
+
+uint64_t loop_now(void) {
+    struct timespec now;
+
+    clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
+    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
 }
 
 int loop_turn(struct loop *loop, int timeout_ms) {

@@ -5,11 +5,7 @@
 
 #include <stdint.h>
 
-/* Somebody who waits for a descriptor. Lives in its owner. */
-struct watch {
-    int fd; /* borrowed from the owner */
-    void (*ready)(struct watch *watch, uint32_t epoll_events);
-};
+#include "containers/watch.h"
 
 #define LOOP_EVENTS 64
 
@@ -25,6 +21,10 @@ void loop_change(struct loop *loop, struct watch *watch, uint32_t epoll_events);
 /* After this the watch may still be told of events of the turn under way: its
  * owner must outlive the turn. */
 void loop_remove(struct loop *loop, struct watch *watch);
+
+/* Milliseconds since the system's start, to a clock tick. By vDSO, always: the
+ * coarse clock needs no system call, whatever the machine's clock source. */
+uint64_t loop_now(void);
 
 /* Waits up to `timeout_ms` (-1: for ever) and tells those who are ready. */
 int loop_turn(struct loop *loop, int timeout_ms);

@@ -14,7 +14,7 @@
 #include "model/model.h"
 #include "packet.h"
 
-struct service;
+struct pending;
 struct subscription;
 
 /* The values are those of fdset.proto. */
@@ -22,8 +22,8 @@ enum role { ROLE_VMM = 1, ROLE_MANAGER = 2, ROLE_OBSERVER = 3 };
 
 struct session {
     struct watch watch; /* fd owned */
-    struct list link;   /* in service.sessions */
-    struct service *service;
+    struct list link;   /* in sessions.all */
+    struct sessions *sessions;
     struct holder holder; /* its leases, and who it is */
     uint64_t number;      /* never used twice, as 32 bits would be after some days of a flood */
     enum role role;
@@ -50,36 +50,32 @@ struct session {
     struct pending *pending; /* a reply that the socket was too full for, or NULL */
 };
 
-/* Descriptors are kept as leases: a lease keeps its member, so that the number is
- * right at the time it is sent. It is there until then, as a session's leases end
- * by what it sends, which is not read before, or with the session. */
-struct pending {
-    uint32_t length;
-    uint32_t lease_count;
-    struct lease *leases[FDSET_MAX_DESCRIPTORS];
-    uint8_t bytes[FDSET_MAX_PACKET_BYTES];
+/* All connections. */
+struct sessions {
+    struct loop loop;
+    struct slab slab, pending_slab;
+    struct list all;
+    const struct limits *limits;
+    bool reap;         /* a session is broken or has ended */
+    bool stuffed;      /* a session has something to be tried again */
+    uint64_t accepted; /* ever */
+
+    /* The upper layer's: a session has sent something, has room, or has gone. */
+    void (*ready)(struct watch *watch, uint32_t epoll_events);
+
+    uint8_t bytes[FDSET_MAX_PACKET_BYTES]; /* the reply at hand */
 };
+
+/* Takes all memory for as many as `limits`, borrowed, allow. Returns 0 or -errno. */
+int sessions_init(struct sessions *sessions, const struct limits *limits);
 
 /* Begins a session on a connected socket, which it consumes, also on failure.
  * Returns NULL where the limit of connections is reached or it cannot be watched. */
-struct session *session_begin(struct service *service, int socket, enum role role);
+struct session *session_begin(struct sessions *sessions, int socket, enum role role);
 
-/* Sends `length` bytes with the descriptors of `leases`, or keeps them until
- * that can be done. Only without a reply pending. A peer that has gone is no
- * error: the session ends with this turn of the loop, so that callers need not
- * fear for it. */
-void session_send(struct session *session, const uint8_t *bytes, uint32_t length,
-                  struct lease *const *leases, uint32_t lease_count);
-
-/* Tries again what is pending where the socket's having room is no sign. */
-void session_retry(struct session *session);
-
-/* No more is read; ends as soon as its pending reply is out. */
-void session_close(struct session *session);
-
-/* Ends all leases, hangs up. The object lives until session_free(). */
-void session_end(struct session *session);
+/* Closes its socket. The object lives until session_free(). */
+void session_hang_up(struct session *session);
 void session_free(struct session *session);
 
 /* The session of this number, which there must be. */
-struct session *session_find(struct service *service, uint64_t number);
+struct session *session_find(struct sessions *sessions, uint64_t number);

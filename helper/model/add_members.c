@@ -8,8 +8,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "settle/open_file.h"
-
 static const char *lifetime_name(enum lifetime lifetime) {
     static const char *const names[] = {"any", "connection", "keep", "once", "idle"};
     return names[lifetime];

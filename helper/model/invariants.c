@@ -3,7 +3,7 @@
  * builds. */
 #include <assert.h>
 
-#include "requests/state.h"
+#include "model/model.h"
 
 static void check_member(const struct model *model, const struct member *member) {
     uint32_t leases = 0;
@@ -72,29 +72,4 @@ void model_check(const struct model *model) {
     /* Members that are offered or being closed may have labels too. */
     if (members == model->member_slab.used)
         assert(labels == model->short_label_slab.used + model->long_label_slab.used);
-}
-
-void service_check(const struct service *service) {
-    uint32_t sessions = 0, waiting = 0, pending = 0, subscriptions = 0, leases = 0, closings = 0;
-
-    list_for_each (link, &service->sessions) {
-        const struct session *session = list_object(link, struct session, link);
-        sessions++;
-        waiting += session->ended ? 0 : session->waiting_count;
-        pending += !!session->pending;
-        subscriptions += !!session->subscription;
-        leases += session->holder.lease_count;
-        assert(!session->ended || session->holder.lease_count == 0);
-    }
-    list_for_each (link, &service->closings)
-        closings++;
-    assert(closings == service->closing_slab.used);
-    assert(sessions == service->session_slab.used);
-    assert(waiting == service->waiting_slab.used);
-    assert(pending == service->pending_slab.used);
-    assert(subscriptions == service->subscription_slab.used);
-    assert(leases == service->model.lease_slab.used);
-    /* Whatever is in no set is on its way out. */
-    if (service->settle.count == 0)
-        assert(service->model.member_slab.used == service->model.member_count);
 }

@@ -18,6 +18,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <sys/types.h>
 
 #include "containers/deadline.h"
@@ -105,6 +106,16 @@ struct member {
     bool keep_content : 1;
     bool keep_locks : 1;
 };
+
+/* A device number as Linux itself has it: 12 bits of major, 20 of minor. */
+static inline uint32_t device_pack(uint32_t major, uint32_t minor) {
+    return major << 20 | (minor & 0xfffff);
+}
+
+/* The same as the C library has it: makedev(3). */
+static inline uint64_t device_unpack(uint32_t device) {
+    return makedev(device >> 20, device & 0xfffff);
+}
 
 /* Whether it is a device: these are told apart by their numbers, whatever their nodes. */
 static inline bool member_is_device(const struct member *member) {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* What a manager asks: AddFds, RemoveFd. */
-#include "requests/state.h"
+#include "requests/add_remove.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -10,7 +10,7 @@
 
 #include "containers/utf8.h"
 #include "requests/deferred.h"
-#include "settle/open_file.h"
+#include "settle/work.h"
 
 static const char *type_name(mode_t type) {
     switch (type) {
@@ -22,14 +22,14 @@ static const char *type_name(mode_t type) {
     return "no file (an epoll, event or similar descriptor)";
 }
 
-void service_note(struct member *member, const struct description *description) {
+void member_note(struct member *member, const struct description *description) {
     member->type = description->type & S_IFMT;
     member->device = description->device;
     member->device_number = description->device_number;
     member->inode = description->inode;
 }
 
-int service_inspect(struct member *member, bool allow_socket, struct refusal *refusal) {
+static int member_inspect(struct member *member, bool allow_socket, struct refusal *refusal) {
     struct description description;
 
     int result = description_look(member->fd, &description);
@@ -51,7 +51,7 @@ int service_inspect(struct member *member, bool allow_socket, struct refusal *re
                       type_name(description.type));
     member->flags = description.flags;
     member->status = description.flags & STATUS_SETTABLE;
-    service_note(member, &description);
+    member_note(member, &description);
     /* Until the settle threads have found out. */
     member->may_block = true;
     return 0;
@@ -75,7 +75,7 @@ static int mark_member(struct service *service, struct member *member,
     member->keep_content = wanted->keep_content;
     member->keep_locks = wanted->keep_locks;
     member_label(&service->model, member, labelled ? wanted->opaque : NULL);
-    return service_inspect(member, wanted->allow_socket, refusal);
+    return member_inspect(member, wanted->allow_socket, refusal);
 }
 
 /* The largest AddFds has one descriptor for each set. */
@@ -100,12 +100,12 @@ static int read_additions(struct service *service, const Fdset__V1__AddFds *want
             .idle_ms = set->idle_ms,
             .replace = set->replace,
             .mixed = set->mixed,
-            .members = service->offer.members + used,
+            .members = service->inbox.offer.members + used,
             .member_count = (uint32_t)set->n_members,
         };
         for (size_t j = 0; j < set->n_members; j++) {
-            int result =
-                mark_member(service, service->offer.members[used++], set->members[j], refusal);
+            int result = mark_member(service, service->inbox.offer.members[used++], set->members[j],
+                                     refusal);
             if (result < 0)
                 return result;
         }
@@ -135,7 +135,7 @@ static void reply_added(struct service *service, struct session *session, uint32
     reply.serial = serial;
     reply.body_case = FDSET__V1__REPLY__BODY_ADDED;
     reply.added = &added;
-    service_reply(service, session, &reply, NULL, 0);
+    reply_send(session, &reply, NULL, 0);
 }
 
 int serve_add_fds(struct service *service, struct session *session,
@@ -148,35 +148,21 @@ int serve_add_fds(struct service *service, struct session *session,
                       wanted->n_sets, FDSET_MAX_DESCRIPTORS);
     for (size_t i = 0; i < wanted->n_sets; i++)
         members += wanted->sets[i]->n_members;
-    if (members != service->offer.count)
+    if (members != service->inbox.offer.count)
         return refuse(refusal, REFUSAL_DESCRIPTORS, EPROTO,
                       "%zu members are described and %u descriptors came", members,
-                      service->offer.count);
+                      service->inbox.offer.count);
     int result = read_additions(service, wanted, refusal);
     struct owner owner = {session->number, *session->owner ? session->owner : NULL, session->uid};
     if (result == 0)
         result = model_add(&service->model, additions, (uint32_t)wanted->n_sets, &owner, refusal);
     if (result < 0)
         return result;
-    service->retry_waiting = true;
-    service_settle(service);
+    service->waits.retry = true;
+    work_begin(&service->settle, &service->model);
     reply_added(service, session, request->serial, (uint32_t)wanted->n_sets);
-    service->offer.count = 0; /* all are listed */
+    service->inbox.offer.count = 0; /* all are listed */
     return 0;
-}
-
-void reply_removed(struct service *service, struct session *session, uint32_t serial,
-                   const struct removed *what) {
-    Fdset__V1__Reply reply = FDSET__V1__REPLY__INIT;
-    Fdset__V1__Removed removed = FDSET__V1__REMOVED__INIT;
-
-    removed.members = what->members;
-    removed.leases = what->leases;
-    removed.closing = what->closing;
-    reply.serial = serial;
-    reply.body_case = FDSET__V1__REPLY__BODY_REMOVED;
-    reply.removed = &removed;
-    service_reply(service, session, &reply, NULL, 0);
 }
 
 /* Of what was removed: one member, or all of the set. */
@@ -195,7 +181,7 @@ int serve_remove_fd(struct service *service, struct session *session,
     bool one = wanted->which_case == FDSET__V1__REMOVE_FD__WHICH_MEMBER;
     bool says = wanted->patience_case == FDSET__V1__REMOVE_FD__PATIENCE_WAIT_MS;
     uint32_t wait_ms = says ? wanted->wait_ms : CLOSING_WAIT_MS;
-    struct closing what = {.set = (uint32_t)wanted->set, .member = one ? wanted->member : 0};
+    struct deferred what = {.set = (uint32_t)wanted->set, .member = one ? wanted->member : 0};
 
     if (wanted->set < 0 || (one && wanted->member == 0))
         return refuse(refusal, REFUSAL_ARGUMENT, EINVAL,
@@ -207,15 +193,14 @@ int serve_remove_fd(struct service *service, struct session *session,
     if (count < 0)
         return count;
     what.removed = (uint32_t)count;
-    service->retry_waiting = true;
-    service_settle(service);
+    service->waits.retry = true;
+    work_begin(&service->settle, &service->model);
     uint32_t leases = leases_left(&service->model, what.set, what.member);
-    uint32_t closing = closing_left(service, what.set, what.member);
+    uint32_t closing = deferred_left(service, what.set, what.member);
     if (closing > 0 && leases == 0 && wait_ms > 0 &&
-        closing_begin_removal(service, session, request->serial, &what, wait_ms))
+        deferred_begin_removal(service, session, request->serial, &what, wait_ms))
         return 0;
-    reply_removed(service, session, request->serial,
-                  &(struct removed){what.removed, leases, closing});
+    reply_removed(session, request->serial, &(struct removed){what.removed, leases, closing});
     return 0;
 }
 
@@ -232,7 +217,7 @@ int service_add_initial(struct service *service, int fd, uint32_t set, const cha
                                 .member_count = 1};
 
     member_label(&service->model, member, opaque);
-    int result = service_inspect(member, false, refusal);
+    int result = member_inspect(member, false, refusal);
     if (result == 0)
         result = model_add(&service->model, &addition, 1, &(struct owner){0}, refusal);
     return result;

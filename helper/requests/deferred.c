@@ -1,31 +1,54 @@
 /* SPDX-License-Identifier: MIT */
+/* Answers that come when descriptors are closed or unlocked. */
 #include "requests/deferred.h"
 
 #include <assert.h>
 
-static struct closing *begin(struct service *service, const struct session *session,
-                             uint32_t serial, uint32_t wait_ms) {
-    struct closing *closing = slab_take(&service->closing_slab);
+#include "connection/reply.h"
+#include "requests/state.h"
 
-    if (!closing)
-        return NULL;
-    closing->connection = session->number;
-    closing->serial = serial;
-    list_append(&service->closings, &closing->link);
-    deadline_start(&service->closing_deadlines, &closing->deadline,
-                   service->model.now_ms + wait_ms);
-    return closing;
+int deferrals_init(struct deferrals *deferrals, uint32_t room) {
+    list_init(&deferrals->all);
+    int error = slab_init(&deferrals->slab, sizeof(struct deferred), room);
+    return error < 0 ? error : deadlines_init(&deferrals->deadlines, room);
 }
 
-bool closing_begin_removal(struct service *service, struct session *session, uint32_t serial,
-                           const struct closing *wanted, uint32_t wait_ms) {
-    struct closing *closing = begin(service, session, serial, wait_ms);
+void reply_removed(struct session *session, uint32_t serial, const struct removed *what) {
+    Fdset__V1__Reply reply = FDSET__V1__REPLY__INIT;
+    Fdset__V1__Removed removed = FDSET__V1__REMOVED__INIT;
 
-    if (!closing)
+    removed.members = what->members;
+    removed.leases = what->leases;
+    removed.closing = what->closing;
+    reply.serial = serial;
+    reply.body_case = FDSET__V1__REPLY__BODY_REMOVED;
+    reply.removed = &removed;
+    reply_send(session, &reply, NULL, 0);
+}
+
+static struct deferred *begin(struct service *service, const struct session *session,
+                              uint32_t serial, uint32_t wait_ms) {
+    struct deferred *deferred = slab_take(&service->deferrals.slab);
+
+    if (!deferred)
+        return NULL;
+    deferred->connection = session->number;
+    deferred->serial = serial;
+    list_append(&service->deferrals.all, &deferred->link);
+    deadline_start(&service->deferrals.deadlines, &deferred->deadline,
+                   service->model.now_ms + wait_ms);
+    return deferred;
+}
+
+bool deferred_begin_removal(struct service *service, struct session *session, uint32_t serial,
+                            const struct deferred *wanted, uint32_t wait_ms) {
+    struct deferred *deferred = begin(service, session, serial, wait_ms);
+
+    if (!deferred)
         return false;
-    closing->set = wanted->set;
-    closing->member = wanted->member;
-    closing->removed = wanted->removed;
+    deferred->set = wanted->set;
+    deferred->member = wanted->member;
+    deferred->removed = wanted->removed;
     return true;
 }
 
@@ -36,50 +59,50 @@ static bool is_locked(const struct service *service, uint32_t member_id) {
 
 /* One of a session, so that VMMs leave room for managers. */
 static bool awaits_unlock(const struct service *service, const struct session *session) {
-    list_for_each (link, &service->closings) {
-        const struct closing *closing = list_object(link, struct closing, link);
-        if (closing->connection == session->number && closing->unlocked)
+    list_for_each (link, &service->deferrals.all) {
+        const struct deferred *deferred = list_object(link, struct deferred, link);
+        if (deferred->connection == session->number && deferred->unlocked)
             return true;
     }
     return false;
 }
 
-bool closing_begin_unlock(struct service *service, struct session *session, uint32_t serial,
-                          uint32_t member) {
-    struct closing *closing = NULL;
+bool deferred_begin_unlock(struct service *service, struct session *session, uint32_t serial,
+                           uint32_t member) {
+    struct deferred *deferred = NULL;
 
     if (is_locked(service, member) && !awaits_unlock(service, session))
-        closing = begin(service, session, serial, CLOSING_WAIT_MS);
-    if (closing)
-        closing->unlocked = member;
-    return closing;
+        deferred = begin(service, session, serial, CLOSING_WAIT_MS);
+    if (deferred)
+        deferred->unlocked = member;
+    return deferred;
 }
 
-struct closing *closing_begin_refusal(struct service *service, struct session *session,
-                                      uint32_t serial, const struct refusal *refusal) {
-    struct closing *closing = begin(service, session, serial, CLOSING_REFUSAL_MS);
+struct deferred *deferred_begin_refusal(struct service *service, struct session *session,
+                                        uint32_t serial, const struct refusal *refusal) {
+    struct deferred *deferred = begin(service, session, serial, CLOSING_REFUSAL_MS);
 
-    if (closing)
-        closing->refusal = *refusal;
-    return closing;
+    if (deferred)
+        deferred->refusal = *refusal;
+    return deferred;
 }
 
 /* A refused member is in no set and has no id, which so has room for its answer's number. */
-void closing_note(struct service *service, struct closing *closing, struct member *member) {
+void deferred_note(struct service *service, struct deferred *deferred, struct member *member) {
     assert(!member->set && member->id == 0);
-    member->id = slab_number(&service->closing_slab, closing) + 1;
-    closing->refused++;
+    member->id = slab_number(&service->deferrals.slab, deferred) + 1;
+    deferred->refused++;
 }
 
-void closing_done(struct service *service, const struct member *member) {
+void deferred_closed(struct service *service, const struct member *member) {
     if (member->set || member->id == 0)
         return;
-    struct closing *closing = slab_at(&service->closing_slab, member->id - 1);
-    assert(closing->refused > 0);
-    closing->refused--;
+    struct deferred *deferred = slab_at(&service->deferrals.slab, member->id - 1);
+    assert(deferred->refused > 0);
+    deferred->refused--;
 }
 
-uint32_t closing_left(const struct service *service, uint32_t set_id, uint32_t member_id) {
+uint32_t deferred_left(const struct service *service, uint32_t set_id, uint32_t member_id) {
     const struct fdset *set = model_find_set(&service->model, set_id);
 
     if (!set || member_id == 0)
@@ -88,65 +111,65 @@ uint32_t closing_left(const struct service *service, uint32_t set_id, uint32_t m
     return member && member->set == set && member->work & WORK_CLOSE;
 }
 
-static uint32_t left(const struct service *service, const struct closing *closing) {
-    if (closing->unlocked)
-        return is_locked(service, closing->unlocked);
-    return closing->refusal.code ? closing->refused
-                                 : closing_left(service, closing->set, closing->member);
+static uint32_t left(const struct service *service, const struct deferred *deferred) {
+    if (deferred->unlocked)
+        return is_locked(service, deferred->unlocked);
+    return deferred->refusal.code ? deferred->refused
+                                  : deferred_left(service, deferred->set, deferred->member);
 }
 
-static void closing_free(struct service *service, struct closing *closing) {
-    deadline_stop(&service->closing_deadlines, &closing->deadline);
-    list_remove(&closing->link);
-    slab_give(&service->closing_slab, closing);
+static void deferred_free(struct service *service, struct deferred *deferred) {
+    deadline_stop(&service->deferrals.deadlines, &deferred->deadline);
+    list_remove(&deferred->link);
+    slab_give(&service->deferrals.slab, deferred);
 }
 
 /* Nobody waits for it any more; it stays as long as refused members have its number. */
-static void closing_end(struct service *service, struct closing *closing) {
-    deadline_stop(&service->closing_deadlines, &closing->deadline);
-    closing->connection = 0;
-    if (closing->refused == 0)
-        closing_free(service, closing);
+static void deferred_end(struct service *service, struct deferred *deferred) {
+    deadline_stop(&service->deferrals.deadlines, &deferred->deadline);
+    deferred->connection = 0;
+    if (deferred->refused == 0)
+        deferred_free(service, deferred);
 }
 
-static void answer(struct service *service, struct session *session, struct closing *closing) {
-    if (closing->refusal.code)
-        service_reply_error(service, session, closing->serial, &closing->refusal);
-    else if (closing->unlocked)
-        service_reply_done(service, session, closing->serial);
+static void answer(struct service *service, struct session *session, struct deferred *deferred) {
+    if (deferred->refusal.code)
+        reply_error(session, deferred->serial, &deferred->refusal);
+    else if (deferred->unlocked)
+        reply_done(session, deferred->serial);
     else
         reply_removed(
-            service, session, closing->serial,
-            &(struct removed){.members = closing->removed, .closing = left(service, closing)});
+            session, deferred->serial,
+            &(struct removed){.members = deferred->removed, .closing = left(service, deferred)});
 }
 
-void closings_answer(struct service *service) {
-    list_for_each_safe (link, &service->closings) {
-        struct closing *closing = list_object(link, struct closing, link);
-        if (left(service, closing) > 0 && deadline_runs(&closing->deadline))
+void deferrals_answer(struct service *service) {
+    list_for_each_safe (link, &service->deferrals.all) {
+        struct deferred *deferred = list_object(link, struct deferred, link);
+        if (left(service, deferred) > 0 && deadline_runs(&deferred->deadline))
             continue;
-        if (closing->connection) {
-            struct session *session = session_find(service, closing->connection);
+        if (deferred->connection) {
+            struct session *session = session_find(&service->sessions, deferred->connection);
             if (session->pending || session->broken)
                 continue; /* once it can be told */
-            answer(service, session, closing);
+            answer(service, session, deferred);
         }
-        closing_end(service, closing);
+        deferred_end(service, deferred);
     }
 }
 
-void closings_expire(struct service *service) {
+void deferrals_expire(struct service *service) {
     struct deadline *first;
 
-    while ((first = deadlines_first(&service->closing_deadlines)) &&
+    while ((first = deadlines_first(&service->deferrals.deadlines)) &&
            first->due_ms <= service->model.now_ms)
-        deadline_stop(&service->closing_deadlines, first);
+        deadline_stop(&service->deferrals.deadlines, first);
 }
 
-void closings_drop(struct service *service, const struct session *session) {
-    list_for_each_safe (link, &service->closings) {
-        struct closing *closing = list_object(link, struct closing, link);
-        if (closing->connection == session->number)
-            closing_end(service, closing);
+void deferrals_drop(struct service *service, const struct session *session) {
+    list_for_each_safe (link, &service->deferrals.all) {
+        struct deferred *deferred = list_object(link, struct deferred, link);
+        if (deferred->connection == session->number)
+            deferred_end(service, deferred);
     }
 }

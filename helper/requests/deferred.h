@@ -8,7 +8,11 @@
  * answered at once. */
 #pragma once
 
-#include "requests/state.h"
+#include "connection/session.h"
+#include "containers/deadline.h"
+#include "model/refusal.h"
+
+struct service;
 
 /* In milliseconds: how long a removal's answer waits if the request does not say, and how
  * long a refusal does, whose manager waits for nothing of the kind. */
@@ -16,8 +20,8 @@
 #define CLOSING_REFUSAL_MS 500
 
 /* An answer that waits. By number, not by pointer: the session may end before. */
-struct closing {
-    struct list link;         /* in service.closings, oldest first */
+struct deferred {
+    struct list link;         /* in deferrals.all */
     struct deadline deadline; /* running while the answer may still wait */
     uint64_t connection;      /* 0: it has ended, or has its answer */
     uint32_t serial;
@@ -28,30 +32,46 @@ struct closing {
     struct refusal refusal; /* code 0: it is none */
 };
 
+/* What came of a RemoveFd. */
+struct removed {
+    uint32_t members, leases, closing;
+};
+
+struct deferrals {
+    struct slab slab;
+    struct list all;            /* oldest first */
+    struct deadlines deadlines; /* their times */
+};
+
+/* Takes the memory for `room` answers that wait. Returns 0 or -errno. */
+int deferrals_init(struct deferrals *deferrals, uint32_t room);
+
+void reply_removed(struct session *session, uint32_t serial, const struct removed *removed);
+
 /* The set or member was removed: lets the answer wait. False where there are too many. */
-bool closing_begin_removal(struct service *service, struct session *session, uint32_t serial,
-                           const struct closing *wanted, uint32_t wait_ms);
+bool deferred_begin_removal(struct service *service, struct session *session, uint32_t serial,
+                            const struct deferred *wanted, uint32_t wait_ms);
 
 /* A lease of this member has ended: lets the answer wait until its locks are cleared. False
  * where they are, or need not be, and where the session has such an answer to come. */
-bool closing_begin_unlock(struct service *service, struct session *session, uint32_t serial,
-                          uint32_t member);
+bool deferred_begin_unlock(struct service *service, struct session *session, uint32_t serial,
+                           uint32_t member);
 
 /* The descriptors offered with the request at hand are to be closed, each after
- * closing_note(). NULL where there are too many. */
-struct closing *closing_begin_refusal(struct service *service, struct session *session,
-                                      uint32_t serial, const struct refusal *refusal);
-void closing_note(struct service *service, struct closing *closing, struct member *member);
+ * deferred_note(). NULL where there are too many. */
+struct deferred *deferred_begin_refusal(struct service *service, struct session *session,
+                                        uint32_t serial, const struct refusal *refusal);
+void deferred_note(struct service *service, struct deferred *deferred, struct member *member);
 
 /* A refused member, about to be freed, has been closed. */
-void closing_done(struct service *service, const struct member *member);
+void deferred_closed(struct service *service, const struct member *member);
 
 /* How much of a removal is not closed. */
-uint32_t closing_left(const struct service *service, uint32_t set, uint32_t member);
+uint32_t deferred_left(const struct service *service, uint32_t set, uint32_t member);
 
 /* Answers those whose time has come. */
-void closings_answer(struct service *service);
+void deferrals_answer(struct service *service);
 
 /* Lets those whose time is over be answered. */
-void closings_expire(struct service *service);
-void closings_drop(struct service *service, const struct session *session);
+void deferrals_expire(struct service *service);
+void deferrals_drop(struct service *service, const struct session *session);

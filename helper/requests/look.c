@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* What a VMM asks without opening: Look. It takes nothing, changes nothing and is told
  * to nobody. */
-#include "requests/state.h"
+#include "requests/look.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -10,11 +10,12 @@
 #include <sys/sysmacros.h>
 
 #include "feature.h"
+#include "requests/opening.h"
 #include "settle/open_file.h"
 
 /* Which access modes a member serves, as Looked.modes has them. */
 static uint32_t member_modes(const struct member *member) {
-    int mode = member->flags & O_ACCMODE; /* not 3: service_inspect() */
+    int mode = member->flags & O_ACCMODE; /* not 3: member_inspect() */
 
     return 1u << mode | (member->serves_read_only && mode == O_RDWR ? 1u << O_RDONLY : 0);
 }
@@ -90,6 +91,6 @@ int serve_look(struct service *service, struct session *session, const Fdset__V1
     reply.serial = request->serial;
     reply.body_case = FDSET__V1__REPLY__BODY_LOOKED;
     reply.looked = &looked;
-    service_reply(service, session, &reply, NULL, 0);
+    reply_send(session, &reply, NULL, 0);
     return 0;
 }

@@ -1,161 +1,17 @@
 /* SPDX-License-Identifier: MIT */
 /* What a VMM asks: Open, OpenMany, Close, Hold, Unhold. */
-#include "requests/state.h"
+#include "requests/open.h"
 
-#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
 #include <string.h>
 
 #include "feature.h"
-#include "requests/deferred.h"
-#include "settle/open_file.h"
-#include "shortcut/shortcut.h"
+#include "requests/opening.h"
+#include "settle/work.h"
 
 /* All error texts of one OpenMany together; later ones go without. */
 #define MANY_TEXT_BYTES 8192
-
-/* The set of this name or, if it is digits alone, of this id; each id has one spelling, so
- * that no two paths are the same set. */
-static struct fdset *find_word(const struct model *model, const char *word,
-                               struct refusal *refusal) {
-    const char *end = word;
-    uint64_t id = 0;
-
-    for (; *end >= '0' && *end <= '9' && id <= INT_MAX; end++)
-        id = id * 10 + (uint64_t)(*end - '0');
-    if (*end == '\0' && end > word && id <= INT_MAX && (word[0] != '0' || !word[1]))
-        return model_find_set(model, (uint32_t)id);
-    if (set_name_is_valid(word))
-        return model_find_name(model, word);
-    refuse(refusal, REFUSAL_PATH, EINVAL,
-           "neither a set's number (0 to %d, without leading zeros) nor a name: %s", INT_MAX, word);
-    return NULL;
-}
-
-struct fdset *find_path(const struct model *model, const char *path, struct refusal *refusal) {
-    const char *word = path + strlen(SET_PATH_PREFIX);
-
-    if (strncmp(path, SET_PATH_PREFIX, strlen(SET_PATH_PREFIX)) != 0) {
-        refuse(refusal, REFUSAL_PATH, EINVAL, "not a path of the form " SET_PATH_PREFIX "N: %s",
-               path);
-        return NULL;
-    }
-    refusal->code = REFUSAL_NO_SET;
-    struct fdset *set = find_word(model, word, refusal);
-    if (!set && refusal->code == REFUSAL_NO_SET)
-        refuse(refusal, REFUSAL_NO_SET, ENOENT, "there is no set %s", word);
-    return set;
-}
-
-/* Sets the description's flags to the wanted ones: nobody else has it open. */
-static int set_status(struct member *member, int flags, struct refusal *refusal) {
-    int wanted = match_status(member, flags);
-    int result = description_set_status(member->fd, wanted);
-
-    if (result == -EPERM && wanted & ~flags) { /* cleared by who kept a copy */
-        wanted = flags & STATUS_SETTABLE;
-        result = description_set_status(member->fd, wanted);
-    }
-    if (result < 0)
-        return refuse(refusal, REFUSAL_FLAGS, -result,
-                      "the file system of set %u refuses the wanted flags (%s): %s",
-                      member->set->id, flags & O_DIRECT ? "O_DIRECT" : "status flags",
-                      strerrordesc_np(-result));
-    member->status = wanted;
-    return 0;
-}
-
-/* A VMM can change the flags of what it has open without our hearing of it. Returns
- * whether it has. */
-static bool refresh_status(struct member *member) {
-    if (!member || member->lease_count == 0)
-        return false;
-    int status = description_flags(member->fd), before = member->status;
-    if (status >= 0)
-        member->status = status;
-    return member->status != before;
-}
-
-/* More than one change between two looks is not worth asking for without end. */
-#define MATCHES 4
-
-static int find_member(struct service *service, const struct fdset *set,
-                       const struct holder *holder, int flags, struct match *match,
-                       struct refusal *refusal) {
-    int result = match_member(set, holder, flags, match, refusal);
-
-    for (int i = 0; i < MATCHES && refresh_status(match->member); i++) {
-        service->retry_waiting |= !list_empty(&service->waiting); /* for just these, perhaps */
-        result = match_member(set, holder, flags, match, refusal);
-    }
-    return result;
-}
-
-int open_path(struct service *service, struct session *session, const char *path, int flags,
-              struct lease **lease, struct refusal *refusal) {
-    struct fdset *set = find_path(&service->model, path, refusal);
-    struct match match;
-
-    if (!set)
-        return -refusal->error;
-    int result = find_member(service, set, &session->holder, flags, &match, refusal);
-    if (result < 0)
-        return result;
-    struct member *member = match.member;
-    if (match.settling)
-        return refuse(refusal, REFUSAL_BUSY, EAGAIN, "set %u is being settled: ask again", set->id);
-    *lease = lease_open(&service->model, &session->holder, member, flags, refusal);
-    if (!*lease)
-        return -refusal->error;
-    result = match.set_flags ? set_status(member, flags, refusal) : 0;
-    if (result < 0) {
-        lease_cancel(&service->model, *lease);
-        return result;
-    }
-    lease_confirm(&service->model, *lease);
-    return 0;
-}
-
-/* What the VMM is told of its lease. */
-static Fdset__V1__Opened opened_by(const struct lease *lease) {
-    Fdset__V1__Opened opened = FDSET__V1__OPENED__INIT;
-    int flags = lease->flags;
-    bool truncates = flags & O_TRUNC || (flags & (O_CREAT | O_EXCL)) == (O_CREAT | O_EXCL);
-
-    opened.lease = lease->id;
-    opened.member = lease->member->id;
-    opened.truncate = truncates && !lease->member->keep_content;
-    return opened;
-}
-
-void open_counted(struct service *service, struct session *session, const char *path, int flags,
-                  int result, const struct refusal *refusal) {
-    if (result == 0)
-        return; /* lease_confirm() has */
-    service->model.totals.denied++;
-    if (!model_tells(&service->model))
-        return;
-    struct event event = {
-        .kind = EVENT_DENIED,
-        .flags = flags,
-        .code = refusal->code,
-        .connection = session->holder.connection,
-        .pid = session->holder.pid,
-    };
-    strcpy(event.name, session->holder.name);
-    show_text(event.path, sizeof(event.path), path);
-    service_tell(service, &event);
-}
-
-void reply_opened(struct session *session, uint32_t serial, struct lease *lease) {
-    Fdset__V1__Opened opened = opened_by(lease);
-    uint8_t bytes[OPENED_REPLY_BYTES];
-    size_t length = opened_reply_encode(serial, &opened, bytes);
-
-    session_send(session, bytes, (uint32_t)length, &lease, 1);
-}
 
 int serve_open(struct service *service, struct session *session, const Fdset__V1__Request *request,
                struct refusal *refusal) {
@@ -203,7 +59,7 @@ static void many_result(size_t index, const struct lease *lease, int result,
         answer->opened = &many.opened[index];
         return;
     }
-    service_error(&many.errors[index], refusal);
+    error_fill(&many.errors[index], refusal);
     size_t length = strlen(refusal->text) + 1;
     if (length > sizeof(many.text) - *text_used)
         length = 0;
@@ -241,16 +97,16 @@ int serve_open_many(struct service *service, struct session *session,
     reply.serial = request->serial;
     reply.body_case = FDSET__V1__REPLY__BODY_OPENED_MANY;
     reply.opened_many = &answer;
-    service_reply(service, session, &reply, many.leases, lease_count);
+    reply_send(session, &reply, many.leases, lease_count);
     return 0;
 }
 
 /* Once its locks are cleared; what can be cleared in place is at once. */
 static void answer_close(struct service *service, struct session *session, uint32_t serial,
                          uint32_t member) {
-    service_settle(service);
-    if (!closing_begin_unlock(service, session, serial, member))
-        service_reply_done(service, session, serial);
+    work_begin(&service->settle, &service->model);
+    if (!deferred_begin_unlock(service, session, serial, member))
+        reply_done(session, serial);
 }
 
 int serve_close(struct service *service, struct session *session, const Fdset__V1__Request *request,
@@ -270,7 +126,7 @@ int serve_close(struct service *service, struct session *session, const Fdset__V
         member = lease->member->id;
         lease_end(&service->model, lease);
         service->model.totals.closes++;
-        service->retry_waiting = true;
+        service->waits.retry = true;
     }
     if (answered)
         answer_close(service, session, request->serial, member);
@@ -283,7 +139,7 @@ int serve_hold(struct service *service, struct session *session, const Fdset__V1
     int result =
         set ? hold_begin(&service->model, &session->holder, set, refusal) : -refusal->error;
     if (result == 0)
-        service_reply_done(service, session, request->serial);
+        reply_done(session, request->serial);
     return result;
 }
 
@@ -296,6 +152,6 @@ int serve_unhold(struct service *service, struct session *session,
         return -refusal->error;
     if (set)
         hold_end(&service->model, &session->holder, set);
-    service_reply_done(service, session, request->serial);
+    reply_done(session, request->serial);
     return 0;
 }

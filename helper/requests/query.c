@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /* What managers and observers ask: Query, Subscribe. */
-#include "requests/state.h"
+#include "requests/query.h"
 
 #include <errno.h>
 #include <limits.h>
 #include <string.h>
 
-#include "requests/subscription.h"
+#include "requests/opening.h"
 
 /* Upper bounds of what each part takes when packed: tags, lengths and the
  * longest varints of all its fields. */
@@ -238,7 +238,7 @@ static bool waiting_wanted(const struct model *model, const struct waiting *wait
 }
 
 static bool put_waiting(struct service *service, const struct waiting *waiting) {
-    const struct holder *holder = &session_find(service, waiting->connection)->holder;
+    const struct holder *holder = &session_find(&service->sessions, waiting->connection)->holder;
 
     size_t bytes = WAITING_BYTES + strlen(waiting->path) + strlen(holder->name);
 
@@ -262,7 +262,7 @@ static bool put_waiting(struct service *service, const struct waiting *waiting) 
 }
 
 static bool list_waiting(struct service *service, const Fdset__V1__Query *query) {
-    list_for_each (link, &service->waiting) {
+    list_for_each (link, &service->waits.all) {
         const struct waiting *waiting = list_object(link, struct waiting, link);
         if (query->after && waiting->number <= query->after->waiting)
             continue;
@@ -293,23 +293,23 @@ static void fill_totals(const struct service *service, Fdset__V1__Totals *totals
     totals->sets = model->set_slab.used;
     totals->members = model->member_count;
     totals->leases = model->lease_slab.used;
-    totals->connections = service->session_slab.used;
+    totals->connections = service->sessions.slab.used;
     totals->settling = service->settle.count;
-    totals->waiting = service->waiting_slab.used;
+    totals->waiting = service->waits.slab.used;
     totals->opens = model->totals.opens;
     totals->denied = model->totals.denied;
     totals->closes = model->totals.closes;
     totals->hangups = model->totals.hangups;
     totals->uptime_ms = page.now_ms - service->started_ms;
     totals->holds = model->hold_slab.used;
-    totals->subscribers = service->subscription_slab.used;
+    totals->subscribers = service->subscriptions.slab.used;
     totals->added = model->totals.added;
     totals->removed = model->totals.removed;
-    totals->waited = service->waited;
-    totals->expired = service->expired;
-    totals->events_lost = service->events_lost;
-    totals->accepted = service->accepted;
-    totals->malformed = service->malformed;
+    totals->waited = service->waits.waited;
+    totals->expired = service->waits.expired;
+    totals->events_lost = service->subscriptions.lost;
+    totals->accepted = service->sessions.accepted;
+    totals->malformed = service->inbox.malformed;
 }
 
 static int check_query(const struct model *model, const Fdset__V1__Query *query,
@@ -363,7 +363,7 @@ int serve_query(struct service *service, struct session *session, const Fdset__V
     reply.serial = request->serial;
     reply.body_case = FDSET__V1__REPLY__BODY_QUERY;
     reply.query = &answer;
-    service_reply(service, session, &reply, NULL, 0);
+    reply_send(session, &reply, NULL, 0);
     return 0;
 }
 
@@ -378,7 +378,7 @@ int serve_subscribe(struct service *service, struct session *session,
             return refuse(refusal, REFUSAL_ARGUMENT, EINVAL, "there is no kind of event %d", kind);
         kinds |= 1u << kind;
     }
-    subscribe(session, kinds);
-    service_reply_done(service, session, request->serial);
+    subscribe(service, session, kinds);
+    reply_done(session, request->serial);
     return 0;
 }

@@ -1,40 +1,50 @@
 /* SPDX-License-Identifier: MIT */
+/* Events: who hears of which, and when. */
 #include "requests/subscription.h"
 
+#include <assert.h>
 #include <string.h>
+#include <time.h>
 
+#include "connection/reply.h"
 #include "requests/state.h"
+
+static_assert((int)EVENT_ADDED == FDSET__V1__EVENT_KIND__EVENT_ADDED &&
+                  (int)EVENT_SETTLE_STUCK == FDSET__V1__EVENT_KIND__EVENT_SETTLE_STUCK,
+              "event.h and fdset.proto have the same kinds");
 
 /* How many are sent at once; and what one takes in a packet beside its path and name. */
 #define BATCH       64
 #define EVENT_BYTES 128
 
-size_t subscription_bytes(uint32_t events) {
-    return sizeof(struct subscription) + events * sizeof(struct event);
+int subscriptions_init(struct subscriptions *subscriptions, const struct limits *limits) {
+    size_t bytes = sizeof(struct subscription) + limits->events * sizeof(struct event);
+
+    return slab_init(&subscriptions->slab, bytes, limits->connections);
 }
 
 #define ALL_KINDS   (((1u << EVENT_KINDS) - 1) & ~1u)
 #define USUAL_KINDS (ALL_KINDS & ~(1u << EVENT_OPENED | 1u << EVENT_CLOSED | 1u << EVENT_DENIED))
 
-void subscribe(struct session *session, uint32_t kinds) {
-    struct service *service = session->service;
+static void tell_model_event(struct model *model, struct event *event) {
+    service_tell(list_object(model, struct service, model), event);
+}
 
+void subscribe(struct service *service, struct session *session, uint32_t kinds) {
     if (!session->subscription) {
         /* One for each session there can be. */
-        session->subscription = slab_take(&service->subscription_slab);
-        service->model.tell = service_tell_model;
+        session->subscription = slab_take(&service->subscriptions.slab);
+        service->model.tell = tell_model_event;
     }
     session->subscription->kinds = kinds ? kinds & ALL_KINDS : USUAL_KINDS;
 }
 
-void unsubscribe(struct session *session) {
-    struct service *service = session->service;
-
+void unsubscribe(struct service *service, struct session *session) {
     if (!session->subscription)
         return;
-    slab_give(&service->subscription_slab, session->subscription);
+    slab_give(&service->subscriptions.slab, session->subscription);
     session->subscription = NULL;
-    if (service->subscription_slab.used == 0)
+    if (service->subscriptions.slab.used == 0)
         service->model.tell = NULL;
 }
 
@@ -63,7 +73,7 @@ static void fill(Fdset__V1__Event *to, struct event *from) {
 static void send_batch(struct session *session) {
     static Fdset__V1__Event batch[BATCH], *pointers[BATCH];
     struct subscription *subscription = session->subscription;
-    uint32_t room = session->service->model.limits.events;
+    uint32_t room = service_of(session)->model.limits.events;
     Fdset__V1__Reply reply = FDSET__V1__REPLY__INIT;
     Fdset__V1__Events events = FDSET__V1__EVENTS__INIT;
     size_t bytes = EVENT_BYTES; /* for what is around them */
@@ -84,7 +94,7 @@ static void send_batch(struct session *session) {
     subscription->lost = 0;
     reply.body_case = FDSET__V1__REPLY__BODY_EVENTS;
     reply.events = &events;
-    service_reply(session->service, session, &reply, NULL, 0);
+    reply_send(session, &reply, NULL, 0);
 }
 
 /* One request can make more events than the queue has room for: what the socket
@@ -94,7 +104,7 @@ static void make_room(struct service *service, struct session *session) {
     uint32_t room = service->model.limits.events;
 
     if (subscription->count == room && !session->pending && !session->broken &&
-        session != service->serving)
+        session != service->inbox.serving)
         send_batch(session);
     if (subscription->count < room)
         return;
@@ -102,7 +112,7 @@ static void make_room(struct service *service, struct session *session) {
     subscription->first = (subscription->first + 1) % room;
     subscription->count--;
     subscription->lost++;
-    service->events_lost++;
+    service->subscriptions.lost++;
 }
 
 static void enqueue(struct service *service, struct session *session, const struct event *event) {
@@ -113,10 +123,10 @@ static void enqueue(struct service *service, struct session *session, const stru
         return;
     make_room(service, session);
     subscription->events[(subscription->first + subscription->count++) % room] = *event;
-    service->events_queued = true;
+    service->subscriptions.queued = true;
 }
 
-/* By vDSO, as service_now(). */
+/* By vDSO, as loop_now(). */
 static uint64_t time_now(void) {
     struct timespec now;
     clock_gettime(CLOCK_REALTIME_COARSE, &now);
@@ -125,25 +135,29 @@ static uint64_t time_now(void) {
 
 void service_tell(struct service *service, struct event *event) {
     event->sequence = ++service->model.event_sequence;
-    if (service->subscription_slab.used == 0)
+    if (service->subscriptions.slab.used == 0)
         return;
     event->time_ms = time_now();
-    list_for_each (link, &service->sessions) {
+    list_for_each (link, &service->sessions.all) {
         struct session *session = list_object(link, struct session, link);
         if (session->subscription && !session->ended)
             enqueue(service, session, event);
     }
 }
 
-void service_tell_model(struct model *model, struct event *event) {
-    service_tell(list_object(model, struct service, model), event);
+void service_tell_session(struct service *service, struct event *event,
+                          const struct session *session) {
+    event->connection = session->holder.connection;
+    event->pid = session->holder.pid;
+    strcpy(event->name, session->holder.name);
+    service_tell(service, event);
 }
 
 void subscriptions_flush(struct service *service) {
-    if (!service->events_queued)
+    if (!service->subscriptions.queued)
         return;
-    service->events_queued = false;
-    list_for_each (link, &service->sessions) {
+    service->subscriptions.queued = false;
+    list_for_each (link, &service->sessions.all) {
         struct session *session = list_object(link, struct session, link);
         if (!session->subscription || session->ended)
             continue;

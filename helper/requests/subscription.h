@@ -7,19 +7,33 @@
 #include "connection/session.h"
 #include "model/event.h"
 
+struct service;
+
 struct subscription {
     uint32_t kinds; /* bit N: enum event_kind N */
     uint32_t first, count;
     uint64_t lost;         /* between the last event sent and the first queued */
-    struct event events[]; /* service.limits.events, used as a ring */
+    struct event events[]; /* limits.events, used as a ring */
 };
 
-/* Bytes of one with room for so many events. */
-size_t subscription_bytes(uint32_t events);
+struct subscriptions {
+    struct slab slab;
+    bool queued;   /* events, that have not been sent */
+    uint64_t lost; /* ever */
+};
+
+/* Takes all memory that `limits` can need. Returns 0 or -errno. */
+int subscriptions_init(struct subscriptions *subscriptions, const struct limits *limits);
 
 /* Subscribes a session, or changes what it hears of. 0 kinds: the usual ones. */
-void subscribe(struct session *session, uint32_t kinds);
-void unsubscribe(struct session *session);
+void subscribe(struct service *service, struct session *session, uint32_t kinds);
+void unsubscribe(struct service *service, struct session *session);
+
+/* Says to subscribers what happened, and by which session. The model's events come by
+ * themselves. */
+void service_tell(struct service *service, struct event *event);
+void service_tell_session(struct service *service, struct event *event,
+                          const struct session *session);
 
 /* Sends what is queued, as far as the sockets take it. */
 void subscriptions_flush(struct service *service);

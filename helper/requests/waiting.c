@@ -1,16 +1,22 @@
 /* SPDX-License-Identifier: MIT */
-/* Opens that wait: until the member that fits is settled, or until a manager
- * has passed one that does. They are served in the order in which they came,
- * and one that cannot be served yet holds up none that can. */
-#include "requests/state.h"
+/* Opens that wait for a member, or for the one that fits to be settled. */
+#include "requests/waiting.h"
 
 #include <assert.h>
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
+#include "requests/opening.h"
+
 /* One VMM may have a quarter of all, so that others can wait too. */
 #define WAITING_SHARE 4
+
+int waits_init(struct waits *waits, uint32_t room) {
+    list_init(&waits->all);
+    int error = slab_init(&waits->slab, sizeof(struct waiting), room);
+    return error < 0 ? error : deadlines_init(&waits->deadlines, room);
+}
 
 bool waiting_helps(enum refusal_code code) {
     return code == REFUSAL_NO_SET || code == REFUSAL_EMPTY_SET || code == REFUSAL_MODE ||
@@ -24,12 +30,10 @@ static void tell_wanted(struct service *service, const struct session *session,
         .flags = waiting->flags,
         .code = code,
         .wait_ms = wait_ms,
-        .connection = session->holder.connection,
-        .pid = session->holder.pid,
     };
-    strcpy(event.name, session->holder.name);
+
     strcpy(event.path, waiting->path);
-    service_tell(service, &event);
+    service_tell_session(service, &event, session);
 }
 
 int waiting_begin(struct service *service, struct session *session, uint32_t serial,
@@ -39,24 +43,25 @@ int waiting_begin(struct service *service, struct session *session, uint32_t ser
     struct waiting *waiting = NULL;
 
     if (session->waiting_count < share)
-        waiting = slab_take(&service->waiting_slab);
+        waiting = slab_take(&service->waits.slab);
     if (!waiting)
         return refuse(refusal, REFUSAL_LIMIT, ENFILE,
                       "%u opens wait already, %u of this VMM, which may have a quarter of the "
                       "limit: " LIMIT_RAISE("waiting"),
-                      service->waiting_slab.used, session->waiting_count);
+                      service->waits.slab.used, session->waiting_count);
     assert(strlen(path) < sizeof(waiting->path)); /* find_path() has seen to it */
     strcpy(waiting->path, path);
-    waiting->number = ++service->next_waiting ? service->next_waiting : ++service->next_waiting;
+    waiting->number =
+        ++service->waits.last_number ? service->waits.last_number : ++service->waits.last_number;
     waiting->connection = session->number;
     waiting->serial = serial;
     waiting->flags = flags;
     waiting->began_ms = service->model.now_ms;
-    list_append(&service->waiting, &waiting->link);
-    service->waited++;
+    list_append(&service->waits.all, &waiting->link);
+    service->waits.waited++;
     session->waiting_count++;
     if (wait_ms > 0) {
-        deadline_start(&service->waiting_deadlines, &waiting->deadline,
+        deadline_start(&service->waits.deadlines, &waiting->deadline,
                        service->model.now_ms + wait_ms);
         tell_wanted(service, session, waiting, why->code, wait_ms);
     }
@@ -64,9 +69,9 @@ int waiting_begin(struct service *service, struct session *session, uint32_t ser
 }
 
 static void waiting_free(struct service *service, struct waiting *waiting) {
-    deadline_stop(&service->waiting_deadlines, &waiting->deadline);
+    deadline_stop(&service->waits.deadlines, &waiting->deadline);
     list_remove(&waiting->link);
-    slab_give(&service->waiting_slab, waiting);
+    slab_give(&service->waits.slab, waiting);
 }
 
 /* Answers it and forgets it. */
@@ -80,11 +85,11 @@ static void finish(struct service *service, struct session *session, struct wait
     if (result == 0)
         reply_opened(session, was.serial, lease);
     else
-        service_reply_error(service, session, was.serial, refusal);
+        reply_error(session, was.serial, refusal);
 }
 
 static void retry(struct service *service, struct waiting *waiting) {
-    struct session *session = session_find(service, waiting->connection);
+    struct session *session = session_find(&service->sessions, waiting->connection);
     struct lease *lease = NULL;
     struct refusal refusal;
 
@@ -98,10 +103,10 @@ static void retry(struct service *service, struct waiting *waiting) {
 }
 
 void waiting_retry(struct service *service) {
-    if (!service->retry_waiting)
+    if (!service->waits.retry)
         return;
-    service->retry_waiting = false;
-    list_for_each_safe (link, &service->waiting)
+    service->waits.retry = false;
+    list_for_each_safe (link, &service->waits.all)
         retry(service, list_object(link, struct waiting, link));
 }
 
@@ -115,22 +120,22 @@ static void add_time(struct refusal *refusal, uint64_t waited_ms) {
 void waiting_expire(struct service *service) {
     struct deadline *first;
 
-    while ((first = deadlines_first(&service->waiting_deadlines)) &&
+    while ((first = deadlines_first(&service->waits.deadlines)) &&
            first->due_ms <= service->model.now_ms) {
         struct waiting *waiting = list_object(first, struct waiting, deadline);
-        struct session *session = session_find(service, waiting->connection);
+        struct session *session = session_find(&service->sessions, waiting->connection);
         struct lease *lease = NULL;
         struct refusal refusal;
 
-        deadline_stop(&service->waiting_deadlines, first);
+        deadline_stop(&service->waits.deadlines, first);
         if (session->pending || session->broken) {
-            service->retry_waiting = true; /* once it can be told */
+            service->waits.retry = true; /* once it can be told */
             continue;
         }
         int result = open_path(service, session, waiting->path, waiting->flags, &lease, &refusal);
         if (result == -EAGAIN)
             continue; /* it has its member, as soon as that is settled */
-        service->expired += result < 0;
+        service->waits.expired += result < 0;
         if (result < 0)
             add_time(&refusal, service->model.now_ms - waiting->began_ms);
         finish(service, session, waiting, result, lease, &refusal);
@@ -138,7 +143,7 @@ void waiting_expire(struct service *service) {
 }
 
 void waiting_drop(struct service *service, const struct session *session) {
-    list_for_each_safe (link, &service->waiting) {
+    list_for_each_safe (link, &service->waits.all) {
         struct waiting *waiting = list_object(link, struct waiting, link);
         if (waiting->connection == session->number)
             waiting_free(service, waiting);

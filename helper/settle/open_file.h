@@ -7,7 +7,6 @@
 #include <fcntl.h>
 #include <stdbool.h>
 #include <stdint.h>
-#include <sys/sysmacros.h>
 #include <sys/types.h>
 
 /* What a descriptor is of. */
@@ -24,16 +23,6 @@ struct description {
 /* statx(2) of `fd`, which it borrows, without asking a server. Returns 0 or -errno. */
 struct statx;
 int description_status(int fd, struct statx *status);
-
-/* A device number as Linux itself has it: 12 bits of major, 20 of minor. */
-static inline uint32_t device_pack(uint32_t major, uint32_t minor) {
-    return major << 20 | (minor & 0xfffff);
-}
-
-/* The same as the C library has it: makedev(3). */
-static inline uint64_t device_unpack(uint32_t device) {
-    return makedev(device >> 20, device & 0xfffff);
-}
 
 /* Looks at `fd`, which it borrows. Returns 0 or -errno. */
 int description_look(int fd, struct description *description);

@@ -6,7 +6,6 @@
 #include <pthread.h>
 #include <signal.h>
 #include <string.h>
-#include <sys/epoll.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -230,16 +229,13 @@ int settle_start(struct settle *settle) {
     return result;
 }
 
-int settle_await(struct settle *settle, struct loop *loop) {
+int settle_await(struct settle *settle) {
     struct job hello;
-    int result = 0;
+    int error = 0;
 
-    for (int i = 0; i < SETTLE_THREADS && result == 0; i++) {
-        result = job_receive(settle->threads[i].watch.fd, &hello, 0);
-        if (result == 0)
-            result = loop_add(loop, &settle->threads[i].watch, EPOLLIN);
-    }
-    return result;
+    for (int i = 0; i < SETTLE_THREADS && error == 0; i++)
+        error = job_receive(settle->threads[i].watch.fd, &hello, 0);
+    return error;
 }
 
 void settle_submit(struct settle *settle, struct member *member) {

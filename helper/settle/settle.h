@@ -15,7 +15,7 @@
 #include <sched.h>
 #include <stdint.h>
 
-#include "connection/loop.h"
+#include "containers/watch.h"
 #include "model/model.h"
 
 #define SETTLE_THREADS 4
@@ -50,10 +50,10 @@ void settle_watch(struct settle *settle, uint64_t now_ms, uint64_t limit_ms);
 int settle_init(struct settle *settle);
 
 /* Starts the threads. libc makes system calls as a thread begins that the sandbox
- * forbids: settle_await() waits until all are through with them, and watches the
- * threads. Return 0 or -errno. */
+ * forbids: settle_await() waits until all are through with them. After it each
+ * thread's `watch` may be told that its socket can be read. Return 0 or -errno. */
 int settle_start(struct settle *settle);
-int settle_await(struct settle *settle, struct loop *loop);
+int settle_await(struct settle *settle);
 
 /* Takes on the member's work. The member must be in no queue. */
 void settle_submit(struct settle *settle, struct member *member);

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "duplicates.h"
+#include "requests/add_remove.h"
 #include "start/descriptors.h"
 #include "start/log.h"
 #include "start/usage.h"

@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <unistd.h>
 
 #include "settle/open_file.h"
@@ -37,12 +38,12 @@ static void move_to(int *fd, int number) {
 static void take_numbers(struct service *service) {
     struct settle_thread *threads = service->settle.threads;
 
-    move_up(&service->loop.epoll);
+    move_up(&service->sessions.loop.epoll);
     for (int i = 0; i < SETTLE_THREADS; i++) {
         move_up(&threads[i].watch.fd);
         move_up(&threads[i].thread_end);
     }
-    move_to(&service->loop.epoll, CONFINE_EPOLL);
+    move_to(&service->sessions.loop.epoll, CONFINE_EPOLL);
     for (int i = 0; i < SETTLE_THREADS; i++)
         move_to(&threads[i].thread_end, CONFINE_SETTLE_SOCKETS + i);
 }
@@ -57,7 +58,7 @@ static size_t list_wanted(const struct service *service, const struct kept *kept
     for (size_t i = 0; i < sockets->listener_count; i++)
         keep[count++] = sockets->listeners[i].watch.fd;
     keep[count++] = kept->signals->watch.fd;
-    list_for_each (link, &service->sessions)
+    list_for_each (link, &service->sessions.all)
         keep[count++] = list_object(link, struct session, link)->watch.fd;
     list_for_each (set_link, &service->model.sets)
         list_for_each (link, &list_object(set_link, struct fdset, by_id)->members)
@@ -74,7 +75,9 @@ static void start_threads(struct service *service) {
     int error = settle_start(&service->settle);
 
     if (error == 0)
-        error = settle_await(&service->settle, &service->loop);
+        error = settle_await(&service->settle);
+    for (int i = 0; i < SETTLE_THREADS && error == 0; i++)
+        error = loop_add(&service->sessions.loop, &service->settle.threads[i].watch, EPOLLIN);
     if (error < 0)
         die("cannot start the settle threads: %s%s", strerror(-error),
             error == -EAGAIN  ? "; raise the limits of processes (ulimit -u)"

@@ -103,7 +103,7 @@ static int socket_number(int fd, int name) {
 static void begin_listener(struct sockets *sockets, struct service *service,
                            const struct start_options *options, int fd, enum role role, bool own) {
     struct listener *listener = &sockets->listeners[sockets->listener_count++];
-    int error = listener_begin(listener, service, fd, role, own, &options->managers);
+    int error = listener_begin(listener, &service->sessions, fd, role, own, &options->managers);
 
     if (error < 0)
         die("listen: %s", strerror(-error));
@@ -119,7 +119,7 @@ static void begin_inherited(struct sockets *sockets, struct service *service,
         return;
     }
     socket_prepare(fd, role);
-    struct session *session = session_begin(service, fd, role);
+    struct session *session = session_begin(&service->sessions, fd, role);
     if (!session)
         die("inherited connections: there are more than --limit connections=N, or "
             "fs.epoll.max_user_watches is reached");

@@ -6,6 +6,7 @@
 #include <stddef.h>
 
 #include "connection/listener.h"
+#include "requests/state.h"
 #include "start/options.h"
 
 struct sockets {

@@ -7,7 +7,7 @@
 #include <sys/resource.h>
 
 #include "confine/confine.h"
-#include "requests/state.h"
+#include "requests/add_remove.h"
 
 static struct service *the_service;
 static int the_fd;

@@ -7,6 +7,10 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "requests/follow_up.h"
+#include "requests/timers.h"
+#include "requests/turn.h"
+
 #define BEGAN_MS 1000000
 
 static uint64_t clock_ms;
@@ -37,7 +41,7 @@ static void begin_listener(struct world *world, enum role role) {
     *size = sizeof(*address);
     CHECK(fd >= 0 && bind(fd, (struct sockaddr *)address, sizeof(address->sun_family)) == 0);
     CHECK(getsockname(fd, (struct sockaddr *)address, size) == 0 && listen(fd, 128) == 0);
-    CHECK(listener_begin(&world->listeners[role - 1], &world->service, fd, role, true,
+    CHECK(listener_begin(&world->listeners[role - 1], &world->service.sessions, fd, role, true,
                          &world->policy) == 0);
 }
 
@@ -66,10 +70,10 @@ void world_begin(struct world *world) {
 void world_turn(struct world *world) {
     for (int i = 0; i < 3; i++)
         listener_resume(&world->listeners[i]);
-    CHECK(service_timeout(&world->service) >= -1);
-    CHECK(loop_turn(&world->service.loop, 0) == 0);
-    service_reap(&world->service);
-    service_tick(&world->service);
+    CHECK(timers_timeout(&world->service) >= -1);
+    CHECK(loop_turn(&world->service.sessions.loop, 0) == 0);
+    turn_end(&world->service);
+    timers_tick(&world->service);
 }
 
 void world_turn_starved(struct world *world, unsigned free) {
@@ -87,7 +91,7 @@ void world_turn_starved(struct world *world, unsigned free) {
 /* ---------------------------------------------------------------- the end */
 
 static bool is_settled(const struct service *service) {
-    return service->settle.count == 0 && list_empty(&service->sessions) &&
+    return service->settle.count == 0 && list_empty(&service->sessions.all) &&
            list_empty(&service->model.sets) && service->model.member_slab.used == 0;
 }
 
@@ -104,7 +108,7 @@ static void remove_all(struct world *world) {
     struct model *model = &world->service.model;
     struct refusal refusal;
 
-    list_for_each (link, &world->service.sessions) {
+    list_for_each (link, &world->service.sessions.all) {
         struct session *session = list_object(link, struct session, link);
         if (session->pending)
             session_end(session);
@@ -112,7 +116,7 @@ static void remove_all(struct world *world) {
 
     list_for_each (link, &model->sets)
         CHECK(model_remove(model, list_object(link, struct fdset, by_id)->id, 0, &refusal) >= 0);
-    service_follow_up(&world->service);
+    follow_up(&world->service);
 }
 
 /* Rounds after which what is still there stays by itself. */
@@ -137,20 +141,20 @@ static void check_empty(const struct service *service) {
     CHECK(model->lease_slab.used == 0 && model->hold_slab.used == 0);
     CHECK(model->short_label_slab.used == 0 && model->long_label_slab.used == 0);
     CHECK(model->member_count == 0 && model->deadlines.count == 0);
-    CHECK(service->session_slab.used == 0 && service->pending_slab.used == 0);
-    CHECK(service->waiting_slab.used == 0 && service->waiting_deadlines.count == 0);
-    CHECK(service->subscription_slab.used == 0 && !model->tell);
+    CHECK(service->sessions.slab.used == 0 && service->sessions.pending_slab.used == 0);
+    CHECK(service->waits.slab.used == 0 && service->waits.deadlines.count == 0);
+    CHECK(service->subscriptions.slab.used == 0 && !model->tell);
     CHECK(model->totals.opens == model->totals.closes + model->totals.hangups);
     CHECK(model->totals.added == model->totals.removed);
 }
 
 static void free_memory(struct service *service) {
     model_destroy(&service->model);
-    slab_destroy(&service->session_slab);
-    slab_destroy(&service->pending_slab);
-    slab_destroy(&service->waiting_slab);
-    slab_destroy(&service->subscription_slab);
-    deadlines_destroy(&service->waiting_deadlines);
+    slab_destroy(&service->sessions.slab);
+    slab_destroy(&service->sessions.pending_slab);
+    slab_destroy(&service->waits.slab);
+    slab_destroy(&service->subscriptions.slab);
+    deadlines_destroy(&service->waits.deadlines);
 }
 
 void world_end(struct world *world) {
@@ -161,10 +165,10 @@ void world_end(struct world *world) {
     run_down(world);
     check_empty(&world->service);
     for (int i = 0; i < 3; i++) {
-        loop_remove(&world->service.loop, &world->listeners[i].watch);
+        loop_remove(&world->service.sessions.loop, &world->listeners[i].watch);
         close(world->listeners[i].watch.fd);
     }
-    close(world->service.loop.epoll);
+    close(world->service.sessions.loop.epoll);
     free_memory(&world->service);
     CHECK(fuzz_count_descriptors() == descriptors_before);
 }

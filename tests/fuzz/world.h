@@ -9,6 +9,7 @@
 #include <sys/un.h>
 
 #include "connection/listener.h"
+#include "fdset.pb-c.h"
 #include "fuzz.h"
 #include "requests/state.h"
 

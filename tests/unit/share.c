@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* A session's share of the descriptors in flight: what is beyond it is held back, and
- * goes as soon as the peer has read. No time passes here: service_tick() is not called. */
+ * goes as soon as the peer has read. No time passes here: timers_tick() is not called. */
 #include "oracle.h"
 
 #include <errno.h>
@@ -8,7 +8,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "requests/state.h"
+#include "requests/add_remove.h"
+#include "requests/turn.h"
 
 #define OPENS 250 /* two such packets are within a share, three are not */
 
@@ -16,8 +17,8 @@ static struct service service;
 
 static void run_until_idle(void) {
     for (int turn = 0; turn < 20; turn++) {
-        assert_int_equal(loop_turn(&service.loop, 0), 0);
-        service_reap(&service);
+        assert_int_equal(loop_turn(&service.sessions.loop, 0), 0);
+        turn_end(&service);
     }
 }
 
@@ -71,7 +72,7 @@ static void test_what_is_held_back_goes_when_the_peer_reads(void **state) {
     int pair[2];
     assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair),
                      0);
-    assert_non_null(session_begin(&service, pair[1], ROLE_VMM));
+    assert_non_null(session_begin(&service.sessions, pair[1], ROLE_VMM));
     send_hello(pair[0]);
     for (int i = 0; i < 4; i++)
         send_opens(pair[0]);

@@ -70,7 +70,7 @@ ROWS = [
      [rf"{N} threads, one for each", rf"until {N} file systems hang",
       rf"{N} different ones have to stop"]),
     ("seconds until a file system is called stuck",
-     lambda: defined("helper/requests/follow_up.c", "STUCK_MS") // 1000, [rf"has not answered for {N} s\b"]),
+     lambda: defined("helper/requests/timers.c", "STUCK_MS") // 1000, [rf"has not answered for {N} s\b"]),
     ("connections kept for managers, one in",
      lambda: defined("helper/connection/listener.c", "MANAGERS_SHARE"), [rf"one in {N} is kept for"]),
     ("share of the waits", lambda: defined("helper/requests/waiting.c", "WAITING_SHARE"),

@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: MIT */
+/* What a session is sent, and what it has not yet taken of it. */
+#pragma once
+
+#include "connection/session.h"
+
+/* Descriptors are kept as leases: a lease keeps its member, so that the number is
+ * right at the time it is sent. It is there until then, as a session's leases end
+ * by what it sends, which is not read before, or with the session. */
+struct pending {
+    uint32_t length;
+    uint32_t lease_count;
+    struct lease *leases[FDSET_MAX_DESCRIPTORS];
+    uint8_t bytes[FDSET_MAX_PACKET_BYTES];
+};
+
+/* Sends `length` bytes with the descriptors of `leases`, or keeps them until
+ * that can be done. Only without a reply pending. A peer that has gone is no
+ * error: the session ends with this turn of the loop, so that callers need not
+ * fear for it. */
+void outbox_send(struct session *session, const uint8_t *bytes, uint32_t length,
+                 struct lease *const *leases, uint32_t lease_count);
+
+/* Tries again to send what is pending. Returns whether nothing is any more. */
+bool outbox_flush(struct session *session);
+
+/* Forgets what is pending. */
+void outbox_drop(struct session *session);

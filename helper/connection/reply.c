@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: MIT */
+/* Encodes replies, those that many requests have among them: errors, and that all is done. */
+#include "connection/reply.h"
+
+#include <assert.h>
+
+#include "connection/outbox.h"
+#include "shortcut/shortcut.h"
+
+static_assert((int)REFUSAL_PROTOCOL == FDSET__V1__CODE__CODE_PROTOCOL &&
+                  (int)REFUSAL_LIMIT == FDSET__V1__CODE__CODE_LIMIT &&
+                  (int)REFUSAL_PATH == FDSET__V1__CODE__CODE_PATH &&
+                  (int)REFUSAL_FLAGS == FDSET__V1__CODE__CODE_FLAGS &&
+                  (int)REFUSAL_BAD_FD == FDSET__V1__CODE__CODE_BAD_FD &&
+                  (int)REFUSAL_NAME == FDSET__V1__CODE__CODE_NAME &&
+                  (int)REFUSAL_NO_MEMBER == FDSET__V1__CODE__CODE_NO_MEMBER,
+              "refusal.h and fdset.proto have the same codes");
+
+void error_fill(Fdset__V1__Error *error, struct refusal *refusal) {
+    fdset__v1__error__init(error);
+    error->code = (Fdset__V1__Code)refusal->code;
+    error->error_number = refusal->error;
+    error->text = refusal->text;
+}
+
+static uint32_t encode(struct sessions *sessions, const Fdset__V1__Reply *reply) {
+    int length = reply_encode(reply, sessions->bytes);
+
+    assert(length > 0); /* every handler keeps within a packet */
+    return (uint32_t)length;
+}
+
+uint32_t reply_encode_error(struct sessions *sessions, uint32_t serial, struct refusal *refusal) {
+    Fdset__V1__Reply reply = FDSET__V1__REPLY__INIT;
+    Fdset__V1__Error error;
+
+    error_fill(&error, refusal);
+    reply.serial = serial;
+    reply.body_case = FDSET__V1__REPLY__BODY_ERROR;
+    reply.error = &error;
+    return encode(sessions, &reply);
+}
+
+void reply_error(struct session *session, uint32_t serial, struct refusal *refusal) {
+    uint32_t length = reply_encode_error(session->sessions, serial, refusal);
+
+    outbox_send(session, session->sessions->bytes, length, NULL, 0);
+}
+
+void reply_send(struct session *session, Fdset__V1__Reply *reply, struct lease *const *leases,
+                uint32_t lease_count) {
+    reply->descriptors = lease_count;
+    uint32_t length = encode(session->sessions, reply);
+    outbox_send(session, session->sessions->bytes, length, leases, lease_count);
+}
+
+void reply_done(struct session *session, uint32_t serial) {
+    Fdset__V1__Reply reply = FDSET__V1__REPLY__INIT;
+    Fdset__V1__Done done = FDSET__V1__DONE__INIT;
+
+    reply.serial = serial;
+    reply.body_case = FDSET__V1__REPLY__BODY_DONE;
+    reply.done = &done;
+    reply_send(session, &reply, NULL, 0);
+}

@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: MIT */
+/* What a manager asks: AddFds, RemoveFd. */
+#pragma once
+
+#include "requests/handler.h"
+#include "settle/open_file.h"
+
+serve_function serve_add_fds, serve_remove_fd;
+
+/* Adds a descriptor from the command line: lifetime KEEP, no connection behind
+ * it. Consumes `fd` where it succeeds. */
+int service_add_initial(struct service *service, int fd, uint32_t set, const char *opaque,
+                        struct refusal *refusal);
+
+/* Notes in an offered member what it is of. */
+void member_note(struct member *member, const struct description *description);

@@ -1,0 +1,15 @@
+/* SPDX-License-Identifier: MIT */
+/* What there is to do after anything has been done. */
+#pragma once
+
+#include "requests/state.h"
+
+/* In the order in which one thing leads to the next. */
+void follow_up(struct service *service);
+
+/* Lets the settle threads say what they have done: settle.h. */
+void follow_up_settling(struct service *service);
+
+/* Asserts that every object taken is in use. For debug builds, and after each input
+ * of a fuzzer. */
+void service_check(const struct service *service);

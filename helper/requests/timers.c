@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: MIT */
+/* What is due in time: lifetimes end, waits are over, what the kernel was short of is tried
+ * again, a file system that does not answer is told of. */
+#include "requests/timers.h"
+
+#include <limits.h>
+
+#include "requests/follow_up.h"
+#include "requests/turn.h"
+
+/* A file system that takes longer is worth telling of. */
+#define STUCK_MS 5000
+
+/* How soon is tried again what the kernel was short of. */
+#define RETRY_MS 10
+
+static int64_t earlier(int64_t due, const struct deadline *deadline) {
+    return deadline && (due < 0 || (int64_t)deadline->due_ms < due) ? (int64_t)deadline->due_ms
+                                                                    : due;
+}
+
+/* Nothing is due now or in time, as is usual between two packets. */
+static bool is_idle(const struct service *service) {
+    return !deadlines_first(&service->model.deadlines) &&
+           !deadlines_first(&service->waits.deadlines) &&
+           !deadlines_first(&service->deferrals.deadlines) && service->settle.count == 0 &&
+           !service->sessions.stuffed && !service->waits.retry && !service->subscriptions.queued &&
+           list_empty(&service->model.unsettled);
+}
+
+int timers_timeout(const struct service *service) {
+    if (is_idle(service))
+        return -1;
+    if (service->subscriptions.queued || service->waits.retry)
+        return 0; /* the last turn ended with somebody's end */
+    int64_t due = -1, now = (int64_t)loop_now();
+
+    due = earlier(due, deadlines_first(&service->model.deadlines));
+    due = earlier(due, deadlines_first(&service->waits.deadlines));
+    due = earlier(due, deadlines_first(&service->deferrals.deadlines));
+    /* Where a settle thread is busy, somebody may have to hear of it. */
+    if (service->settle.count > 0 && (due < 0 || due > now + STUCK_MS / 2))
+        due = now + STUCK_MS / 2;
+    if ((service->sessions.stuffed || service->settle.starved) && (due < 0 || due > now + RETRY_MS))
+        due = now + RETRY_MS;
+    if (due < 0)
+        return -1;
+    return due > now ? (int)(due - now < INT_MAX ? due - now : INT_MAX) : 0;
+}
+
+void timers_tick(struct service *service) {
+    uint64_t removed = service->model.totals.removed;
+
+    if (is_idle(service))
+        return;
+    service->model.now_ms = loop_now();
+    if (service->sessions.stuffed && service->model.now_ms >= service->resent_ms + RETRY_MS)
+        turn_resend(service);
+    model_expire(&service->model);
+    /* An open may be waiting for what has gone. */
+    service->waits.retry |= service->model.totals.removed != removed;
+    waiting_expire(service);
+    deferrals_expire(service);
+    if (service->settle.count > 0)
+        settle_watch(&service->settle, service->model.now_ms, STUCK_MS);
+    follow_up(service);
+}

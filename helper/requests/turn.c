@@ -1,0 +1,167 @@
+/* SPDX-License-Identifier: MIT */
+/* A turn of the loop: receives, serves, sends what was kept back, and ends sessions. */
+#include "requests/turn.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+
+#include "connection/outbox.h"
+#include "requests/dispatch.h"
+#include "requests/follow_up.h"
+#include "settle/work.h"
+
+void session_end(struct session *session) {
+    struct service *service = service_of(session);
+
+    if (session->ended)
+        return;
+    session_hang_up(session);
+    service->model.now_ms = loop_now();
+    unsubscribe(service, session);
+    waiting_drop(service, session);
+    deferrals_drop(service, session);
+    holder_end(&service->model, &session->holder);
+    if (session->role == ROLE_MANAGER)
+        model_manager_gone(&service->model, session->number);
+    if (session->role == ROLE_VMM && session->greeted)
+        service_tell_session(service, &(struct event){.kind = EVENT_VMM_GONE}, session);
+    /* Those who wait go before whoever asks later in this turn. */
+    service->waits.retry = true;
+    work_begin(&service->settle, &service->model);
+    waiting_retry(service);
+    work_begin(&service->settle, &service->model);
+}
+
+void turn_end(struct service *service) {
+    while (service->sessions
+               .reap) { /* who waits for what one had may be served now, and found gone too */
+        service->sessions.reap = false;
+        list_for_each_safe (link, &service->sessions.all) {
+            struct session *session = list_object(link, struct session, link);
+            if (session->broken)
+                session_end(session);
+            if (session->ended)
+                session_free(session);
+        }
+    }
+}
+
+/* Serves one packet, if there is one. */
+static bool receive(struct service *service, struct session *session, bool *was_close) {
+    struct inbox *inbox = &service->inbox;
+    struct packet_info info;
+
+    /* Only a manager may bring descriptors in, and only while there are objects
+     * to own them. Otherwise the kernel drops them before they get a number. */
+    bool may_carry = session->role == ROLE_MANAGER && dispatch_takes_descriptors(service);
+    int result = packet_receive(session->watch.fd, inbox->bytes,
+                                may_carry ? &inbox->received : NULL, MSG_DONTWAIT, &info);
+    if (result == -EAGAIN)
+        return false;
+    if (result < 0 || info.hangup) {
+        session_end(session);
+        return true;
+    }
+    *was_close = dispatch(service, session, info.length, may_carry ? &inbox->received : NULL,
+                          info.truncated);
+    if (session->closing && !session->pending)
+        session_end(session);
+    follow_up(service);
+    return true;
+}
+
+/* As many packets as one session is served before another is. */
+#define PACKETS_AT_ONCE 4
+
+/* How often one that waits for each reply is suspected not to. */
+#define PROBE_EVERY 16
+
+/* Whether to look for another packet at once, which is cheaper than to ask epoll
+ * if there is one and lost if there is none. Who sends ahead will have sent
+ * more; and a Close, to which there is no reply, is often followed by an Open. */
+static bool looks_again(struct session *session, bool was_close) {
+    if (session->ended || session->broken || session->closing || session->pending)
+        return false;
+    if (session->sends_ahead || was_close)
+        return true;
+    if (session->next_probe == 0)
+        session->next_probe = PROBE_EVERY;
+    return --session->next_probe == 0;
+}
+
+static void serve(struct service *service, struct session *session) {
+    bool was_close = true, found = false;
+
+    for (unsigned served = 0; served < PACKETS_AT_ONCE; served++) {
+        bool expected = was_close;
+        if (!receive(service, session, &was_close))
+            break;
+        found |= !expected;
+        if (!looks_again(session, was_close))
+            break;
+    }
+    session->sends_ahead = found;
+}
+
+/* The peer has read, or it is time to try again. */
+static void flush(struct service *service, struct session *session) {
+    if (!outbox_flush(session))
+        return;
+    if (session->broken || session->closing) {
+        session_end(session);
+        return;
+    }
+    service->model.now_ms = loop_now();
+    service->waits.retry = true;
+    service->subscriptions.queued = true;
+    follow_up(service);
+}
+
+static void session_ready(struct watch *watch, uint32_t epoll_events) {
+    struct session *session = list_object(watch, struct session, watch);
+    struct service *service = service_of(session);
+
+    if (session->ended || session->broken)
+        return;
+    if (session->pending) {
+        if (epoll_events & (EPOLLHUP | EPOLLERR))
+            session_end(session);
+        else
+            flush(service, session);
+    } else {
+        serve(service, session);
+    }
+}
+
+void turn_resend(struct service *service) {
+    service->sessions.stuffed = false;
+    service->resent_ms = service->model.now_ms;
+    list_for_each (link, &service->sessions.all) {
+        struct session *session = list_object(link, struct session, link);
+        if (session->stuffed && session->pending && !session->ended && !session->broken)
+            flush(service, session);
+    }
+}
+
+int service_init(struct service *service, const struct limits *limits) {
+    memset(service, 0, offsetof(struct service, sessions));
+    packet_arena_init(&service->inbox.arena);
+    int error = model_init(&service->model, limits, SPARE_MEMBERS);
+    /* Members may be given before the first request. */
+    service->started_ms = service->model.now_ms = loop_now();
+    if (error == 0)
+        error = sessions_init(&service->sessions, &service->model.limits);
+    if (error == 0)
+        error = waits_init(&service->waits, limits->waiting);
+    if (error == 0)
+        error = deferrals_init(&service->deferrals, limits->connections);
+    if (error == 0)
+        error = subscriptions_init(&service->subscriptions, limits);
+    if (error == 0)
+        error = settle_init(&service->settle);
+    service->sessions.ready = session_ready;
+    follow_up_settling(service);
+    return error;
+}

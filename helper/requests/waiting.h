@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: MIT */
+/* Opens that wait: until the member that fits is settled, or until a manager
+ * has passed one that does. They are served in the order in which they came,
+ * and one that cannot be served yet holds up none that can. */
+#pragma once
+
+#include "connection/session.h"
+#include "containers/deadline.h"
+#include "model/refusal.h"
+#include "name.h"
+
+struct service;
+
+/* By number, not by pointer: the session may end before. */
+struct waiting {
+    struct list link;
+    struct deadline deadline; /* not running where it only waits for settling */
+    uint64_t began_ms;
+    uint32_t number; /* for Query; never 0 */
+    uint64_t connection;
+    uint32_t serial;
+    int flags;
+    char path[SET_PATH_BYTES];
+};
+
+struct waits {
+    struct slab slab;
+    struct list all;            /* oldest first */
+    struct deadlines deadlines; /* their times */
+    uint32_t last_number;
+    bool retry;               /* something has changed that they may wait for */
+    uint64_t waited, expired; /* ever */
+};
+
+/* Takes the memory for `room` opens that wait. Returns 0 or -errno. */
+int waits_init(struct waits *waits, uint32_t room);
+
+/* Lets an open wait, up to `wait_ms` (0: for a settling member, however long). */
+int waiting_begin(struct service *service, struct session *session, uint32_t serial,
+                  const char *path, int flags, uint32_t wait_ms, const struct refusal *why,
+                  struct refusal *refusal);
+
+/* What can be waited for. */
+bool waiting_helps(enum refusal_code code);
+
+/* Tries all again, in their order, if something has changed. */
+void waiting_retry(struct service *service);
+
+/* Those whose time is over fail. */
+void waiting_expire(struct service *service);
+void waiting_drop(struct service *service, const struct session *session);

@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: MIT */
+/* Begins with the work that the model has queued: in place where the file system answers
+ * by itself, else on the settle threads. */
+#include "settle/work.h"
+
+#include "settle/open_file.h"
+
+/* What is to be done to the member that no thread is at. A close may be the last, which
+ * flushes what was written, frees an unlinked file, or waits for a device's driver: hence it
+ * is never done here, whatever the file system. */
+static void begin(struct settle *settle, struct model *model, struct member *member) {
+    unsigned work = member->work & ~member->working;
+    bool slow = member->may_block || work & (WORK_CLOSE | WORK_INSPECT);
+
+    if (member->working && slow)
+        return; /* comes back through settle.done() */
+    if (slow) {
+        settle_submit(settle, member);
+        return;
+    }
+    if (!member->keep_locks)
+        description_unlock(member->fd);
+    member->status = description_restore_status(member->fd, member->flags);
+    member_settled(model, member, work);
+}
+
+void work_begin(struct settle *settle, struct model *model) {
+    while (!list_empty(&model->unsettled)) {
+        struct list *link = model->unsettled.next;
+        list_remove(link);
+        begin(settle, model, list_object(link, struct member, queue));
+    }
+#ifdef CHECK_MODEL
+    model_check(model);
+#endif
+}
