@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* Which descriptors are one open file: sorted with kcmp(2), which has an order. */
 #include "duplicates.h"
 
 #include <assert.h>

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* Names of sets and text for people, as UTF-8. */
 #include "name.h"
 
 #include <stdint.h>

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* Packets on the wire: how they are packed, sent, received and unpacked. */
 #include "packet.h"
 
 #include <assert.h>

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* What systemd passes and wants to hear, without its library. */
 #include "start/notify.h"
 
 #include <errno.h>
