@@ -29,7 +29,7 @@ static struct sockets sockets;
 
 static void must(const char *what, int error) {
     if (error < 0)
-        die("%s: %s", what, strerror(-error));
+        log_die("%s: %s", what, strerror(-error));
 }
 
 static void say_ready(int notify, int ready, const struct confine_report *report) {

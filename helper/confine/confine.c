@@ -45,11 +45,13 @@
 
 #include <assert.h>
 #include <errno.h>
-#include <stdarg.h>
 #include <stdio.h>
-#include <string.h>
 
-#include "stage.h"
+#include "descriptors.h"
+#include "filter.h"
+#include "landlock.h"
+#include "namespaces.h"
+#include "privileges.h"
 
 struct named_stage {
     const char *name;
@@ -107,46 +109,6 @@ int confine_seal(const struct confine_plan *plan, struct confine_report *report)
     struct confinement confinement = {.plan = plan, .report = report};
 
     return stages_run(&confinement, seal_stages, COUNT(seal_stages));
-}
-
-void stage_detail(struct confine_stage *stage, const char *format, ...) {
-    va_list arguments;
-
-    va_start(arguments, format);
-    vsnprintf(stage->detail, sizeof(stage->detail), format, arguments);
-    va_end(arguments);
-}
-
-int stage_partly(struct confine_stage *stage, const char *format, ...) {
-    va_list arguments;
-
-    va_start(arguments, format);
-    vsnprintf(stage->detail, sizeof(stage->detail), format, arguments);
-    va_end(arguments);
-    stage->outcome = CONFINE_PARTLY;
-    return 0;
-}
-
-int stage_failed(struct confine_stage *stage, int error, const char *call, const char *advice) {
-    assert(error < 0);
-    stage_detail(stage, "%s: %s; %s", call, strerrorname_np(-error), advice);
-    stage->outcome = CONFINE_FAILED;
-    return error;
-}
-
-bool error_is_refusal(int error) {
-    switch (error) {
-    case EPERM:  /* no privilege, a chroot, a container's own filter */
-    case EACCES: /* AppArmor, SELinux */
-    case ENOSPC: /* user.max_*_namespaces */
-    case EUSERS: /* the same before Linux 4.9, and nesting too deep */
-    case ENOSYS: /* a container's own filter */
-    case EINVAL: /* a kernel built without it; a root that cannot be pivoted */
-    case ENOENT: /* no /proc */
-    case EROFS:  /* /proc read-only */
-        return true;
-    }
-    return false;
 }
 
 void confine_describe(const struct confine_report *report, char *text, size_t size) {

@@ -11,8 +11,6 @@
 #include <linux/filter.h>
 #include <linux/seccomp.h>
 
-#include "stage.h"
-
 /* The program has the halves of addresses, in these words. */
 #define LOW(pointer)  ((uint32_t)(uintptr_t)(pointer))
 #define HIGH(pointer) ((uint32_t)((uint64_t)(uintptr_t)(pointer) >> 32))

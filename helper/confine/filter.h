@@ -11,7 +11,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "confine.h"
+#include "stage.h"
 
 enum filter_test {
     FILTER_NONE = 0, /* ends a rule's arguments */
@@ -64,3 +64,6 @@ int filter_export(const struct confine_plan *plan, uint32_t architecture, int fd
  * written then. Returns how many instructions it has. */
 struct sock_filter;
 size_t filter_make(const struct confine_plan *plan, struct sock_filter *program);
+
+/* The last stage. */
+stage_run seccomp_stage;

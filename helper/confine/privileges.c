@@ -15,7 +15,7 @@
 #include <linux/capability.h>
 #include <linux/securebits.h>
 
-#include "stage.h"
+#include "privileges.h"
 
 #define CAPSET_ADVICE "allow capset: it can only take away"
 

@@ -29,23 +29,6 @@ int stage_failed(struct confine_stage *stage, int error, const char *call, const
 __attribute__((format(printf, 2, 3))) void stage_detail(struct confine_stage *stage,
                                                         const char *format, ...);
 
-/* In their order; each says at its definition what holds after it. */
-stage_run descriptors_stage;
-stage_run namespaces_stage;
-stage_run root_stage;
-stage_run capabilities_stage;
-stage_run ids_stage;
-stage_run undumpable_stage;
-stage_run no_new_privs_stage;
-stage_run landlock_stage;
-stage_run mdwe_stage;
-stage_run limits_stage;
-stage_run seccomp_stage;
-
-/* The kernel's Landlock ABI, or -errno where there is none. Landlock and the
- * empty root can each stand in for the other. */
-int landlock_abi(void);
-
 /* Whether an error of a namespace or mount call (positive) means that kernel,
  * container or administrator do not let us, rather than that something broke. */
 bool error_is_refusal(int error);

@@ -14,7 +14,7 @@
 static bool is_number(const char *text, uint32_t *id) {
     uint64_t value;
 
-    if (!number_parse(text, UINT32_MAX - 1, &value))
+    if (!usage_parse(text, UINT32_MAX - 1, &value))
         return false;
     *id = (uint32_t)value;
     return true;
@@ -26,8 +26,8 @@ static void die_of_account(const char *option, const char *text, const char *wha
 static void die_of_account(const char *option, const char *text, const char *what,
                            const char *file) {
     if (text[0] && !text[strspn(text, "0123456789")])
-        die_usage("--%s: no %s has the number %s", option, what, text);
-    die_usage("--%s: there is no %s '%s' in %s: give a number", option, what, text, file);
+        usage_die("--%s: no %s has the number %s", option, what, text);
+    usage_die("--%s: there is no %s '%s' in %s: give a number", option, what, text, file);
 }
 
 uid_t account_user(const char *option, const char *text, gid_t *login) {
@@ -67,7 +67,7 @@ gid_t account_group(const char *option, const char *text) {
 }
 
 void die_of_owner(const char *option) {
-    die_usage("--%s: expected USER or USER:GROUP, by names or numbers", option);
+    usage_die("--%s: expected USER or USER:GROUP, by names or numbers", option);
 }
 
 char *account_cut_group(const char *option, char *text) {

@@ -41,26 +41,26 @@ void option_add_fd(struct start_options *options, const char *option, enum role 
 
     while (next_pair(&text, &key, &value)) {
         if (!value)
-            die_usage("--add-fd: '%s' has no value: expected fd=N,set=M[,opaque=S]", key);
+            usage_die("--add-fd: '%s' has no value: expected fd=N,set=M[,opaque=S]", key);
         if (strcmp(key, "opaque") == 0)
             add.opaque = value;
         else if (strcmp(key, "fd") != 0 && strcmp(key, "set") != 0)
-            die_usage("--add-fd: invalid parameter '%s': expected fd, set or opaque", key);
-        else if (value[0] != '-' && !number_parse(value, INT64_MAX, key[0] == 'f' ? &fd : &set))
-            die_usage("--add-fd: parameter '%s' expects a number", key);
+            usage_die("--add-fd: invalid parameter '%s': expected fd, set or opaque", key);
+        else if (value[0] != '-' && !usage_parse(value, INT64_MAX, key[0] == 'f' ? &fd : &set))
+            usage_die("--add-fd: parameter '%s' expects a number", key);
     }
     if (fd > INT_MAX)
-        die_usage("--add-fd: fd option is required and must be non-negative");
+        usage_die("--add-fd: fd option is required and must be non-negative");
     if (fd <= STDERR_FILENO)
-        die_usage("--add-fd: fd cannot be a standard I/O stream");
+        usage_die("--add-fd: fd cannot be a standard I/O stream");
     if (set > INT_MAX)
-        die_usage("--add-fd: set option is required and must be from 0 to %d", INT_MAX);
+        usage_die("--add-fd: set option is required and must be from 0 to %d", INT_MAX);
     if (add.opaque && strlen(add.opaque) > FDSET_MAX_OPAQUE_BYTES)
-        die_usage("--add-fd: opaque has at most %d bytes", FDSET_MAX_OPAQUE_BYTES);
+        usage_die("--add-fd: opaque has at most %d bytes", FDSET_MAX_OPAQUE_BYTES);
     if (!is_inherited((int)fd))
-        die_usage("--add-fd: fd %d is not valid or already in use", (int)fd);
+        usage_die("--add-fd: fd %d is not valid or already in use", (int)fd);
     if (options->add_fd_count == FDSET_MAX_DESCRIPTORS)
-        die_usage("--add-fd: at most %d", FDSET_MAX_DESCRIPTORS);
+        usage_die("--add-fd: at most %d", FDSET_MAX_DESCRIPTORS);
     add.fd = (int)fd;
     add.set = (uint32_t)set;
     options->add_fds[options->add_fd_count++] = add;
@@ -74,7 +74,8 @@ static void check_duplicates(const struct start_options *options) {
     for (size_t i = 0; i < options->add_fd_count; i++)
         fds[i] = all[i].fd;
     if (duplicates_find(fds, options->add_fd_count, &one, &other))
-        die("--add-fd: descriptors %d, for set %u, and %d, for set %u, are one open file, which "
+        log_die(
+            "--add-fd: descriptors %d, for set %u, and %d, for set %u, are one open file, which "
             "would share flags and locks: open the file once for each",
             fds[one], all[one].set, fds[other], all[other].set);
 }
@@ -87,6 +88,6 @@ void add_fds(struct service *service, const struct start_options *options) {
         const struct add_fd *add = &options->add_fds[i];
         int fd = inherited_take(add->fd, "--add-fd");
         if (service_add_initial(service, fd, add->set, add->opaque, &refusal) < 0)
-            die("--add-fd: %s", refusal.text);
+            log_die("--add-fd: %s", refusal.text);
     }
 }

@@ -22,7 +22,7 @@ int inherited_take(int fd, const char *what) {
     int taken = fcntl(fd, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
 
     if (taken < 0)
-        die("%s: %s", what, strerror(errno));
+        log_die("%s: %s", what, strerror(errno));
     return taken;
 }
 
@@ -38,16 +38,17 @@ void descriptors_fit(struct start_options *options) {
     struct limits lower = options->limits;
 
     if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
-        die("getrlimit: %s", strerror(errno));
+        log_die("getrlimit: %s", strerror(errno));
     if (limit.rlim_max >= wanted || setrlimit(RLIMIT_NOFILE, &more) == 0)
         return;
     size_t allowed = limit.rlim_max;
     size_t left = allowed > FIXED_DESCRIPTORS ? allowed - FIXED_DESCRIPTORS : 0;
     if (!limits_fit(&lower, left, options->members_given, options->connections_given))
-        die("%zu descriptors are needed%s and the system allows %zu: raise 'ulimit -Hn' "
-            "(LimitNOFILE=)%s",
-            given ? wanted : fewest, given ? " for these limits" : " at least", allowed,
-            given && allowed >= fewest ? ", or lower --limit members and --limit connections" : "");
+        log_die("%zu descriptors are needed%s and the system allows %zu: raise 'ulimit -Hn' "
+                "(LimitNOFILE=)%s",
+                given ? wanted : fewest, given ? " for these limits" : " at least", allowed,
+                given && allowed >= fewest ? ", or lower --limit members and --limit connections"
+                                           : "");
     lower.descriptors = (uint32_t)allowed;
     options->limits = lower;
 }

@@ -19,7 +19,7 @@ static void move_up(int *fd) {
     int copy = *fd < CONFINE_FREE ? fcntl(*fd, F_DUPFD_CLOEXEC, CONFINE_FREE) : *fd;
 
     if (copy < 0)
-        die("a descriptor's number: %s", strerror(errno));
+        log_die("a descriptor's number: %s", strerror(errno));
     if (copy != *fd)
         close(*fd);
     *fd = copy;
@@ -27,7 +27,7 @@ static void move_up(int *fd) {
 
 static void move_to(int *fd, int number) {
     if (dup3(*fd, number, O_CLOEXEC) < 0)
-        die("a descriptor's number: %s", strerror(errno));
+        log_die("a descriptor's number: %s", strerror(errno));
     close(*fd);
     *fd = number;
 }
@@ -79,19 +79,19 @@ static void start_threads(struct service *service) {
     for (int i = 0; i < SETTLE_THREADS && error == 0; i++)
         error = loop_add(&service->sessions.loop, &service->settle.threads[i].watch, EPOLLIN);
     if (error < 0)
-        die("cannot start the settle threads: %s%s", strerror(-error),
-            error == -EAGAIN  ? "; raise the limits of processes (ulimit -u)"
-            : error == -EPERM ? "; the container's filter must allow clone3, or refuse it with "
-                                "ENOSYS"
-                              : "");
+        log_die("cannot start the settle threads: %s%s", strerror(-error),
+                error == -EAGAIN  ? "; raise the limits of processes (ulimit -u)"
+                : error == -EPERM ? "; the container's filter must allow clone3, or refuse it with "
+                                    "ENOSYS"
+                                  : "");
 }
 
 static void check_stage(int error, const struct confine_report *report) {
     if (error < 0 && report->count > 0)
-        die("sandbox: %s: %s", report->stages[report->count - 1].name,
-            report->stages[report->count - 1].detail);
+        log_die("sandbox: %s: %s", report->stages[report->count - 1].name,
+                report->stages[report->count - 1].detail);
     if (error < 0)
-        die("sandbox: %s", strerror(-error));
+        log_die("sandbox: %s", strerror(-error));
 }
 
 /* For those who ask by Query. */

@@ -50,7 +50,7 @@ void log_line(enum log_level level, const char *format, ...) {
     va_end(arguments);
 }
 
-void die(const char *format, ...) {
+void log_die(const char *format, ...) {
     va_list arguments;
 
     va_start(arguments, format);

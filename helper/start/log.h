@@ -13,4 +13,4 @@ void log_init(void);
 void log_line(enum log_level level, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 /* Says why, and ends: exit status 1. */
-void die(const char *format, ...) __attribute__((format(printf, 1, 2), noreturn));
+void log_die(const char *format, ...) __attribute__((format(printf, 1, 2), noreturn));

@@ -20,12 +20,12 @@
 
 static void option_ready_fd(struct start_options *options, const char *option, enum role role,
                             char *text) {
-    int fd = (int)number(option, text, INT_MAX);
+    int fd = (int)usage_number(option, text, INT_MAX);
 
     if (fd == STDIN_FILENO || fd == STDERR_FILENO)
-        die_usage("--ready-fd: expected 1 or a number above 2, not %d", fd);
+        usage_die("--ready-fd: expected 1 or a number above 2, not %d", fd);
     if (!is_inherited(fd) || (fcntl(fd, F_GETFL) & O_ACCMODE) == O_RDONLY)
-        die_usage("--ready-fd: descriptor %d is not open for writing: in a shell, say "
+        usage_die("--ready-fd: descriptor %d is not open for writing: in a shell, say "
                   "%d>FILE after it",
                   fd, fd);
     options->ready_fd = fd;
@@ -36,14 +36,14 @@ static void option_limit(struct start_options *options, const char *option, enum
     char *equals = strchr(text, '=');
 
     if (!equals)
-        die_usage("--limit: expected NAME=N: '%s'", text);
+        usage_die("--limit: expected NAME=N: '%s'", text);
     *equals = '\0';
     uint32_t *limit = limits_find(&options->limits, text);
     if (!limit)
-        die_usage("--limit: there is no limit called '%s'", text);
-    uint64_t value = number(option, equals + 1, LIMITS_LARGEST);
+        usage_die("--limit: there is no limit called '%s'", text);
+    uint64_t value = usage_number(option, equals + 1, LIMITS_LARGEST);
     if (value == 0)
-        die_usage("--limit: %s must be 1 or more", text);
+        usage_die("--limit: %s must be 1 or more", text);
     *limit = (uint32_t)value;
     options->members_given |= limit == &options->limits.members;
     options->connections_given |= limit == &options->limits.connections;
@@ -61,7 +61,7 @@ static void option_user(struct start_options *options, const char *option, enum 
                    : login != (gid_t)-1 ? login
                                         : (gid_t)options->uid;
     if (options->uid == 0)
-        die_usage("--user: 0 would keep root's power over its own files");
+        usage_die("--user: 0 would keep root's power over its own files");
 }
 
 /* What one option consumes is nothing for another; and one socket has one role. */
@@ -77,10 +77,10 @@ static void check_numbers(const struct start_options *options) {
     for (size_t i = 0; i < count; i++) {
         for (size_t j = 0; j < i; j++)
             if (numbers[i] == numbers[j])
-                die_usage("descriptor %d is given to two options", numbers[i]);
+                usage_die("descriptor %d is given to two options", numbers[i]);
         for (size_t j = 0; j < options->add_fd_count; j++)
             if (numbers[i] == options->add_fds[j].fd)
-                die_usage("descriptor %d is given to two options", numbers[i]);
+                usage_die("descriptor %d is given to two options", numbers[i]);
     }
 }
 
@@ -93,7 +93,7 @@ static void option_sandbox(struct start_options *options, const char *option, en
             options->confine = (enum confine_mode)i;
             return;
         }
-    die_usage("--sandbox: enforce, best-effort or log, not '%s'", text);
+    usage_die("--sandbox: enforce, best-effort or log, not '%s'", text);
 }
 
 /* The shipped unit sets it, and whoever replaces its command line keeps it:
@@ -102,9 +102,9 @@ static void check_sandbox(const struct start_options *options) {
     const char *least = getenv("FDSET_SANDBOX");
 
     if (least && strcmp(least, "enforce") != 0)
-        die_usage("FDSET_SANDBOX: enforce or not set, not '%s'", least);
+        usage_die("FDSET_SANDBOX: enforce or not set, not '%s'", least);
     if (least && options->confine != CONFINE_ENFORCE)
-        die_usage("--sandbox: FDSET_SANDBOX=enforce allows nothing less");
+        usage_die("--sandbox: FDSET_SANDBOX=enforce allows nothing less");
 }
 
 static void option_linger(struct start_options *options, const char *option, enum role role,
@@ -184,7 +184,7 @@ static void apply_all(struct start_options *options, int argc, char **argv) {
         exit(2);
     }
     if (optind < argc)
-        die_usage("unexpected argument '%s'", argv[optind]);
+        usage_die("unexpected argument '%s'", argv[optind]);
 }
 
 void options_parse(struct start_options *options, int argc, char **argv) {
@@ -210,6 +210,6 @@ void options_parse(struct start_options *options, int argc, char **argv) {
     /* In a user namespace of its own the helper could not tell one stranger
      * from another; only root can do without. */
     if (geteuid() != 0 && options->managers.count > 2)
-        die_usage("--manager-uid, --manage-owner: only a helper that root starts can tell users "
+        usage_die("--manager-uid, --manage-owner: only a helper that root starts can tell users "
                   "apart");
 }

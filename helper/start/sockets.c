@@ -20,7 +20,7 @@
 
 static void add_socket(struct start_options *options, enum role role, const char *path, int fd) {
     if (options->socket_count == OPTIONS_MAX_SOCKETS)
-        die_usage("at most %d sockets", OPTIONS_MAX_SOCKETS);
+        usage_die("at most %d sockets", OPTIONS_MAX_SOCKETS);
     options->sockets[options->socket_count++] = (struct socket_option){role, path, fd};
 }
 
@@ -30,10 +30,10 @@ void option_socket(struct start_options *options, const char *option, enum role 
 
 void option_socket_fd(struct start_options *options, const char *option, enum role role,
                       char *text) {
-    int fd = (int)number(option, text, INT_MAX);
+    int fd = (int)usage_number(option, text, INT_MAX);
 
     if (fd <= STDERR_FILENO)
-        die_usage("a socket cannot be a standard I/O stream: %s", text);
+        usage_die("a socket cannot be a standard I/O stream: %s", text);
     add_socket(options, role, NULL, fd);
 }
 
@@ -43,7 +43,7 @@ void option_mode(struct start_options *options, const char *option, enum role ro
     unsigned long mode = strtoul(text, &end, 8);
 
     if (text[0] < '0' || text[0] > '7' || *end || mode > 0777)
-        die_usage("--%s: an octal mode from 0 to 0777, as 0660, not '%s'", option, text);
+        usage_die("--%s: an octal mode from 0 to 0777, as 0660, not '%s'", option, text);
     access->mode = (mode_t)mode;
     access->option = option;
 }
@@ -55,13 +55,13 @@ static void add_manager(struct start_options *options, const char *option, uid_t
         if (managers->uids[i] == uid)
             return;
     if (managers->count == MANAGER_UIDS)
-        die_usage("--%s: too many managers", option);
+        usage_die("--%s: too many managers", option);
     managers->uids[managers->count++] = uid;
 }
 
 void option_manager_uid(struct start_options *options, const char *option, enum role role,
                         char *text) {
-    add_manager(options, option, (uid_t)number(option, text, UINT32_MAX - 1));
+    add_manager(options, option, (uid_t)usage_number(option, text, UINT32_MAX - 1));
 }
 
 void option_owner(struct start_options *options, const char *option, enum role role, char *text) {
@@ -86,7 +86,7 @@ void sockets_check_access(const struct start_options *options) {
         for (size_t i = 0; i < options->socket_count; i++)
             used |= options->sockets[i].path && options->sockets[i].role == role;
         if (access->option && !used)
-            die_usage("--%s: no socket is made by --%s PATH, and an inherited one stays as it is",
+            usage_die("--%s: no socket is made by --%s PATH, and an inherited one stays as it is",
                       access->option, sockets[role]);
     }
 }
@@ -106,13 +106,13 @@ static void begin_listener(struct sockets *sockets, struct service *service,
     int error = listener_begin(listener, &service->sessions, fd, role, own, &options->managers);
 
     if (error < 0)
-        die("listen: %s", strerror(-error));
+        log_die("listen: %s", strerror(-error));
 }
 
 static void begin_inherited(struct sockets *sockets, struct service *service,
                             const struct start_options *options, int original, enum role role) {
     if (!is_inherited(original) || socket_number(original, SO_TYPE) != SOCK_SEQPACKET)
-        die("descriptor %d is not an inherited socket of type SOCK_SEQPACKET", original);
+        log_die("descriptor %d is not an inherited socket of type SOCK_SEQPACKET", original);
     int fd = inherited_take(original, "an inherited socket");
     if (socket_number(fd, SO_ACCEPTCONN)) {
         begin_listener(sockets, service, options, fd, role, false);
@@ -121,8 +121,8 @@ static void begin_inherited(struct sockets *sockets, struct service *service,
     socket_prepare(fd, role);
     struct session *session = session_begin(&service->sessions, fd, role);
     if (!session)
-        die("inherited connections: there are more than --limit connections=N, or "
-            "fs.epoll.max_user_watches is reached");
+        log_die("inherited connections: there are more than --limit connections=N, or "
+                "fs.epoll.max_user_watches is reached");
     /* Whoever handed it over vouches for who is at its other end. */
     session->handed_over = true;
     sockets->has_birth_vmm |= role == ROLE_VMM;
@@ -145,7 +145,7 @@ static void make_socket_files(struct start_options *options) {
                                                   .group = access->group};
     }
     if (socket_files_make(files, count, &refusal) < 0)
-        die("cannot start: %s", refusal.text);
+        log_die("cannot start: %s", refusal.text);
     for (size_t i = options->socket_count; i-- > 0;)
         if (options->sockets[i].path)
             options->sockets[i].fd = files[--count].fd;
@@ -157,10 +157,10 @@ static void add_passed(struct start_options *options) {
     int passed = notify_sockets(roles, &refusal);
 
     if (passed < 0)
-        die("cannot start: %s", refusal.text);
+        log_die("cannot start: %s", refusal.text);
     for (int i = 0; i < passed; i++) {
         if (options->socket_count == OPTIONS_MAX_SOCKETS)
-            die("at most %d sockets, those that systemd passed included", OPTIONS_MAX_SOCKETS);
+            log_die("at most %d sockets, those that systemd passed included", OPTIONS_MAX_SOCKETS);
         options->sockets[options->socket_count++] =
             (struct socket_option){roles[i], NULL, NOTIFY_FIRST_SOCKET + i};
     }

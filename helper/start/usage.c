@@ -55,7 +55,7 @@ const char usage_help[] =
     "Exit status: 0 when there is nobody left to serve or a signal ended the helper,\n"
     "1 if it could not start, 2 for a wrong command line.\n";
 
-void die_usage(const char *format, ...) {
+void usage_die(const char *format, ...) {
     va_list arguments;
 
     fputs("fdset-helper: ", stderr);
@@ -67,7 +67,7 @@ void die_usage(const char *format, ...) {
     exit(2);
 }
 
-bool number_parse(const char *text, uint64_t most, uint64_t *value) {
+bool usage_parse(const char *text, uint64_t most, uint64_t *value) {
     char *end;
 
     if (text[0] < '0' || text[0] > '9')
@@ -77,11 +77,11 @@ bool number_parse(const char *text, uint64_t most, uint64_t *value) {
     return errno == 0 && *end == '\0' && *value <= most;
 }
 
-uint64_t number(const char *option, const char *text, uint64_t most) {
+uint64_t usage_number(const char *option, const char *text, uint64_t most) {
     uint64_t value;
 
-    if (!number_parse(text, most, &value))
-        die_usage("--%s: not a number from 0 to %llu: '%s'", option, (unsigned long long)most,
+    if (!usage_parse(text, most, &value))
+        usage_die("--%s: not a number from 0 to %llu: '%s'", option, (unsigned long long)most,
                   text);
     return value;
 }

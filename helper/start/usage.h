@@ -9,10 +9,10 @@
 extern const char usage_help[];
 
 /* Says why, and where to read more, and exits with status 2. */
-void die_usage(const char *format, ...) __attribute__((format(printf, 1, 2), noreturn));
+void usage_die(const char *format, ...) __attribute__((format(printf, 1, 2), noreturn));
 
 /* A decimal number of at most `most`, whole. */
-bool number_parse(const char *text, uint64_t most, uint64_t *value);
+bool usage_parse(const char *text, uint64_t most, uint64_t *value);
 
 /* The same, or the end. `option` has no dashes, here and elsewhere. */
-uint64_t number(const char *option, const char *text, uint64_t most);
+uint64_t usage_number(const char *option, const char *text, uint64_t most);

@@ -16,7 +16,11 @@
 #include <unistd.h>
 
 #include "cage.h"
-#include "confine/stage.h"
+#include "confine/descriptors.h"
+#include "confine/filter.h"
+#include "confine/landlock.h"
+#include "confine/namespaces.h"
+#include "confine/privileges.h"
 
 #define STARTS 51
 #define CALLS  200000

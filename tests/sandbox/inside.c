@@ -29,7 +29,7 @@
 #include <linux/securebits.h>
 
 #include "cage.h"
-#include "confine/stage.h"
+#include "confine/landlock.h"
 
 /* -------------------------------------------------------- between the halves */
 

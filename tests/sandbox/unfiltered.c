@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Linked into a helper for benchmarks: all stages of the sandbox but seccomp. */
-#include "confine/stage.h"
+#include "confine/filter.h"
 
 stage_run __wrap_seccomp_stage;
 

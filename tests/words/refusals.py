@@ -178,7 +178,7 @@ def is_for_others(text):
     """The helper's refusals are sent to its clients; what it logs is for who started it."""
     if text.speaker != "fdset-helper" or "/confine/" in text.path:
         return False
-    return not re.search(r"\b(log_line|die_usage|die|number|f?printf|f?puts)\(", text.call)
+    return not re.search(r"\b(log_line|log_die|usage_die|usage_number|die_usage|die|number|f?printf|f?puts)\(", text.call)
 
 
 def check_limits(text):
