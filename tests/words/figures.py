@@ -4,7 +4,8 @@
 those of the code.
 
 Each row has where the number is from and how it is spoken of. Every place that speaks so
-must have it, and one must: who says it otherwise gets a row of their own, or an end."""
+must have it, and for each way of speaking there must be a place: a text that says it
+otherwise gets a pattern of its own."""
 
 import re
 
@@ -12,7 +13,8 @@ import options
 import words
 
 NUMBERS = {"one": 1, "two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "seven": 7, "eight": 8,
-           "nine": 9, "ten": 10, "eleven": 11, "twelve": 12, "a quarter": 4, "an hour": 3600000}
+           "nine": 9, "ten": 10, "eleven": 11, "twelve": 12, "a quarter": 4, "an hour": 3600000,
+           "half a second": 500}
 WORD = "|".join(NUMBERS)
 N = rf"({WORD}|\d[\d ]*)"
 
@@ -34,6 +36,11 @@ def faults():
     return len(re.findall(r"^\| \d+ \|", words.read("tests/FAULTS.md"), re.MULTILINE))
 
 
+def default(limit):
+    """Of --limit."""
+    return int(re.search(rf"\b{limit} \((\d+)\)", words.said("fdset-helper", "--help"))[1])
+
+
 def system_calls():
     return int(re.search(r"^(\d+) calls by", words.read("SECURITY.md"), re.MULTILINE)[1])
 
@@ -41,7 +48,7 @@ def system_calls():
 ROWS = [
     ("descriptors in a packet", lambda: limit("DESCRIPTORS"),
      [rf"(?:at most|up to|more than) {N} (?:times|members|descriptors|of them)",
-      rf"carry, 0 to {N}"]),
+      rf"carries, 0 to {N}"]),
     ("bytes of a packet", lambda: limit("PACKET_BYTES"),
      [rf"at most {N} bytes and carries"]),
     ("KiB of the arena", lambda: defined("proto/packet.h", "PACKET_ARENA_BYTES") // 1024,
@@ -63,12 +70,35 @@ ROWS = [
      [rf"not at all\. Absent: {N}", rf"FDSET_REMOVE_WAIT_MS {N}"]),
     ("seconds that a removal waits",
      lambda: defined("helper/requests/deferred.h", "CLOSING_WAIT_MS") // 1000,
-     [rf"It waits {N} seconds at most", rf"are closed, after {N} seconds at the latest"]),
+     [rf"It waits {N} seconds at most",
+      rf"are (?:closed|cleared), after {N} seconds at the latest", rf"an hour; default: {N}\.",
+      rf"wait so long for the close; default: {N}"]),
+    ("ms until a refusal is told",
+     lambda: defined("helper/requests/deferred.h", "CLOSING_REFUSAL_MS"),
+     [r"when they are closed, or after (half a second)\."]),
+    ("seconds that a helper waits for its last closes",
+     lambda: defined("helper/main.c", "LAST_SETTLE_MS") // 1000,
+     [rf"waits up to {N} seconds until what it is closing"]),
+    ("seconds that a helper waits for a directory's lock",
+     lambda: defined("helper/start/socket_file.c", "LOCK_WAIT_MS") // 1000,
+     [rf"such a lock, the helper waits {N} seconds"]),
+    ("seconds that fdsetctl waits for each of all helpers",
+     lambda: defined("contrib/fdsetctl/ask/sources.c", "PATIENCE_MS") // 1000,
+     [rf"does not answer within {N} seconds"]),
+    ("seconds of fdsetctl --wait",
+     lambda: found("contrib/fdsetctl/ask/connect.c", r"patience_ms = (\d+)") // 1000,
+     [rf"wait is over after {N} seconds", rf"a helper to answer there; default: {N}"]),
+    ("sets that a helper holds", lambda: default("sets"),
+     [rf"than the helper's {N} sets", rf"sets=4096\*: the default is {N}\b"]),
+    ("members that a helper holds", lambda: default("members"), [rf"sets or {N} members"]),
+    ("system call numbers that are tried, from 0 to",
+     lambda: found("tests/sandbox/calls.c", r"number = 0; number < (\d+);") - 1,
+     [rf"every system call number from 0 to {N}"]),
     ("events that the library keeps", lambda: defined("vmm-glue/manager/events.c", "EVENTS_KEPT"),
      [rf"Events are kept, {N} at most", rf"and the library {N}:"]),
     ("settle threads", lambda: defined("helper/settle/settle.h", "SETTLE_THREADS"),
      [rf"{N} threads, one for each", rf"until {N} file systems hang",
-      rf"{N} different ones have to stop"]),
+      rf"{N} different file systems have to\s+stop"]),
     ("seconds until a file system is called stuck",
      lambda: defined("helper/requests/timers.c", "STUCK_MS") // 1000, [rf"has not answered for {N} s\b"]),
     ("connections kept for managers, one in",
@@ -113,14 +143,17 @@ def number(text):
 
 
 def check(value, patterns):
-    wrong, heard = [], 0
-    for name, text in spoken().items():
-        for pattern in patterns:
+    wrong = []
+    for pattern in patterns:
+        heard = False
+        for name, text in spoken().items():
             for match in re.finditer(pattern, text, re.IGNORECASE):
-                heard += 1
+                heard = True
                 if number(match[1]) != value():
                     wrong.append(f"{name} says {match[0]!r}: it is {value()}")
-    return wrong if heard else ["nothing speaks of it"]
+        if not heard:
+            wrong.append(f"nothing says {pattern.replace(N, 'N')!r}")
+    return wrong
 
 
 def errors():
