@@ -1,31 +1,19 @@
 /* SPDX-License-Identifier: MIT */
-/* How fdsetctl finds and reaches a helper. */
+/* Finds the helper by its socket, waits for it where it is told to, and says what helps where
+ * it cannot be reached. */
+#include "ask/connect.h"
+
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
-#include <sys/un.h>
 #include <time.h>
-#include <unistd.h>
 
-#include "ask/connect.h"
-#include "base/verb.h"
-#include "base/words.h"
+#include "common/memory.h"
+#include "common/sockets.h"
 
 /* So often one that does not answer is asked again. */
 #define AGAIN_MS 20
-
-static uint32_t patience_ms; /* of --wait */
-
-void wait_read(const char *name, const char *argument) {
-    if (!argument)
-        patience_ms = 10000;
-    else if (!seconds_parse(argument, &patience_ms))
-        usage_error(
-            name, "--wait: '%s' is not a time: give seconds from 1, or a number with ms, s or min",
-            argument);
-}
 
 static uint64_t now_ms(void) {
     struct timespec now;
@@ -34,36 +22,7 @@ static uint64_t now_ms(void) {
     return (uint64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
 
-/* The kernel gives up what takes longer; 0 is for ever. */
-static void patience_set(int sock, uint64_t milliseconds) {
-    struct timeval patience = {milliseconds / 1000, milliseconds % 1000 * 1000};
-
-    setsockopt(sock, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
-    setsockopt(sock, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience);
-}
-
-/* A connected socket, or -errno. */
-static int dial(const char *path, uint64_t milliseconds) {
-    struct sockaddr_un address = {.sun_family = AF_UNIX};
-
-    if (strlen(path) >= sizeof address.sun_path)
-        return -ENAMETOOLONG;
-    strcpy(address.sun_path, path);
-    int sock = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
-    if (sock < 0)
-        return -errno;
-    patience_set(sock, milliseconds);
-    if (connect(sock, (const struct sockaddr *)&address, sizeof address) == 0)
-        return sock;
-    int error = errno;
-    close(sock);
-    struct stat status;
-    if (error == ECONNREFUSED && stat(path, &status) == 0 && !S_ISSOCK(status.st_mode))
-        error = ENOTSOCK;
-    return -error;
-}
-
-/* What it means, and what helps. */
+/* What it means that there is no connection, and what helps. */
 static const char *dial_text(int error) {
     switch (error) {
     case -ENOENT:
@@ -87,9 +46,9 @@ static const char *dial_text(int error) {
 }
 
 int helper_connect(struct fdset_manager **manager, const char *path, const char *owner,
-                   uint64_t milliseconds, const char **why) {
+                   uint32_t milliseconds, const char **why) {
     struct fdset_manager_options options = {.name = "fdsetctl", .owner = owner};
-    int sock = dial(path, milliseconds);
+    int sock = socket_connect(path, SOCK_SEQPACKET | SOCK_CLOEXEC, milliseconds);
     int error = sock;
 
     *why = NULL;
@@ -108,52 +67,52 @@ static bool may_come(int error) {
            error == -EAGAIN;
 }
 
-static const char *socket_path(const char *name, const char *socket) {
-    if (!socket)
-        socket = getenv("FDSET_MANAGE_SOCKET");
-    if (!socket || !*socket)
-        usage_error(name, "no socket given: use --socket PATH or set FDSET_MANAGE_SOCKET");
-    return socket;
+const char *socket_path(const struct verb_line *line) {
+    return line->socket ? line->socket : getenv("FDSET_MANAGE_SOCKET");
 }
 
-struct fdset_manager *manager_connect(const char *name, const char *socket, const char *owner) {
+struct fdset_manager *manager_connect(const struct verb_line *line, const char *owner) {
     static const struct timespec again = {.tv_nsec = AGAIN_MS * 1000000L};
-    const char *path = socket_path(name, socket), *why;
-    uint64_t end = now_ms() + patience_ms, left = patience_ms;
-    /* Found to the end: a command that is refused ends without freeing it. */
+    /* Found to the end: a verb that dies ends without freeing it. */
     static struct fdset_manager *manager;
+    const char *path = socket_path(line), *why;
+    uint64_t end = now_ms() + line->wait_ms, now;
+    uint32_t left = line->wait_ms;
     int error;
 
+    if (!path || !*path)
+        die_usage("no socket given: use --socket PATH or set FDSET_MANAGE_SOCKET");
     while ((error = helper_connect(&manager, path, owner, left, &why)) < 0) {
-        uint64_t now = now_ms();
+        now = now_ms();
         if (now >= end || !may_come(error))
             break;
-        left = end - now;
+        left = (uint32_t)(end - now);
         nanosleep(&again, NULL);
     }
-    if (error && patience_ms && may_come(error))
-        refused(name, "no fdset-helper has answered at %s within %g s: %s", path,
-                patience_ms / 1000.0, why);
+    if (error && line->wait_ms && may_come(error))
+        die("no fdset-helper has answered at %s within %g s: %s", path, line->wait_ms / 1000.0,
+            why);
     if (error)
-        refused(name, "cannot connect to %s: %s%s", path, why,
-                may_come(error) ? " (--wait waits for it)" : "");
-    patience_set(fdset_manager_socket(manager), 0);
+        die("cannot connect to %s: %s%s", path, why,
+            may_come(error) ? " (--wait waits for it)" : "");
+    socket_patience(fdset_manager_socket(manager), 0);
     return manager;
 }
 
+/* Takes away what says only whose socket it is. */
 static char *name_trim(char *name) {
     static const char *const roles[] = {"manage", "observe"};
     size_t length = strlen(name);
 
-    if (length >= 5 && !strcmp(name + length - 5, ".sock"))
+    if (length >= 5 && strcmp(name + length - 5, ".sock") == 0)
         name[length -= 5] = '\0';
-    for (size_t i = 0; i < sizeof roles / sizeof *roles; i++) {
+    for (size_t i = 0; i < sizeof(roles) / sizeof(roles[0]); i++) {
         size_t role = strlen(roles[i]);
-        if (length >= role && !strcmp(name + length - role, roles[i])) {
+        if (length >= role && strcmp(name + length - role, roles[i]) == 0) {
             name[length - role] = '\0';
             break;
         }
-        if (!strncmp(name, roles[i], role)) {
+        if (strncmp(name, roles[i], role) == 0) {
             name += role;
             break;
         }
@@ -165,21 +124,16 @@ static char *name_trim(char *name) {
 }
 
 char *vm_name(const char *socket) {
-    char *path, *slash, *name;
+    char *path = socket ? realpath(socket, NULL) : NULL;
+    char *slash = path ? strrchr(path, '/') : NULL, *name = NULL;
 
-    if (!socket)
-        socket = getenv("FDSET_MANAGE_SOCKET");
-    path = socket ? realpath(socket, NULL) : NULL;
-    slash = path ? strrchr(path, '/') : NULL;
-    if (!slash) {
-        free(path);
-        return NULL;
+    if (slash) {
+        *slash = '\0';
+        name = name_trim(slash + 1);
+        if (!*name)
+            name = strrchr(path, '/') ? strrchr(path, '/') + 1 : path;
+        name = *name ? xstrdup(name) : NULL;
     }
-    *slash = '\0';
-    name = name_trim(slash + 1);
-    if (!*name)
-        name = strrchr(path, '/') ? strrchr(path, '/') + 1 : path;
-    name = *name ? strdup(name) : NULL;
     free(path);
     return name;
 }

@@ -1,20 +1,22 @@
 /* SPDX-License-Identifier: MIT */
+/* Knows a file by its device and inode, and a device by its number. */
+#include "ask/file.h"
+
 #include <errno.h>
 #include <string.h>
 #include <sys/stat.h>
 
-#include "ask/file.h"
-#include "base/verb.h"
+#include "common/say.h"
 
 static bool is_device(mode_t type) {
     return S_ISBLK(type) || S_ISCHR(type);
 }
 
-struct file_id file_id_read(const char *name, const char *path) {
+struct file_id file_id_read(const char *path) {
     struct stat status;
 
     if (stat(path, &status) < 0)
-        refused(name, "cannot look at '%s': %s", path, strerror(errno));
+        die("cannot look at '%s': %s", path, strerror(errno));
     return (struct file_id){
         .type = status.st_mode & S_IFMT,
         .device = status.st_dev,

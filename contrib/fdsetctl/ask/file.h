@@ -14,8 +14,8 @@ struct file_id {
     dev_t number; /* of a device: it is the same by whichever node */
 };
 
-/* The file at `path`, or ends the program; `name` is argv[0]. */
-struct file_id file_id_read(const char *name, const char *path);
+/* The file at `path`, or ends the program. */
+struct file_id file_id_read(const char *path);
 
 /* Is the member of this file? NULL is any. */
 bool file_id_fits(const struct file_id *file, const struct fdset_member_info *member);

@@ -1,11 +1,14 @@
 /* SPDX-License-Identifier: MIT */
+/* Remembers what each set is called, and asks again where that may have changed. */
+#include "ask/names.h"
+
 #include <search.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "ask/names.h"
-#include "base/verb.h"
+#include "common/memory.h"
+#include "common/say.h"
 
 struct known {
     int set;
@@ -29,13 +32,11 @@ static struct known *known_find(int set) {
 }
 
 static struct known *known_make(int set) {
-    struct known *known = calloc(1, sizeof *known);
+    struct known *known = xcalloc(1, sizeof(*known));
 
-    if (!known)
-        refused("fdsetctl", "out of memory");
     known->set = set;
     if (!tsearch(known, &all, known_compare))
-        refused("fdsetctl", "out of memory");
+        die("out of memory");
     return known;
 }
 
@@ -45,7 +46,7 @@ static void known_fill(const struct fdset_info *info) {
     if (!known)
         known = known_make(info->set);
     free(known->name);
-    known->name = info->name ? strdup(info->name) : NULL;
+    known->name = info->name ? xstrdup(info->name) : NULL;
     known->members = info->member_count;
     known->added = 0;
 }

@@ -1,31 +1,23 @@
 /* SPDX-License-Identifier: MIT */
-#include <assert.h>
+/* Finds the sockets of all helpers, and asks each what it has. */
+#include "ask/sources.h"
+
 #include <dirent.h>
 #include <errno.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 
 #include "ask/connect.h"
-#include "ask/sources.h"
-#include "base/verb.h"
+#include "common/memory.h"
+#include "common/say.h"
 
 /* A helper that says nothing must not keep those that do from being heard. */
 #define PATIENCE_MS 5000
 
-static void *whole(void *memory) {
-    if (!memory)
-        refused("fdsetctl", "out of memory");
-    return memory;
-}
-
-static void source_add(struct sources *sources, char *vm, char *socket,
-                       struct fdset_listing *listing) {
-    size_t size = (sources->count + 1) * sizeof *sources->all;
-
-    sources->all = whole(realloc(sources->all, size));
-    sources->all[sources->count++] = (struct source){vm, socket, listing};
+static void source_add(struct sources *sources, const char *socket, struct fdset_listing *listing) {
+    sources->all = xreallocarray(sources->all, sources->count + 1, sizeof(*sources->all));
+    sources->all[sources->count++] = (struct source){vm_name(socket), xstrdup(socket), listing};
 }
 
 /* Those that are not there are no failure: each helper has sets of its own. */
@@ -41,7 +33,7 @@ static int source_ask(struct sources *sources, const char *path, const struct fd
     *why = error == -EAGAIN ? NO_ANSWER : fdset_error_text();
     fdset_manager_free(manager);
     if (error == 0)
-        source_add(sources, vm_name(path), whole(strdup(path)), listing);
+        source_add(sources, path, listing);
     return error == -ENOENT ? 0 : error;
 }
 
@@ -54,7 +46,6 @@ struct found {
 };
 
 struct search {
-    const char *name; /* "fdsetctl list" */
     struct found *all;
     size_t count;
     bool failed;
@@ -71,11 +62,11 @@ static char *key_of(const char *path, const char *role) {
 
 static struct found *found_of(struct search *search, char *key) {
     for (size_t i = 0; i < search->count; i++)
-        if (!strcmp(search->all[i].key, key)) {
+        if (strcmp(search->all[i].key, key) == 0) {
             free(key);
             return &search->all[i];
         }
-    search->all = whole(realloc(search->all, (search->count + 1) * sizeof *search->all));
+    search->all = xreallocarray(search->all, search->count + 1, sizeof(*search->all));
     search->all[search->count] = (struct found){.key = key};
     return &search->all[search->count++];
 }
@@ -86,16 +77,16 @@ static void found_add(struct search *search, const char *path, bool observe) {
     struct found *found = key ? found_of(search, key) : NULL;
 
     if (found && observe && !found->observe)
-        found->observe = whole(strdup(path));
+        found->observe = xstrdup(path);
     else if (found && !observe && !found->manage)
-        found->manage = whole(strdup(path));
+        found->manage = xstrdup(path);
 }
 
 static bool is_named(const char *name, const char *role) {
     const char *at = strstr(name, role);
     size_t length = strlen(role);
 
-    return at && (at == name || !at[length] || !strcmp(at + length, ".sock"));
+    return at && (at == name || !at[length] || strcmp(at + length, ".sock") == 0);
 }
 
 static int by_name(const struct dirent **one, const struct dirent **other) {
@@ -115,7 +106,7 @@ static void entry_look(struct search *search, char *path, const char *name,
     bool is_there = stat(path, &status) == 0;
 
     if (is_there && S_ISDIR(status.st_mode) && below) {
-        below->paths = whole(reallocarray(below->paths, below->count + 1, sizeof *below->paths));
+        below->paths = xreallocarray(below->paths, below->count + 1, sizeof(*below->paths));
         below->paths[below->count++] = path;
         return;
     }
@@ -132,17 +123,15 @@ static void entries_look(struct search *search, const char *directory, bool want
 
     if (count < 0) {
         if (errno != ENOENT || wanted) {
-            complain(search->name, "cannot look into %s: %s", directory, strerror(errno));
+            complain("cannot look into %s: %s", directory, strerror(errno));
             search->failed = true;
         }
         return;
     }
     for (int i = 0; i < count; i++) {
-        char *path;
-        if (entries[i]->d_name[0] != '.') {
-            whole(asprintf(&path, "%s/%s", directory, entries[i]->d_name) < 0 ? NULL : path);
-            entry_look(search, path, entries[i]->d_name, below);
-        }
+        const char *name = entries[i]->d_name;
+        if (name[0] != '.')
+            entry_look(search, xasprintf("%s/%s", directory, name), name, below);
         free(entries[i]);
     }
     free(entries);
@@ -162,12 +151,11 @@ static void directory_search(struct search *search, const char *directory, bool 
 
 static void usual_search(struct search *search) {
     const char *runtime = getenv("XDG_RUNTIME_DIR");
-    char *path;
 
     directory_search(search, "/run/fdset-helper", false);
     if (!runtime || runtime[0] != '/')
         return;
-    whole(asprintf(&path, "%s/fdset-helper", runtime) < 0 ? NULL : path);
+    char *path = xasprintf("%s/fdset-helper", runtime);
     directory_search(search, path, false);
     free(path);
 }
@@ -182,14 +170,13 @@ static void found_ask(struct search *search, struct sources *sources, const stru
         if (paths[i] && source_ask(sources, paths[i], filter, &why) == 0)
             return;
         else if (paths[i] && (i == 1 || !paths[1]))
-            complain(search->name, "cannot ask %s: %s", paths[i], why);
+            complain("cannot ask %s: %s", paths[i], why);
     search->failed = true;
 }
 
-static struct sources all_ask(const char *name, const struct where *where,
-                              const struct fdset_filter *filter) {
+static struct sources all_ask(const struct where *where, const struct fdset_filter *filter) {
     struct sources sources = {.several = true};
-    struct search search = {.name = name};
+    struct search search = {NULL};
 
     for (size_t i = 0; i < where->count; i++)
         directory_search(&search, where->directories[i], true);
@@ -202,7 +189,7 @@ static struct sources all_ask(const char *name, const struct where *where,
         free(search.all[i].observe);
     }
     if (!search.count && !search.failed)
-        complain(name, "no manage or observe socket is in %s: --directory names another place",
+        complain("no manage or observe socket is in %s: --directory names another place",
                  where->count ? "these directories"
                               : "/run/fdset-helper and "
                                 "$XDG_RUNTIME_DIR/fdset-helper");
@@ -211,32 +198,29 @@ static struct sources all_ask(const char *name, const struct where *where,
     return sources;
 }
 
-void where_directory(const char *name, struct where *where, const char *directory) {
+void where_directory(void *place, const char *name, const char *directory) {
+    struct where *where = place;
+
     if (where->count == MAX_DIRECTORIES)
-        usage_error(name, "at most %d directories", MAX_DIRECTORIES);
+        die_usage("at most %d directories", MAX_DIRECTORIES);
     where->directories[where->count++] = directory;
     where->all = true;
 }
 
-void where_check(const char *name, const struct where *where) {
-    if (where->all && where->socket)
-        usage_error(name, "give either --socket, for one helper, or --all or --directory");
-}
-
-struct sources sources_ask(const char *name, const struct where *where,
+struct sources sources_ask(const struct verb_line *line, const struct where *where,
                            const struct fdset_filter *filter) {
     struct sources sources = {NULL};
     struct fdset_listing *listing;
 
+    if (where->all && line->socket)
+        die_usage("give either --socket, for one helper, or --all or --directory");
     if (where->all)
-        return all_ask(name, where, filter);
-    struct fdset_manager *manager = manager_connect(name, where->socket, NULL);
+        return all_ask(where, filter);
+    struct fdset_manager *manager = manager_connect(line, NULL);
     if (fdset_query_filtered(manager, filter, &listing) < 0)
-        refused(name, "%s", fdset_error_text());
+        die("%s", fdset_error_text());
     fdset_manager_free(manager);
-    const char *path = where->socket ? where->socket : getenv("FDSET_MANAGE_SOCKET");
-    assert(path); /* or there were no connection */
-    source_add(&sources, vm_name(path), whole(strdup(path)), listing);
+    source_add(&sources, socket_path(line), listing);
     return sources;
 }
 

@@ -8,6 +8,7 @@
 #include <fdset/manager.h>
 
 #include "ask/file.h"
+#include "base/options.h"
 
 struct source {
     char *vm; /* NULL where nothing tells */
@@ -22,24 +23,20 @@ struct sources {
     bool failed;  /* and not each could be */
 };
 
-/* Where to look; `count` 0 is for the one helper of `socket`. */
+/* Where to look; without `all`, it is one helper. */
 #define MAX_DIRECTORIES 16
 struct where {
-    const char *socket;
     bool all; /* those of the usual directories, or of these */
     const char *directories[MAX_DIRECTORIES];
     size_t count;
 };
 
-/* --directory. */
-void where_directory(const char *name, struct where *where, const char *directory);
+/* Reads a verb's --directory into a struct where. */
+void where_directory(void *where, const char *name, const char *directory);
 
-/* Ends the program where one helper is asked for, and all. */
-void where_check(const char *name, const struct where *where);
-
-/* Asks one helper, and ends the program where that fails; or all, and says on standard
- * error which could not be asked. `name` is argv[0]. */
-struct sources sources_ask(const char *name, const struct where *where,
+/* Asks the one helper that `line` names, and ends the program where that fails; or all, and
+ * says on standard error which could not be asked. */
+struct sources sources_ask(const struct verb_line *line, const struct where *where,
                            const struct fdset_filter *filter);
 void sources_free(struct sources *sources);
 

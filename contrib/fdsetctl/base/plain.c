@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* Decides character by character what a terminal may have, and writes the rest as \xNN. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -6,7 +7,6 @@
 #include <wctype.h>
 
 #include "base/plain.h"
-#include "base/verb.h"
 
 /* Printable by the C library's word, but invisible, or changing the order of what
  * stands beside it. */
@@ -19,7 +19,7 @@ static bool misleads(wint_t character) {
         {0xfeff, 0xfeff}, {0xffa0, 0xffa0}, {0xfff9, 0xfffb}, {0xe000, 0xf8ff}, {0xe0000, 0xe0fff},
     };
 
-    for (size_t i = 0; i < sizeof ranges / sizeof *ranges; i++)
+    for (size_t i = 0; i < sizeof(ranges) / sizeof(ranges[0]); i++)
         if (character >= ranges[i].first && character <= ranges[i].last)
             return true;
     return false;
@@ -53,7 +53,7 @@ char *plain_text(const char *text) {
     bool plain;
 
     if (!copy)
-        abort(); /* no words without memory: refused() comes here itself */
+        abort(); /* no words without memory: die() comes here itself */
     while (*text) {
         size_t length = character_look(text, &plain);
         if (text[0] == '\\' && text[1] == 'x')

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
+/* Guesses what was meant, by other tools' words and by how far two words are apart. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/suggest.h"
-#include "base/verb.h"
 
 #define WORD_MAX 31
 
@@ -41,12 +41,12 @@ struct synonym {
 
 static const char *synonym_find(const struct synonym *synonyms, const char *word) {
     for (; synonyms->word; synonyms++)
-        if (!strcmp(synonyms->word, word))
+        if (strcmp(synonyms->word, word) == 0)
             return synonyms->ours;
     return NULL;
 }
 
-const char *command_suggest(const char *word) {
+const char *verb_suggest(const char *word, const char *const *verbs) {
     static const struct synonym synonyms[] = {
         {"ls", "list"},           {"query", "list"},
         {"sets", "list"},         {"ps", "list"},
@@ -63,15 +63,14 @@ const char *command_suggest(const char *word) {
         {"lsof", "who"},          {"fuser", "who"},
         {"holders", "who"},       {NULL},
     };
-    const char *found = synonym_find(synonyms, word), *name;
-    size_t least = tolerance(word);
+    const char *found = synonym_find(synonyms, word);
 
-    for (size_t i = 0; !found && (name = command_name(i)); i++)
-        if (*word && !strncmp(name, word, strlen(word)))
-            found = name;
-    for (size_t i = 0; !found && (name = command_name(i)); i++)
-        if (distance(word, name, strlen(name)) <= least)
-            found = name;
+    for (size_t i = 0; !found && verbs[i]; i++)
+        if (*word && strncmp(verbs[i], word, strlen(word)) == 0)
+            found = verbs[i];
+    for (size_t i = 0; !found && verbs[i]; i++)
+        if (distance(word, verbs[i], strlen(verbs[i])) <= tolerance(word))
+            found = verbs[i];
     return found;
 }
 

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* Turns what users write into numbers, and numbers into the words that they read. */
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
@@ -38,12 +39,12 @@ bool time_parse(const char *text, uint32_t *milliseconds) {
     char number[16];
     uint32_t value;
 
-    if (digits >= sizeof number)
+    if (digits >= sizeof(number))
         return false;
     memcpy(number, text, digits);
     number[digits] = '\0';
-    for (size_t i = 0; i < sizeof units / sizeof *units; i++) {
-        if (strcmp(text + digits, units[i].name))
+    for (size_t i = 0; i < sizeof(units) / sizeof(units[0]); i++) {
+        if (strcmp(text + digits, units[i].name) != 0)
             continue;
         if (!number32_parse(number, UINT32_MAX / units[i].milliseconds, &value) || value == 0)
             return false;
@@ -66,7 +67,7 @@ struct duration duration_text(uint64_t milliseconds) {
     unsigned long long seconds = milliseconds / 1000;
     struct duration duration;
     char *text = duration.text;
-    size_t size = sizeof duration.text;
+    size_t size = sizeof(duration.text);
 
     if (seconds < 60)
         snprintf(text, size, "%llus", seconds);
@@ -87,10 +88,10 @@ struct time_words time_text(uint64_t milliseconds) {
 
     if (!milliseconds || !localtime_r(&seconds, &local))
         return words;
-    strftime(date, sizeof date, "%Y-%m-%dT%H:%M:%S", &local);
-    strftime(zone, sizeof zone, "%z", &local);
-    snprintf(words.text, sizeof words.text, "%s.%03u%.3s:%s", date, (unsigned)(milliseconds % 1000),
-             zone, zone + 3);
+    strftime(date, sizeof(date), "%Y-%m-%dT%H:%M:%S", &local);
+    strftime(zone, sizeof(zone), "%z", &local);
+    snprintf(words.text, sizeof(words.text), "%s.%03u%.3s:%s", date,
+             (unsigned)(milliseconds % 1000), zone, zone + 3);
     return words;
 }
 
@@ -98,14 +99,14 @@ struct number_words pid_text(pid_t pid) {
     struct number_words words = {"-"};
 
     if (pid > 0)
-        snprintf(words.text, sizeof words.text, "%d", (int)pid);
+        snprintf(words.text, sizeof(words.text), "%d", (int)pid);
     return words;
 }
 
 struct number_words device_text(dev_t device) {
     struct number_words words;
 
-    snprintf(words.text, sizeof words.text, "%u:%u", major(device), minor(device));
+    snprintf(words.text, sizeof(words.text), "%u:%u", major(device), minor(device));
     return words;
 }
 
@@ -149,7 +150,7 @@ const char *flag_word(size_t index, int flags, bool *is_set) {
         {O_CREAT, "create"},    {O_EXCL, "exclusive"}, {O_TRUNC, "truncate"},
     };
 
-    if (index >= sizeof words / sizeof *words)
+    if (index >= sizeof(words) / sizeof(words[0]))
         return NULL;
     int bits = words[index].bits;
     *is_set = (flags & bits) == bits;
@@ -161,7 +162,7 @@ const char *flag_word(size_t index, int flags, bool *is_set) {
 
 void words_append(struct words *words, const char *word) {
     size_t length = strlen(words->text);
-    snprintf(words->text + length, sizeof words->text - length, "%s%s", length ? "," : "", word);
+    snprintf(words->text + length, sizeof(words->text) - length, "%s%s", length ? "," : "", word);
 }
 
 const char *words_text(const struct words *words) {
@@ -199,7 +200,7 @@ static const char *const lifetimes[] = {
     [FDSET_ONCE] = "once",
     [FDSET_IDLE] = "idle",
 };
-#define LIFETIME_COUNT (sizeof lifetimes / sizeof *lifetimes)
+#define LIFETIME_COUNT (sizeof(lifetimes) / sizeof(lifetimes[0]))
 
 bool lifetime_parse(const char *text, enum fdset_lifetime *lifetime) {
     for (size_t i = FDSET_CONNECTION; i < LIFETIME_COUNT; i++) {
@@ -247,7 +248,7 @@ const char *code_word(int code) {
         [24] = "name",    [30] = "no-member",
     };
 
-    if (code < 0 || (size_t)code >= sizeof words / sizeof *words || !words[code])
+    if (code < 0 || (size_t)code >= sizeof(words) / sizeof(words[0]) || !words[code])
         return "unknown";
     return words[code];
 }

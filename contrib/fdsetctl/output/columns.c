@@ -1,79 +1,58 @@
 /* SPDX-License-Identifier: MIT */
-#include <stdarg.h>
-#include <stdio.h>
+/* What stands in each column of a table of members, of leases or of opens that wait. */
+#include "output/columns.h"
+
 #include <time.h>
 
-#include "base/verb.h"
 #include "base/words.h"
-#include "output/columns.h"
-#include "output/view.h"
+#include "common/memory.h"
 
-/* What is absent is left NULL. */
-static void cell_print(struct cell *cell, const char *format, ...)
-    __attribute__((format(printf, 2, 3)));
-
-static void cell_print(struct cell *cell, const char *format, ...) {
-    va_list arguments;
-
-    va_start(arguments, format);
-    if (vasprintf(&cell->text, format, arguments) < 0)
-        refused("fdsetctl", "out of memory");
-    va_end(arguments);
+/* What is absent is NULL. */
+static char *text(const char *value) {
+    return value ? xstrdup(value) : NULL;
 }
 
-static void cell_text(struct cell *cell, const char *text) {
-    if (text)
-        cell_print(cell, "%s", text);
+static char *duration(uint64_t milliseconds) {
+    return xstrdup(duration_text(milliseconds).text);
 }
 
-static void cell_duration(struct cell *cell, uint64_t milliseconds) {
-    cell_print(cell, "%s", duration_text(milliseconds).text);
+static char *pid(pid_t number) {
+    return number > 0 ? xasprintf("%d", (int)number) : NULL;
 }
 
-static void cell_pid(struct cell *cell, pid_t pid) {
-    if (pid > 0)
-        cell_print(cell, "%d", (int)pid);
+static char *list(struct words words) {
+    return text(words.text[0] ? words.text : NULL);
 }
 
-static void cell_flags(struct cell *cell, int flags) {
-    struct words words = flags_words(flags);
-    cell_text(cell, words.text[0] ? words.text : NULL);
-}
-
-static void cell_device(struct cell *cell, dev_t device) {
-    cell_print(cell, "%s", device_text(device).text);
-}
-
-static void row_vm(struct cell *cell, const struct row *row) {
-    cell_text(cell, row->vm);
+static char *row_vm(const struct row *row) {
+    return text(row->vm);
 }
 
 /* ---------------------------------------------------------------- of a set */
 
-static void set_number(struct cell *cell, const struct row *row) {
-    cell_print(cell, "%d", row->set->set);
+static char *set_number(const struct row *row) {
+    return xasprintf("%d", row->set->set);
 }
 
-static void set_lifetime(struct cell *cell, const struct row *row) {
-    cell_print(cell, "%s%s", lifetime_word(row->set->lifetime),
-               row->set->orphaned ? ",orphaned" : "");
+static char *set_lifetime(const struct row *row) {
+    return xasprintf("%s%s", lifetime_word(row->set->lifetime),
+                     row->set->orphaned ? ",orphaned" : "");
 }
 
-static void set_name(struct cell *cell, const struct row *row) {
-    cell_text(cell, row->set->name);
+static char *set_name(const struct row *row) {
+    return text(row->set->name);
 }
 
-static void set_owner(struct cell *cell, const struct row *row) {
-    cell_text(cell, row->set->owner);
+static char *set_owner(const struct row *row) {
+    return text(row->set->owner);
 }
 
-static void set_expires(struct cell *cell, const struct row *row) {
-    if (row->set->expires_ms >= 0)
-        cell_duration(cell, row->set->expires_ms);
+static char *set_expires(const struct row *row) {
+    return row->set->expires_ms >= 0 ? duration(row->set->expires_ms) : NULL;
 }
 
-static void set_holds(struct cell *cell, const struct row *row) {
-    cell_print(cell, "%u", row->set->holds);
+static char *set_holds(const struct row *row) {
+    return xasprintf("%u", row->set->holds);
 }
 
 static bool any_name(const struct fdset_info *set) {
@@ -101,125 +80,118 @@ static bool any_holds(const struct fdset_info *set) {
 
 /* ------------------------------------- of a member, which a held set may lack */
 
-static void member_number(struct cell *cell, const struct row *row) {
-    if (row->member)
-        cell_print(cell, "%u", row->member->member);
+static char *member_number(const struct row *row) {
+    return row->member ? xasprintf("%u", row->member->member) : NULL;
 }
 
-static void member_mode(struct cell *cell, const struct row *row) {
-    cell_text(cell, row->member ? mode_word(row->member->flags) : NULL);
+static char *member_mode(const struct row *row) {
+    return text(row->member ? mode_word(row->member->flags) : NULL);
 }
 
-static void member_flags(struct cell *cell, const struct row *row) {
-    struct words words = row->member ? member_words(row->member) : (struct words){""};
-    cell_text(cell, words.text[0] ? words.text : NULL);
+static char *member_flags(const struct row *row) {
+    return row->member ? list(member_words(row->member)) : NULL;
 }
 
-static void member_state(struct cell *cell, const struct row *row) {
-    cell_text(cell, row->member ? state_word(row->member->state) : NULL);
+static char *member_state(const struct row *row) {
+    return text(row->member ? state_word(row->member->state) : NULL);
 }
 
-static void member_leases(struct cell *cell, const struct row *row) {
-    cell_print(cell, "%zu", row->member ? row->member->lease_count : 0);
+static char *member_leases(const struct row *row) {
+    return xasprintf("%zu", row->member ? row->member->lease_count : 0);
 }
 
-static void member_age(struct cell *cell, const struct row *row) {
-    if (row->member)
-        cell_duration(cell, row->member->age_ms);
+static char *member_age(const struct row *row) {
+    return row->member ? duration(row->member->age_ms) : NULL;
 }
 
-static void member_device(struct cell *cell, const struct row *row) {
-    if (row->member)
-        cell_device(cell, row->member->device);
+static char *member_device(const struct row *row) {
+    return row->member ? text(device_text(row->member->device).text) : NULL;
 }
 
-static void member_inode(struct cell *cell, const struct row *row) {
-    if (row->member)
-        cell_print(cell, "%llu", (unsigned long long)row->member->inode);
+static char *member_inode(const struct row *row) {
+    return row->member ? xasprintf("%llu", (unsigned long long)row->member->inode) : NULL;
 }
 
-static void member_type(struct cell *cell, const struct row *row) {
-    if (row->member)
-        cell_text(cell, type_word(row->member->type));
+static char *member_type(const struct row *row) {
+    return row->member ? text(type_word(row->member->type)) : NULL;
 }
 
-static void member_device_number(struct cell *cell, const struct row *row) {
-    if (row->member && row->member->device_number)
-        cell_device(cell, row->member->device_number);
+static char *member_device_number(const struct row *row) {
+    return row->member && row->member->device_number
+               ? text(device_text(row->member->device_number).text)
+               : NULL;
 }
 
-static void member_opaque(struct cell *cell, const struct row *row) {
-    cell_text(cell, row->member ? row->member->opaque : NULL);
+static char *member_opaque(const struct row *row) {
+    return text(row->member ? row->member->opaque : NULL);
 }
 
 /* -------------------------------------------------------------- of a lease */
 
-static void lease_number(struct cell *cell, const struct row *row) {
-    cell_print(cell, "%u", row->lease->lease);
+static char *lease_number(const struct row *row) {
+    return xasprintf("%u", row->lease->lease);
 }
 
-static void lease_mode(struct cell *cell, const struct row *row) {
-    cell_text(cell, mode_word(row->lease->flags));
+static char *lease_mode(const struct row *row) {
+    return text(mode_word(row->lease->flags));
 }
 
-static void lease_flags(struct cell *cell, const struct row *row) {
-    cell_flags(cell, row->lease->flags);
+static char *lease_flags(const struct row *row) {
+    return list(flags_words(row->lease->flags));
 }
 
-static void lease_age(struct cell *cell, const struct row *row) {
-    cell_duration(cell, row->lease->age_ms);
+static char *lease_age(const struct row *row) {
+    return duration(row->lease->age_ms);
 }
 
-static void lease_since(struct cell *cell, const struct row *row) {
+static char *lease_since(const struct row *row) {
     struct timespec now;
 
     clock_gettime(CLOCK_REALTIME, &now);
-    cell_text(
-        cell,
+    return text(
         time_text((uint64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000 - row->lease->age_ms).text);
 }
 
-static void lease_pid(struct cell *cell, const struct row *row) {
-    cell_pid(cell, row->lease->pid);
+static char *lease_pid(const struct row *row) {
+    return pid(row->lease->pid);
 }
 
-static void lease_holder(struct cell *cell, const struct row *row) {
-    cell_text(cell, row->lease->name);
+static char *lease_holder(const struct row *row) {
+    return text(row->lease->name);
 }
 
 /* ------------------------------------------------------- of a waiting open */
 
-static void waiting_number(struct cell *cell, const struct row *row) {
-    cell_print(cell, "%u", row->waiting->waiting);
+static char *waiting_number(const struct row *row) {
+    return xasprintf("%u", row->waiting->waiting);
 }
 
-static void waiting_path(struct cell *cell, const struct row *row) {
-    cell_text(cell, row->waiting->path);
+static char *waiting_path(const struct row *row) {
+    return text(row->waiting->path);
 }
 
-static void waiting_mode(struct cell *cell, const struct row *row) {
-    cell_text(cell, mode_word(row->waiting->flags));
+static char *waiting_mode(const struct row *row) {
+    return text(mode_word(row->waiting->flags));
 }
 
-static void waiting_flags(struct cell *cell, const struct row *row) {
-    cell_flags(cell, row->waiting->flags);
+static char *waiting_flags(const struct row *row) {
+    return list(flags_words(row->waiting->flags));
 }
 
-static void waiting_age(struct cell *cell, const struct row *row) {
-    cell_duration(cell, row->waiting->age_ms);
+static char *waiting_age(const struct row *row) {
+    return duration(row->waiting->age_ms);
 }
 
-static void waiting_expires(struct cell *cell, const struct row *row) {
-    if (row->waiting->expires_ms)
-        cell_duration(cell, row->waiting->expires_ms);
+static char *waiting_expires(const struct row *row) {
+    return row->waiting->expires_ms ? duration(row->waiting->expires_ms) : NULL;
 }
 
-static void waiting_pid(struct cell *cell, const struct row *row) {
-    cell_pid(cell, row->waiting->pid);
+static char *waiting_pid(const struct row *row) {
+    return pid(row->waiting->pid);
 }
 
-static void waiting_holder(struct cell *cell, const struct row *row) {
-    cell_text(cell, row->waiting->name);
+static char *waiting_holder(const struct row *row) {
+    return text(row->waiting->name);
 }
 
 /* ----------------------------------------------------------------- columns */

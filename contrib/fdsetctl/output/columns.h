@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The columns of each view: what stands in them. */
+/* The columns of each view. */
 #pragma once
 
 #include <stdbool.h>
@@ -7,6 +7,12 @@
 #include <fdset/manager.h>
 
 #include "output/table.h"
+
+enum view {
+    VIEW_MEMBERS, /* a line for each member, and for each set without */
+    VIEW_LEASES,
+    VIEW_WAITING, /* opens that wait */
+};
 
 /* What a line is about; what its view has no use for is NULL. */
 struct row {
@@ -17,14 +23,9 @@ struct row {
     const struct fdset_waiting_info *waiting;
 };
 
-/* A cell to fill: its text, as it is, or NULL for none. The caller's to free. */
-struct cell {
-    char *text;
-};
-
 struct column {
     struct table_column table;
-    void (*fill)(struct cell *cell, const struct row *row);
+    char *(*fill)(const struct row *row); /* the text, as it is, to be freed; NULL for none */
     bool (*wanted)(const struct fdset_info *set); /* shown if any set has it; NULL: always */
     bool several;                                 /* shown where several helpers were asked */
 };

@@ -9,7 +9,7 @@
 
 #include <fdset/manager.h>
 
-/* Kinds with commas between, as "added,wanted", into their bits. */
+/* Reads kinds with commas between, as "added,wanted", into their bits. */
 bool kinds_parse(const char *text, uint32_t *kinds);
 
 /* The bits of all kinds. */
@@ -24,9 +24,6 @@ struct told {
     const char *set_name;
     const char *vm;
 };
-
-/* What happened, in one line, as it was told. The caller's to free. */
-char *event_text(const struct fdset_event *event);
 
 /* Are these columns, with commas between? And which there are. */
 bool event_columns_valid(const char *columns);

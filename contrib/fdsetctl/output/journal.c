@@ -1,40 +1,32 @@
 /* SPDX-License-Identifier: MIT */
+/* Writes entries of the journal, and finds it again after it was restarted. */
+#include "output/journal.h"
+
 #include <endian.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/un.h>
 #include <unistd.h>
 
-#include "base/verb.h"
-#include "output/journal.h"
+#include "common/memory.h"
+#include "common/say.h"
+#include "common/sockets.h"
 
-static const char *program, *journal_path;
+static const char *journal_path;
 static int journal = -1;
-static FILE *entry; /* that is being written */
+static struct text_stream entry; /* that is being written */
 
-static void journal_connect(void) {
-    struct sockaddr_un address = {.sun_family = AF_UNIX};
-
-    if (strlen(journal_path) >= sizeof address.sun_path)
-        refused(program, "--journal: a socket's path cannot be longer than %zu bytes",
-                sizeof address.sun_path - 1);
-    strcpy(address.sun_path, journal_path);
+void journal_open(const char *path) {
+    journal_path = path;
     if (journal >= 0)
         close(journal);
-    journal = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    journal = socket_connect(path, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    if (journal == -ENAMETOOLONG)
+        die("--journal: a socket's path cannot be longer than 107 bytes");
     if (journal < 0)
-        refused(program, "cannot make a socket: %s", strerror(errno));
-    if (connect(journal, (const struct sockaddr *)&address, sizeof address) < 0)
-        refused(program, "cannot connect to the journal at %s: %s", journal_path, strerror(errno));
-}
-
-void journal_open(const char *name, const char *path) {
-    program = name;
-    journal_path = path;
-    journal_connect();
+        die("cannot connect to the journal at %s: %s", path, strerror(-journal));
 }
 
 /* Where a value has the end of a line in it, its length says where it ends. */
@@ -42,12 +34,12 @@ static void field_add(const char *name, const char *value) {
     uint64_t length = htole64(strlen(value));
 
     if (!strchr(value, '\n')) {
-        fprintf(entry, "%s=%s\n", name, value);
+        fprintf(entry.stream, "%s=%s\n", name, value);
         return;
     }
-    fprintf(entry, "%s\n", name);
-    fwrite(&length, sizeof length, 1, entry);
-    fprintf(entry, "%s\n", value);
+    fprintf(entry.stream, "%s\n", name);
+    fwrite(&length, sizeof(length), 1, entry.stream);
+    fprintf(entry.stream, "%s\n", value);
 }
 
 /* syslog(3)'s: 4 for a warning, 6 for information. */
@@ -56,23 +48,16 @@ static const char *priority(const struct fdset_event *event) {
 }
 
 void journal_send(const struct told *told) {
-    char *text = NULL;
-    size_t size;
-
-    entry = open_memstream(&text, &size);
-    if (!entry)
-        refused(program, "out of memory");
+    text_stream_begin(&entry);
     field_add("SYSLOG_IDENTIFIER", "fdset-watch");
     field_add("PRIORITY", priority(told->event));
     event_fields(told, field_add);
-    if (fclose(entry))
-        refused(program, "out of memory");
+    char *text = text_stream_end(&entry);
     /* A journal that was restarted has another socket there. */
-    if (send(journal, text, size, MSG_NOSIGNAL) < 0) {
-        journal_connect();
-        if (send(journal, text, size, MSG_NOSIGNAL) < 0)
-            refused(program, "the journal at %s refuses an entry: %s", journal_path,
-                    strerror(errno));
+    if (send(journal, text, entry.size, MSG_NOSIGNAL) < 0) {
+        journal_open(journal_path);
+        if (send(journal, text, entry.size, MSG_NOSIGNAL) < 0)
+            die("the journal at %s refuses an entry: %s", journal_path, strerror(errno));
     }
     free(text);
 }

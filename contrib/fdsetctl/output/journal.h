@@ -6,6 +6,6 @@
 
 #define JOURNAL_SOCKET "/run/systemd/journal/socket"
 
-/* Ends the program where the journal is not there; `name` is argv[0]. */
-void journal_open(const char *name, const char *path);
+/* Connects to the journal at `path`, or ends the program where it is not there. */
+void journal_open(const char *path);
 void journal_send(const struct told *told);

@@ -1,12 +1,15 @@
 /* SPDX-License-Identifier: MIT */
+/* Writes a listing as JSON, with all that it has. */
+#include "output/json.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "ask/totals.h"
-#include "base/verb.h"
+#include "ask/figures.h"
 #include "base/words.h"
-#include "output/json.h"
+#include "common/memory.h"
+#include "common/say.h"
 
 json_t *json_text(const char *text) {
     if (!text)
@@ -15,9 +18,7 @@ json_t *json_text(const char *text) {
     if (value)
         return value;
 
-    char *ascii = malloc(3 * strlen(text) + 1), *end = ascii;
-    if (!ascii)
-        refused("fdsetctl", "out of memory");
+    char *ascii = xcalloc(3 * strlen(text) + 1, 1), *end = ascii;
     for (; *text; text++)
         if (*text & 0x80)
             end = stpcpy(end, "\xef\xbf\xbd");
@@ -30,11 +31,9 @@ json_t *json_text(const char *text) {
 }
 
 static void print_as(json_t *value, size_t format) {
-    if (!value)
-        refused("fdsetctl", "out of memory");
-    char *text = json_dumps(value, format | JSON_ENSURE_ASCII);
+    char *text = value ? json_dumps(value, format | JSON_ENSURE_ASCII) : NULL;
     if (!text)
-        refused("fdsetctl", "out of memory");
+        die("out of memory");
     /* Then DEL is all that is not plain text. */
     for (const char *next = text; *next; next++)
         if (*next == '\x7f')
@@ -65,8 +64,12 @@ json_t *flags_json(int flags) {
     return array;
 }
 
+json_t *number_json(uint64_t number, bool is_there) {
+    return is_there ? json_integer((json_int_t)number) : json_null();
+}
+
 static json_t *pid_json(pid_t pid) {
-    return pid > 0 ? json_integer(pid) : json_null();
+    return number_json(pid, pid > 0);
 }
 
 json_t *lease_json(const struct fdset_lease_info *lease) {
@@ -97,7 +100,7 @@ static json_t *set_json(const struct fdset_info *set, const struct file_id *file
     json_t *members = json_array();
     char path[32];
 
-    snprintf(path, sizeof path, "/dev/fdset/%d", set->set);
+    snprintf(path, sizeof(path), "/dev/fdset/%d", set->set);
     for (size_t i = 0; i < set->member_count; i++)
         if (file_id_fits(file, &set->members[i]))
             json_array_append_new(members, member_json(&set->members[i]));
@@ -106,8 +109,8 @@ static json_t *set_json(const struct fdset_info *set, const struct file_id *file
                      set->orphaned, "name", json_text(set->name), "owner", json_text(set->owner),
                      "owner_uid", (json_int_t)set->owner_uid, "grace_ms", (json_int_t)set->grace_ms,
                      "idle_ms", (json_int_t)set->idle_ms, "expires_ms",
-                     set->expires_ms < 0 ? json_null() : json_integer(set->expires_ms), "mixed",
-                     set->mixed, "holds", (json_int_t)set->holds, "members", members);
+                     number_json(set->expires_ms, set->expires_ms >= 0), "mixed", set->mixed,
+                     "holds", (json_int_t)set->holds, "members", members);
 }
 
 static json_t *waiting_json(const struct fdset_listing *listing) {
@@ -120,19 +123,19 @@ static json_t *waiting_json(const struct fdset_listing *listing) {
                              (json_int_t)waiting->waiting, "path", json_text(waiting->path), "mode",
                              mode_word(waiting->flags), "flags", flags_json(waiting->flags),
                              "age_ms", (json_int_t)waiting->age_ms, "expires_ms",
-                             waiting->expires_ms ? json_integer(waiting->expires_ms) : json_null(),
-                             "connection", (json_int_t)waiting->connection, "pid",
-                             pid_json(waiting->pid), "name", json_text(waiting->name)));
+                             number_json(waiting->expires_ms, waiting->expires_ms), "connection",
+                             (json_int_t)waiting->connection, "pid", pid_json(waiting->pid), "name",
+                             json_text(waiting->name)));
     }
     return array;
 }
 
 json_t *totals_json(const struct fdset_totals *totals) {
     json_t *object = json_object();
-    const struct total *total;
+    const struct figure *total;
 
     for (size_t i = 0; (total = total_at(i)); i++)
-        json_object_set_new(object, total->name, json_integer(total_value(total, totals)));
+        json_object_set_new(object, total->name, json_integer(figure_value(total, totals)));
     return object;
 }
 

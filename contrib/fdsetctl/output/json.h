@@ -17,6 +17,9 @@
  * every byte that is not ASCII is replaced by U+FFFD. */
 json_t *json_text(const char *text);
 
+/* A number, or null where it is not there. */
+json_t *number_json(uint64_t number, bool is_there);
+
 /* Sets, in each its members, in each its leases; opens that wait; and the totals. Of
  * several helpers, each so. Only members of the file, and their sets; NULL: all. */
 json_t *sources_json(const struct sources *sources, const struct file_id *file);

@@ -5,6 +5,7 @@
 #include <libsmartcols.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 struct table_column {
     const char *name;
@@ -18,6 +19,9 @@ struct libscols_line *table_line(struct libscols_table *table);
 /* Fills the cell in `column`, counted from 0. What cannot be printed is escaped. */
 void table_cell(struct libscols_line *line, size_t column, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
+
+/* The same for a number, or "-" where it is not there. */
+void table_number(struct libscols_line *line, size_t column, uint64_t number, bool is_there);
 
 /* A line of two cells: "NAME:" and a value. */
 #define table_field(table, name, ...)                    \

@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: MIT */
+/* Chooses the columns of a view, and gives it the lines of a listing. */
+#include "output/view.h"
+
 #include <search.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -6,9 +9,8 @@
 #include <strings.h>
 
 #include "base/plain.h"
-#include "base/verb.h"
-#include "output/columns.h"
-#include "output/view.h"
+#include "common/memory.h"
+#include "common/say.h"
 
 #define MAX_COLUMNS 32
 
@@ -69,25 +71,20 @@ bool view_has_column(enum view view, const char *column) {
     return !strchr(column, ',') && view_has(view, column);
 }
 
-void view_check(const char *name, enum view view, const char *output) {
+void view_check(enum view view, const char *output) {
     if (!view_has(view, output))
-        usage_error(name, "--output: '%s' is not a list of columns; there are %s", output,
-                    view_columns(view));
+        die_usage("--output: '%s' is not a list of columns; there are %s", output,
+                  view_columns(view));
 }
 
 char *view_columns(enum view view) {
     const struct column *columns = view_all_columns[view];
-    char *text = NULL;
-    size_t size;
-    FILE *stream = open_memstream(&text, &size);
+    struct text_stream text;
 
-    if (!stream)
-        refused("fdsetctl", "out of memory");
+    text_stream_begin(&text);
     for (const struct column *column = columns; column->fill; column++)
-        fprintf(stream, "%s%s", column == columns ? "" : ",", column->table.name);
-    if (fclose(stream))
-        refused("fdsetctl", "out of memory");
-    return text;
+        fprintf(text.stream, "%s%s", column == columns ? "" : ",", column->table.name);
+    return text_stream_end(&text);
 }
 
 /* ------------------------------------------------------------------- lines */
@@ -145,10 +142,9 @@ static void line_print(struct sink *sink, const struct row *row) {
     struct libscols_line *line = table_line(sink->table);
 
     for (size_t i = 0; i < sink->choice.count; i++) {
-        struct cell cell = {NULL};
-        sink->choice.all[i]->fill(&cell, row);
-        table_cell(line, i, "%s", cell.text ? cell.text : "-");
-        free(cell.text);
+        char *cell = sink->choice.all[i]->fill(row);
+        table_cell(line, i, "%s", cell ? cell : "-");
+        free(cell);
     }
 }
 
@@ -180,16 +176,15 @@ static int text_compare(const void *one, const void *other) {
 }
 
 static void value_print(struct sink *sink, const struct row *row) {
-    struct cell cell = {NULL};
+    char *value = sink->choice.all[0]->fill(row);
 
-    sink->choice.all[0]->fill(&cell, row);
-    if (!cell.text || !plain_is(cell.text) || tfind(cell.text, &sink->seen, text_compare)) {
-        free(cell.text);
+    if (!value || !plain_is(value) || tfind(value, &sink->seen, text_compare)) {
+        free(value);
         return;
     }
-    puts(cell.text);
-    if (!tsearch(cell.text, &sink->seen, text_compare))
-        refused("fdsetctl", "out of memory");
+    puts(value);
+    if (!tsearch(value, &sink->seen, text_compare))
+        die("out of memory");
 }
 
 void view_values_print(const struct view_request *request) {

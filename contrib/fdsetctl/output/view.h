@@ -8,12 +8,7 @@
 
 #include "ask/file.h"
 #include "ask/sources.h"
-
-enum view {
-    VIEW_MEMBERS, /* a line for each member, and for each set without */
-    VIEW_LEASES,
-    VIEW_WAITING, /* opens that wait */
-};
+#include "output/columns.h"
 
 /* What to show of what. */
 struct view_request {
@@ -28,8 +23,8 @@ struct view_request {
  * before anything is printed, and view_columns() tells which there are. */
 bool view_print(const struct view_request *request);
 
-/* Ends with an error of command `name`'s line where `output` is no such list. */
-void view_check(const char *name, enum view view, const char *output);
+/* Ends the program where `output`, of the command line, is no such list. */
+void view_check(enum view view, const char *output);
 
 /* Each different value of the one column `output` alone, one a line, as it is. Nothing stands for
  * what is absent; values that would not be plain text are left out. */

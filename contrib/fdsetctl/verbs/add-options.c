@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* The command line of fdsetctl add: its help, its options, and which of them go together. */
 #include <fcntl.h>
 #include <limits.h>
 #include <string.h>
@@ -62,189 +63,122 @@ static const char help[] =
     "  -j, --json           print JSON\n"
     "  -n, --no-headings    no line with the columns' names\n" COMMON_OPTIONS_TEXT;
 
-static void fd_read(struct add_options *options, const char *text) {
+/* ------------------------------------------------------------ one by one */
+
+static void fd_option(void *place, const char *name, const char *argument) {
+    struct add_options *options = place;
+
     if (options->fd_count == MAX_MEMBERS)
-        usage_error(options->name, "at most %d descriptors in one command", MAX_MEMBERS);
-    if (!int_parse(text, &options->fds[options->fd_count++]))
-        usage_error(options->name, "--fd: '%s' is not the number of a descriptor", text);
+        die_usage("at most %d descriptors in one command", MAX_MEMBERS);
+    if (!int_parse(argument, &options->fds[options->fd_count++]))
+        die_usage("--%s: '%s' is not the number of a descriptor", name, argument);
 }
 
-static void sharing_set(struct add_options *options, enum fdset_sharing sharing) {
-    if (options->member.sharing != FDSET_SHARING_DEFAULT && options->member.sharing != sharing)
-        usage_error(options->name, "give either --shared or --exclusive, not both");
-    options->member.sharing = sharing;
+static void set_option(void *place, const char *name, const char *argument) {
+    if (!set_parse(argument, place))
+        die_usage("--%s: '%s' is not a number from 0 to %d", name, argument, INT_MAX);
 }
 
-static void sharing_read(struct add_options *options, const char *text) {
-    if (!strcmp(text, "exclusive"))
-        sharing_set(options, FDSET_EXCLUSIVE);
-    else if (!strcmp(text, "shared"))
-        sharing_set(options, FDSET_SHARED);
+static void name_option(void *place, const char *name, const char *argument) {
+    if (!set_name_is_valid(argument))
+        die_usage("--%s: '%s' is not a name: 1 to %d bytes of UTF-8 without '/' and control "
+                  "characters, not '.' or '..' and not of digits alone",
+                  name, argument, FDSET_MAX_SET_NAME_BYTES);
+    *(const char **)place = argument;
+}
+
+static void opaque_option(void *place, const char *name, const char *argument) {
+    if (strlen(argument) > FDSET_MAX_OPAQUE_BYTES)
+        die_usage("--%s: at most %d bytes", name, FDSET_MAX_OPAQUE_BYTES);
+    *(const char **)place = argument;
+}
+
+static void owner_option(void *place, const char *name, const char *argument) {
+    size_t length = strlen(argument);
+
+    if (length < 1 || length > FDSET_MAX_NAME_BYTES)
+        die_usage("--%s: a label has 1 to %d bytes", name, FDSET_MAX_NAME_BYTES);
+    for (const char *next = argument; *next; next++)
+        if (*next < ' ' || *next > '~')
+            die_usage("--%s: a label is of printable ASCII", name);
+    *(const char **)place = argument;
+}
+
+static void sharing_option(void *place, const char *name, const char *argument) {
+    struct add_options *options = place;
+
+    if (strcmp(argument, "exclusive") == 0)
+        options->exclusive = true;
+    else if (strcmp(argument, "shared") == 0)
+        options->shared = true;
     else
-        usage_error(options->name, "--sharing: '%s' is neither 'exclusive' nor 'shared'", text);
+        die_usage("--%s: '%s' is neither 'exclusive' nor 'shared'", name, argument);
 }
 
-/* Options without a short form. */
-enum {
-    OPTION_FD = 256,
-    OPTION_WRITE_ONLY,
-    OPTION_DIRECT,
-    OPTION_APPEND,
-    OPTION_SYNC,
-    OPTION_SHARING,
-    OPTION_SHARED,
-    OPTION_EXCLUSIVE,
-    OPTION_COPIES,
-    OPTION_SERVES_READ_ONLY,
-    OPTION_KEEP_CONTENT,
-    OPTION_KEEP_LOCKS,
-    OPTION_ALLOW_SOCKET,
-    OPTION_NAME,
-    OPTION_REPLACE,
-    OPTION_LIFETIME,
-    OPTION_GRACE,
-    OPTION_IDLE,
-    OPTION_MIXED,
-    OPTION_OWNER,
+static void copies_option(void *place, const char *name, const char *argument) {
+    uint32_t *copies = place;
+
+    if (!number32_parse(argument, MAX_MEMBERS, copies) || *copies == 0)
+        die_usage("--%s: '%s' is not a number from 1 to %d", name, argument, MAX_MEMBERS);
+}
+
+static void lifetime_option(void *place, const char *name, const char *argument) {
+    if (!lifetime_parse(argument, place))
+        die_usage("--%s: '%s' is not keep, idle, once or connection", name, argument);
+}
+
+static void time_option(void *place, const char *name, const char *argument) {
+    if (!time_parse(argument, place))
+        die_usage("--%s: '%s' is not a time: give a number from 1 with ms, s or min", name,
+                  argument);
+}
+
+#define PLACE(member) offsetof(struct add_options, member)
+
+static const struct verb_option table[] = {
+    /* the set */
+    {"set", required_argument, 's', PLACE(set), set_option},
+    {"name", required_argument, 0, PLACE(each.name), name_option},
+    {"replace", no_argument, 0, PLACE(each.replace)},
+    {"lifetime", required_argument, 0, PLACE(each.lifetime), lifetime_option},
+    {"grace", required_argument, 0, PLACE(each.grace_ms), time_option},
+    {"idle", required_argument, 0, PLACE(each.idle_ms), time_option},
+    {"mixed", no_argument, 0, PLACE(each.mixed)},
+    {"owner", required_argument, 0, PLACE(owner), owner_option},
+    /* how to open */
+    {"fd", required_argument, 0, 0, fd_option},
+    {"read-only", no_argument, 'r', PLACE(modes[READ_ONLY])},
+    {"read-write", no_argument, 'w', PLACE(modes[READ_WRITE])},
+    {"write-only", no_argument, 0, PLACE(modes[WRITE_ONLY])},
+    {"direct", no_argument, 0, PLACE(direct)},
+    {"append", no_argument, 0, PLACE(append)},
+    {"sync", no_argument, 0, PLACE(sync)},
+    {"copies", required_argument, 0, PLACE(copies), copies_option},
+    /* the members */
+    {"opaque", required_argument, 'o', PLACE(member.opaque), opaque_option},
+    {"sharing", required_argument, 0, 0, sharing_option},
+    {"shared", no_argument, 0, PLACE(shared)},
+    {"exclusive", no_argument, 0, PLACE(exclusive)},
+    {"serves-read-only", no_argument, 0, PLACE(member.serves_read_only)},
+    {"keep-content", no_argument, 0, PLACE(member.keep_content)},
+    {"keep-locks", no_argument, 0, PLACE(member.keep_locks)},
+    {"allow-socket", no_argument, 0, PLACE(member.allow_socket)},
+    /* what is printed */
+    {"path", no_argument, 'p', PLACE(path)},
+    {"json", no_argument, 'j', PLACE(json)},
+    {"no-headings", no_argument, 'n', PLACE(no_headings)},
+    {NULL},
 };
 
-static void owner_read(struct add_options *options, const char *text) {
-    size_t length = strlen(text);
-
-    if (length < 1 || length > 63)
-        usage_error(options->name, "--owner: a label has 1 to 63 bytes");
-    for (; *text; text++)
-        if (*text < ' ' || *text > '~')
-            usage_error(options->name, "--owner: a label is of printable ASCII");
-    options->owner = text - length;
+int add_status_flags(const struct add_options *options) {
+    return (options->direct ? O_DIRECT : 0) | (options->append ? O_APPEND : 0) |
+           (options->sync ? O_SYNC : 0);
 }
 
-static void milliseconds_read(const struct add_options *options, const char *option,
-                              const char *text, uint32_t *milliseconds) {
-    if (!time_parse(text, milliseconds))
-        usage_error(options->name, "%s: '%s' is not a time: give a number from 1 with ms, s or min",
-                    option, text);
-}
+/* -------------------------------------------------------------- together */
 
-/* Options that lay down what a set is to be. */
-static void set_option_read(struct add_options *options, int option, const char *argument) {
-    switch (option) {
-    case OPTION_NAME:
-        if (!set_name_is_valid(argument))
-            usage_error(
-                options->name,
-                "--name: '%s' is not a name: 1 to 255 bytes of UTF-8 without '/' and control "
-                "characters, not '.' or '..' and not of digits alone",
-                argument);
-        options->each.name = argument;
-        break;
-    case OPTION_REPLACE:
-        options->each.replace = true;
-        break;
-    case OPTION_LIFETIME:
-        if (!lifetime_parse(argument, &options->each.lifetime))
-            usage_error(options->name, "--lifetime: '%s' is not keep, idle, once or connection",
-                        argument);
-        break;
-    case OPTION_GRACE:
-        milliseconds_read(options, "--grace", argument, &options->each.grace_ms);
-        break;
-    case OPTION_IDLE:
-        milliseconds_read(options, "--idle", argument, &options->each.idle_ms);
-        break;
-    case OPTION_MIXED:
-        options->each.mixed = true;
-        break;
-    case OPTION_OWNER:
-        owner_read(options, argument);
-        break;
-    default:
-        common_option(option, argument, &options->socket, help);
-    }
-}
-
-/* Options that lay down what the members are to be. */
-static void member_option_read(struct add_options *options, int option, const char *argument) {
-    switch (option) {
-    case OPTION_DIRECT:
-        options->status_flags |= O_DIRECT;
-        break;
-    case OPTION_APPEND:
-        options->status_flags |= O_APPEND;
-        break;
-    case OPTION_SYNC:
-        options->status_flags |= O_SYNC;
-        break;
-    case OPTION_SHARING:
-        sharing_read(options, argument);
-        break;
-    case OPTION_SHARED:
-        sharing_set(options, FDSET_SHARED);
-        break;
-    case OPTION_EXCLUSIVE:
-        sharing_set(options, FDSET_EXCLUSIVE);
-        break;
-    case OPTION_COPIES:
-        if (!number32_parse(argument, MAX_MEMBERS, &options->copies) || !options->copies)
-            usage_error(options->name, "--copies: '%s' is not a number from 1 to %d", argument,
-                        MAX_MEMBERS);
-        break;
-    case OPTION_SERVES_READ_ONLY:
-        options->member.serves_read_only = true;
-        break;
-    case OPTION_KEEP_CONTENT:
-        options->member.keep_content = true;
-        break;
-    case OPTION_KEEP_LOCKS:
-        options->member.keep_locks = true;
-        break;
-    case OPTION_ALLOW_SOCKET:
-        options->member.allow_socket = true;
-        break;
-    default:
-        set_option_read(options, option, argument);
-    }
-}
-
-static void option_read(struct add_options *options, int option, const char *argument) {
-    switch (option) {
-    case 's':
-        if (!set_parse(argument, &options->set))
-            usage_error(options->name, "--set: '%s' is not a number from 0 to %d", argument,
-                        INT_MAX);
-        break;
-    case 'o':
-        if (strlen(argument) > FDSET_MAX_OPAQUE_BYTES)
-            usage_error(options->name, "--opaque: at most %d bytes", FDSET_MAX_OPAQUE_BYTES);
-        options->member.opaque = argument;
-        break;
-    case OPTION_FD:
-        fd_read(options, argument);
-        break;
-    case 'r':
-        options->modes[READ_ONLY] = true;
-        break;
-    case 'w':
-        options->modes[READ_WRITE] = true;
-        break;
-    case OPTION_WRITE_ONLY:
-        options->modes[WRITE_ONLY] = true;
-        break;
-    case 'p':
-        options->path = true;
-        break;
-    case 'j':
-        options->json = true;
-        break;
-    case 'n':
-        options->headings = false;
-        break;
-    default:
-        member_option_read(options, option, argument);
-    }
-}
-
-size_t add_mode_count(const struct add_options *options) {
+/* How many access modes are asked for. */
+static size_t mode_count(const struct add_options *options) {
     size_t count = 0;
 
     for (size_t i = 0; i < MODE_COUNT; i++)
@@ -254,102 +188,73 @@ size_t add_mode_count(const struct add_options *options) {
 
 /* "connection" and "once" end with the manager's connection, and this program's
  * ends at once. */
-static void lifetime_check(struct add_options *options) {
-    enum fdset_lifetime lifetime = options->each.lifetime;
-    bool ends_with_us = lifetime == FDSET_CONNECTION || lifetime == FDSET_ONCE;
+static void lifetime_check(const struct fdset_add *each) {
+    bool ends_with_us = each->lifetime == FDSET_CONNECTION || each->lifetime == FDSET_ONCE;
 
-    if (ends_with_us && !options->each.grace_ms)
-        usage_error(options->name,
-                    "--lifetime %s ends with the connection of fdsetctl, which is at once: give it "
-                    "--grace TIME",
-                    lifetime_word(lifetime));
-    if (!ends_with_us && options->each.grace_ms)
-        usage_error(options->name, "--grace is for --lifetime once or connection");
-    if (lifetime == FDSET_IDLE && !options->each.idle_ms)
-        usage_error(options->name, "--lifetime idle needs its time: give --idle TIME");
-    if (lifetime != FDSET_IDLE && options->each.idle_ms)
-        usage_error(options->name, "--idle is for --lifetime idle");
+    if (ends_with_us && !each->grace_ms)
+        die_usage("--lifetime %s ends with the connection of fdsetctl, which is at once: give it "
+                  "--grace TIME",
+                  lifetime_word(each->lifetime));
+    if (!ends_with_us && each->grace_ms)
+        die_usage("--grace is for --lifetime once or connection");
+    if (each->lifetime == FDSET_IDLE && !each->idle_ms)
+        die_usage("--lifetime idle needs its time: give --idle TIME");
+    if (each->lifetime != FDSET_IDLE && each->idle_ms)
+        die_usage("--idle is for --lifetime idle");
 }
 
-static void set_check(struct add_options *options) {
+static void set_check(const struct add_options *options) {
     const struct fdset_add *each = &options->each;
     bool known = options->set != FDSET_NEW_SET || each->name;
 
     if (options->file_count > 1 && known && !each->mixed)
-        usage_error(options->name, "--set and --name take one FILE: all members of a set are of "
-                                   "the same file, unless it is --mixed");
+        die_usage("--set and --name take one FILE: all members of a set are of the same file, "
+                  "unless it is --mixed");
     if (each->replace && !known)
-        usage_error(options->name, "--replace: say which set by --set or --name");
-    lifetime_check(options);
+        die_usage("--replace: say which set by --set or --name");
+    lifetime_check(each);
 }
 
-static void options_check(struct add_options *options) {
-    const char *name = options->name;
-
+/* What cannot be said of a descriptor that is there, or of a file that is not. */
+static void source_check(const struct add_options *options) {
     if (!options->file_count && !options->fd_count)
-        usage_error(name, "nothing to add: give a FILE or --fd N");
+        die_usage("nothing to add: give a FILE or --fd N");
     if (options->file_count && options->fd_count)
-        usage_error(name, "give either files or --fd, not both");
-    if (options->fd_count && (add_mode_count(options) || options->status_flags))
-        usage_error(name,
-                    "--fd passes a descriptor as it is: access modes and flags are for FILEs");
+        die_usage("give either files or --fd, not both");
+    if (options->fd_count && (mode_count(options) || add_status_flags(options)))
+        die_usage("--fd passes a descriptor as it is: access modes and flags are for FILEs");
     if (options->fd_count && options->copies)
-        usage_error(
-            name, "--copies opens a FILE several times: it cannot open a descriptor of --fd again");
-    if (options->copies > 1 && options->member.sharing == FDSET_SHARED)
-        usage_error(name, "give either --copies or --shared, not both: one shared member serves "
-                          "any number of VMMs");
+        die_usage("--copies opens a FILE several times: it cannot open a descriptor of --fd again");
+    if (options->file_count && options->member.allow_socket)
+        die_usage("--allow-socket is for --fd: a socket cannot be opened by its path");
+}
+
+static void members_check(struct add_options *options) {
+    if (options->shared && options->exclusive)
+        die_usage("give either --shared or --exclusive, not both");
+    if (options->copies > 1 && options->shared)
+        die_usage("give either --copies or --shared, not both: one shared member serves "
+                  "any number of VMMs");
     if (!options->copies)
         options->copies = 1;
-    if (options->file_count && options->member.allow_socket)
-        usage_error(name, "--allow-socket is for --fd: a socket cannot be opened by its path");
-    set_check(options);
-    if (options->path && options->json)
-        usage_error(name, "give either --path or --json, not both");
-    if (!add_mode_count(options))
+    if (!mode_count(options))
         options->modes[READ_ONLY] = true;
     if (options->member.serves_read_only && !options->fd_count && !options->modes[READ_WRITE])
-        usage_error(name, "--serves-read-only is for a member that is opened --read-write");
-    if (options->file_count > MAX_MEMBERS / (add_mode_count(options) * options->copies))
-        usage_error(name, "at most %d members in one command", MAX_MEMBERS);
+        die_usage("--serves-read-only is for a member that is opened --read-write");
+    if (options->file_count > MAX_MEMBERS / (mode_count(options) * options->copies))
+        die_usage("at most %d members in one command", MAX_MEMBERS);
+    options->member.sharing = options->shared      ? FDSET_SHARED
+                              : options->exclusive ? FDSET_EXCLUSIVE
+                                                   : FDSET_SHARING_DEFAULT;
 }
 
-void add_options_read(struct add_options *options, int argc, char **argv) {
-    static const struct option table[] = {
-        {"set", required_argument, NULL, 's'},
-        {"opaque", required_argument, NULL, 'o'},
-        {"fd", required_argument, NULL, OPTION_FD},
-        {"read-only", no_argument, NULL, 'r'},
-        {"read-write", no_argument, NULL, 'w'},
-        {"write-only", no_argument, NULL, OPTION_WRITE_ONLY},
-        {"direct", no_argument, NULL, OPTION_DIRECT},
-        {"append", no_argument, NULL, OPTION_APPEND},
-        {"sync", no_argument, NULL, OPTION_SYNC},
-        {"sharing", required_argument, NULL, OPTION_SHARING},
-        {"shared", no_argument, NULL, OPTION_SHARED},
-        {"exclusive", no_argument, NULL, OPTION_EXCLUSIVE},
-        {"copies", required_argument, NULL, OPTION_COPIES},
-        {"serves-read-only", no_argument, NULL, OPTION_SERVES_READ_ONLY},
-        {"keep-content", no_argument, NULL, OPTION_KEEP_CONTENT},
-        {"keep-locks", no_argument, NULL, OPTION_KEEP_LOCKS},
-        {"allow-socket", no_argument, NULL, OPTION_ALLOW_SOCKET},
-        {"name", required_argument, NULL, OPTION_NAME},
-        {"replace", no_argument, NULL, OPTION_REPLACE},
-        {"lifetime", required_argument, NULL, OPTION_LIFETIME},
-        {"grace", required_argument, NULL, OPTION_GRACE},
-        {"idle", required_argument, NULL, OPTION_IDLE},
-        {"mixed", no_argument, NULL, OPTION_MIXED},
-        {"owner", required_argument, NULL, OPTION_OWNER},
-        {"path", no_argument, NULL, 'p'},
-        {"json", no_argument, NULL, 'j'},
-        {"no-headings", no_argument, NULL, 'n'},
-        COMMON_OPTIONS,
-    };
-    int option;
-
-    while ((option = getopt_long(argc, argv, "s:o:rwpjn" COMMON_SHORT_OPTIONS, table, NULL)) >= 0)
-        option_read(options, option, optarg);
-    options->files = argv + optind;
-    options->file_count = argc - optind;
-    options_check(options);
+void add_options_read(struct add_options *options, struct verb_line *line) {
+    options_read(line, help, table, options);
+    options->files = line->words;
+    options->file_count = line->count;
+    source_check(options);
+    set_check(options);
+    members_check(options);
+    if (options->path && options->json)
+        die_usage("give either --path or --json, not both");
 }

@@ -1,15 +1,17 @@
 /* SPDX-License-Identifier: MIT */
 /* fdsetctl add: opens files, or takes descriptors that it inherited, and gives
  * them to the helper in one request. */
+#include "verbs/add.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 
+#include "ask/connect.h"
 #include "base/words.h"
 #include "output/json.h"
 #include "output/table.h"
-#include "verbs/add.h"
 
 /* What is going to be sent: `sets` point into `members`. */
 struct plan {
@@ -49,11 +51,11 @@ static void plan_file(struct plan *plan, const struct add_options *options, cons
     for (size_t i = 0; i < MODE_COUNT * options->copies; i++) {
         if (!options->modes[i % MODE_COUNT])
             continue;
-        int flags = modes[i % MODE_COUNT] | options->status_flags;
+        int flags = modes[i % MODE_COUNT] | add_status_flags(options);
         int fd = open(file, flags | O_CLOEXEC | O_NOCTTY);
         if (fd < 0)
-            refused(options->name, "cannot open '%s' %s%s: %s", file, mode_word(flags),
-                    flags & O_DIRECT ? " with O_DIRECT" : "", strerror(errno));
+            die("cannot open '%s' %s%s: %s", file, mode_word(flags),
+                flags & O_DIRECT ? " with O_DIRECT" : "", strerror(errno));
         plan->files[plan->member_count] = file;
         plan_member(plan, options, fd, flags);
     }
@@ -72,10 +74,9 @@ static void plan_fds(struct plan *plan, const struct add_options *options) {
     for (size_t i = 0; i < options->fd_count; i++) {
         int flags = fcntl(options->fds[i], F_GETFL);
         if (flags < 0)
-            refused(options->name,
-                    "descriptor %d is not open: let the shell open it, as in "
-                    "'fdsetctl add --fd %d %d<FILE'",
-                    options->fds[i], options->fds[i], options->fds[i]);
+            die("descriptor %d is not open: let the shell open it, as in "
+                "'fdsetctl add --fd %d %d<FILE'",
+                options->fds[i], options->fds[i], options->fds[i]);
         plan_member(plan, options, options->fds[i], flags);
     }
 }
@@ -113,7 +114,7 @@ static void table_of_plan_print(const struct plan *plan, const struct add_option
         {"PATH"}, {"NAME-PATH"}, {"MEMBER", true}, {"MODE"}, {"FILE"}, {NULL},
     };
     struct libscols_table *table =
-        table_new(options->each.name ? named : unnamed, options->headings);
+        table_new(options->each.name ? named : unnamed, !options->no_headings);
 
     for (size_t i = 0; i < plan->set_count; i++)
         for (size_t j = 0; j < plan->sets[i].member_count; j++)
@@ -153,16 +154,11 @@ static json_t *plan_json(const struct plan *plan) {
     return json_pack("{s:o}", "sets", sets);
 }
 
-int command_add(int argc, char **argv, const char *socket) {
-    static struct add_options options;
+static int add_run(struct verb_line *line) {
+    static struct add_options options = {.set = FDSET_NEW_SET, .each.lifetime = FDSET_KEEP};
     static struct plan plan;
 
-    options.name = argv[0];
-    options.socket = socket;
-    options.set = FDSET_NEW_SET;
-    options.each.lifetime = FDSET_KEEP;
-    options.headings = true;
-    add_options_read(&options, argc, argv);
+    add_options_read(&options, line);
 
     /* Before the connection, whose number could be one that --fd names. */
     if (options.fd_count)
@@ -170,9 +166,9 @@ int command_add(int argc, char **argv, const char *socket) {
     else
         plan_files(&plan, &options);
 
-    struct fdset_manager *manager = manager_connect(argv[0], options.socket, options.owner);
+    struct fdset_manager *manager = manager_connect(line, options.owner);
     if (fdset_add_fds(manager, plan.sets, plan.set_count) < 0)
-        refused(argv[0], "%s", fdset_error_text());
+        die("%s", fdset_error_text());
     fdset_manager_free(manager);
     if (options.json)
         json_print(plan_json(&plan));
@@ -182,3 +178,9 @@ int command_add(int argc, char **argv, const char *socket) {
         table_of_plan_print(&plan, &options);
     return EXIT_DONE;
 }
+
+const struct verb verb_add = {
+    "add",
+    "open files and put their descriptors into sets",
+    add_run,
+};

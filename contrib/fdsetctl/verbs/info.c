@@ -7,9 +7,7 @@
 #include <sys/socket.h>
 
 #include "ask/connect.h"
-#include "ask/maxima.h"
-#include "ask/totals.h"
-#include "base/verb.h"
+#include "ask/figures.h"
 #include "base/words.h"
 #include "output/json.h"
 #include "output/table.h"
@@ -23,8 +21,7 @@ static const char help[] =
     "  -n, --no-headings    no line with the columns' names\n" COMMON_OPTIONS_TEXT;
 
 struct info_options {
-    const char *socket;
-    bool json, headings;
+    bool json, no_headings;
 };
 
 /* What there is to show. */
@@ -35,41 +32,22 @@ struct info {
     struct fdset_totals totals;
 };
 
-static void options_read(struct info_options *options, int argc, char **argv) {
-    static const struct option table[] = {
-        {"json", no_argument, NULL, 'j'},
-        {"no-headings", no_argument, NULL, 'n'},
-        COMMON_OPTIONS,
-    };
-    int option;
-
-    while ((option = getopt_long(argc, argv, "jn" COMMON_SHORT_OPTIONS, table, NULL)) >= 0)
-        if (option == 'j')
-            options->json = true;
-        else if (option == 'n')
-            options->headings = false;
-        else
-            common_option(option, optarg, &options->socket, help);
-    if (optind < argc)
-        usage_error(argv[0], "too many arguments: '%s'", argv[optind]);
-}
-
 /* Who made the socket listen: the helper, or systemd for it. */
 static pid_t helper_pid(int socket) {
     struct ucred peer;
-    socklen_t size = sizeof peer;
+    socklen_t size = sizeof(peer);
     char path[64], name[32] = "";
 
     if (getsockopt(socket, SOL_SOCKET, SO_PEERCRED, &peer, &size) < 0 || peer.pid <= 0)
         return 0;
-    snprintf(path, sizeof path, "/proc/%d/comm", (int)peer.pid);
+    snprintf(path, sizeof(path), "/proc/%d/comm", (int)peer.pid);
     FILE *file = fopen(path, "re");
     if (!file)
         return 0;
-    if (!fgets(name, sizeof name, file))
+    if (!fgets(name, sizeof(name), file))
         name[0] = '\0';
     fclose(file);
-    return strcmp(name, "fdset-helper\n") ? 0 : peer.pid;
+    return strcmp(name, "fdset-helper\n") == 0 ? peer.pid : 0;
 }
 
 static const char *role_word(enum fdset_role role) {
@@ -79,40 +57,22 @@ static const char *role_word(enum fdset_role role) {
                                          : "unknown";
 }
 
-static const struct total *total_of(const struct limit *limit) {
-    const struct total *total;
-
-    for (size_t i = 0; limit->total && (total = total_at(i)); i++)
-        if (!strcmp(total->name, limit->total))
-            return total;
-    return NULL;
-}
-
 static void limits_print(const struct info *info, bool headings) {
     static const struct table_column columns[] = {
         {"LIMIT"}, {"USED", true}, {"MAXIMUM", true}, {"USED%", true}, {"MEANING"}, {NULL},
     };
     struct libscols_table *table = table_new(columns, headings);
-    const struct limit *limit;
+    const struct figure *limit;
 
     for (size_t i = 0; (limit = limit_at(i)); i++) {
         struct libscols_line *line = table_line(table);
-        const struct total *total = total_of(limit);
-        uint64_t used = total ? total_value(total, &info->totals) : 0;
-        uint32_t maximum = limit_value(limit, &info->helper.limits);
+        const struct figure *total = limit_total(limit);
+        uint64_t used = total ? figure_value(total, &info->totals) : 0;
+        uint64_t maximum = figure_value(limit, &info->helper.limits);
         table_cell(line, 0, "%s", limit->name);
-        if (maximum)
-            table_cell(line, 2, "%" PRIu32, maximum);
-        else
-            table_cell(line, 2, "-");
-        if (total)
-            table_cell(line, 1, "%" PRIu64, used);
-        else
-            table_cell(line, 1, "-");
-        if (total && maximum)
-            table_cell(line, 3, "%" PRIu64, used * 100 / maximum);
-        else
-            table_cell(line, 3, "-");
+        table_number(line, 1, used, total);
+        table_number(line, 2, maximum, maximum);
+        table_number(line, 3, maximum ? used * 100 / maximum : 0, total && maximum);
         table_cell(line, 4, "%s", limit->help);
     }
     table_print(table);
@@ -135,40 +95,50 @@ static void info_print(const struct info *info, bool headings) {
 
 static json_t *info_json(const struct info *info) {
     json_t *limits = json_object();
-    const struct limit *limit;
+    const struct figure *limit;
 
     for (size_t i = 0; (limit = limit_at(i)); i++) {
-        const struct total *total = total_of(limit);
-        uint32_t maximum = limit_value(limit, &info->helper.limits);
-        json_object_set_new(
-            limits, limit->name,
-            json_pack("{s:o, s:o}", "used",
-                      total ? json_integer((json_int_t)total_value(total, &info->totals))
-                            : json_null(),
-                      "maximum", maximum ? json_integer(maximum) : json_null()));
+        const struct figure *total = limit_total(limit);
+        uint64_t used = total ? figure_value(total, &info->totals) : 0;
+        uint64_t maximum = figure_value(limit, &info->helper.limits);
+        json_object_set_new(limits, limit->name,
+                            json_pack("{s:o, s:o}", "used", number_json(used, total), "maximum",
+                                      number_json(maximum, maximum)));
     }
     return json_pack("{s:o, s:o, s:I, s:s, s:o, s:I, s:o}", "vm", json_text(info->vm), "version",
                      json_text(info->helper.helper), "protocol", (json_int_t)info->helper.protocol,
                      "role", role_word(info->helper.role), "pid",
-                     info->pid ? json_integer(info->pid) : json_null(), "uptime_ms",
+                     number_json(info->pid, info->pid > 0), "uptime_ms",
                      (json_int_t)info->totals.uptime_ms, "limits", limits);
 }
 
-int command_info(int argc, char **argv, const char *socket) {
-    struct info_options options = {.socket = socket, .headings = true};
+static int info_run(struct verb_line *line) {
+    static const struct verb_option table[] = {
+        {"json", no_argument, 'j', offsetof(struct info_options, json)},
+        {"no-headings", no_argument, 'n', offsetof(struct info_options, no_headings)},
+        {NULL},
+    };
+    struct info_options options = {.json = false};
     struct info info;
 
-    options_read(&options, argc, argv);
-    struct fdset_manager *manager = manager_connect(argv[0], options.socket, NULL);
-    info.vm = vm_name(options.socket);
+    options_read(line, help, table, &options);
+    no_operands(line);
+    struct fdset_manager *manager = manager_connect(line, NULL);
+    info.vm = vm_name(socket_path(line));
     info.pid = helper_pid(fdset_manager_socket(manager));
-    info.totals = totals_ask(argv[0], manager);
+    info.totals = totals_ask(manager);
     fdset_manager_helper_info(manager, &info.helper);
     if (options.json)
         json_print(info_json(&info));
     else
-        info_print(&info, options.headings);
+        info_print(&info, !options.no_headings);
     free(info.vm);
     fdset_manager_free(manager);
     return EXIT_DONE;
 }
+
+const struct verb verb_info = {
+    "info",
+    "show the helper's version, limits and how full they are",
+    info_run,
+};

@@ -1,10 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* fdsetctl list: what there is and who uses it. */
-#include <stdio.h>
-#include <string.h>
-
-#include "base/verb.h"
-#include "base/words.h"
+#include "ask/file.h"
+#include "ask/sources.h"
 #include "name.h"
 #include "output/json.h"
 #include "output/view.h"
@@ -35,7 +32,6 @@ static const char help[] =
     "  -n, --no-headings    no line with the columns' names\n" COMMON_OPTIONS_TEXT;
 
 struct list_options {
-    const char *name; /* "fdsetctl list" */
     struct where where;
     struct fdset_filter filter;
     const char *output, *values, *file;
@@ -43,116 +39,52 @@ struct list_options {
     bool leases, waiting, json, no_headings;
 };
 
-/* Options without a short form. */
-enum {
-    OPTION_NAME = 256,
-    OPTION_OWNER,
-    OPTION_OPAQUE,
-    OPTION_VALUES,
-    OPTION_FILE,
-    OPTION_DIRECTORY
-};
-
-static void filter_read(struct list_options *options, int option, const char *argument) {
-    switch (option) {
-    case OPTION_NAME:
-        if (!set_name_is_valid(argument))
-            usage_error(options->name, "--name: '%s' is not a name", argument);
-        options->filter.name = argument;
-        break;
-    case OPTION_OWNER:
-        if (!*argument)
-            usage_error(options->name, "--owner: a label cannot be empty");
-        options->filter.owner = argument;
-        break;
-    case OPTION_OPAQUE:
-        options->filter.opaque = argument;
-        break;
-    case OPTION_FILE:
-        options->file = argument;
-        break;
-    case 'a':
-        options->where.all = true;
-        break;
-    case OPTION_DIRECTORY:
-        where_directory(options->name, &options->where, argument);
-        break;
-    default:
-        common_option(option, argument, &options->where.socket, help);
-    }
-}
-
-static void option_read(struct list_options *options, int option, const char *argument) {
-    switch (option) {
-    case 'l':
-        options->leases = true;
-        break;
-    case 'w':
-        options->waiting = true;
-        break;
-    case 'o':
-        options->output = argument;
-        break;
-    case OPTION_VALUES:
-        options->values = argument;
-        break;
-    case 'j':
-        options->json = true;
-        break;
-    case 'n':
-        options->no_headings = true;
-        break;
-    default:
-        filter_read(options, option, argument);
-    }
-}
-
-static void options_check(struct list_options *options) {
+static void list_options_check(struct list_options *options) {
+    if (options->filter.name && !set_name_is_valid(options->filter.name))
+        die_usage("--name: '%s' is not a name", options->filter.name);
+    if (options->filter.owner && !*options->filter.owner)
+        die_usage("--owner: a label cannot be empty");
     if (options->leases && options->waiting)
-        usage_error(options->name, "give either --leases or --waiting, not both");
+        die_usage("give either --leases or --waiting, not both");
     if (options->values && (options->json || options->output))
-        usage_error(options->name, "--values goes with neither --output nor --json");
+        die_usage("--values goes with neither --output nor --json");
     if (options->json && options->output)
-        usage_error(options->name, "--output is for tables: JSON has everything");
-    where_check(options->name, &options->where);
+        die_usage("--output is for tables: JSON has everything");
     if (options->waiting && options->file)
-        usage_error(options->name,
-                    "--file is for members and leases: an open that waits has no member");
+        die_usage("--file is for members and leases: an open that waits has no member");
     options->view = options->leases ? VIEW_LEASES : options->waiting ? VIEW_WAITING : VIEW_MEMBERS;
     if (options->output)
-        view_check(options->name, options->view, options->output);
+        view_check(options->view, options->output);
     if (options->values && !view_has_column(options->view, options->values))
-        usage_error(options->name, "--values: '%s' is not a column; there are %s", options->values,
-                    view_columns(options->view));
+        die_usage("--values: '%s' is not a column; there are %s", options->values,
+                  view_columns(options->view));
 }
 
-static void options_read(struct list_options *options, int argc, char **argv) {
-    static const struct option table[] = {
-        {"leases", no_argument, NULL, 'l'},
-        {"waiting", no_argument, NULL, 'w'},
-        {"name", required_argument, NULL, OPTION_NAME},
-        {"owner", required_argument, NULL, OPTION_OWNER},
-        {"opaque", required_argument, NULL, OPTION_OPAQUE},
-        {"file", required_argument, NULL, OPTION_FILE},
-        {"all", no_argument, NULL, 'a'},
-        {"directory", required_argument, NULL, OPTION_DIRECTORY},
-        {"output", required_argument, NULL, 'o'},
-        {"values", required_argument, NULL, OPTION_VALUES},
-        {"json", no_argument, NULL, 'j'},
-        {"no-headings", no_argument, NULL, 'n'},
-        COMMON_OPTIONS,
+static void list_options_read(struct list_options *options, struct verb_line *line) {
+    static const struct verb_option table[] = {
+        {"all", no_argument, 'a', offsetof(struct list_options, where.all)},
+        {"directory", required_argument, 0, offsetof(struct list_options, where), where_directory},
+        {"leases", no_argument, 'l', offsetof(struct list_options, leases)},
+        {"waiting", no_argument, 'w', offsetof(struct list_options, waiting)},
+        {"name", required_argument, 0, offsetof(struct list_options, filter.name)},
+        {"owner", required_argument, 0, offsetof(struct list_options, filter.owner)},
+        {"opaque", required_argument, 0, offsetof(struct list_options, filter.opaque)},
+        {"file", required_argument, 0, offsetof(struct list_options, file)},
+        {"output", required_argument, 'o', offsetof(struct list_options, output)},
+        {"values", required_argument, 0, offsetof(struct list_options, values)},
+        {"json", no_argument, 'j', offsetof(struct list_options, json)},
+        {"no-headings", no_argument, 'n', offsetof(struct list_options, no_headings)},
+        {NULL},
     };
-    int option;
 
-    while ((option = getopt_long(argc, argv, "lwao:jn" COMMON_SHORT_OPTIONS, table, NULL)) >= 0)
-        option_read(options, option, optarg);
-    if (argc - optind > 1)
-        usage_error(argv[0], "more than one set given; leave out the set to see all");
-    if (optind < argc && options->filter.name)
-        usage_error(argv[0], "give either a set or --name, not both");
-    if (optind < argc)
-        set_argument(argv[0], argv[optind], &options->filter);
-    options_check(options);
+    options_read(line, help, table, options);
+    list_options_check(options);
+    if (line->count > 1)
+        die_usage("more than one set given; leave out the set to see all");
+    if (line->count > 0 && options->filter.name)
+        die_usage("give either a set or --name, not both");
+    if (line->count > 0)
+        set_argument(line->words[0], &options->filter);
 }
 
 /* No helper, or no member of the file, is nothing to list. */
@@ -163,14 +95,14 @@ static int is_there(const struct sources *sources, const struct file_id *file) {
     return found ? EXIT_DONE : EXIT_NOTHING;
 }
 
-int command_list(int argc, char **argv, const char *socket) {
-    struct list_options options = {.name = argv[0], .where.socket = socket};
+static int list_run(struct verb_line *line) {
+    struct list_options options = {.output = NULL};
     struct file_id file;
 
-    options_read(&options, argc, argv);
+    list_options_read(&options, line);
     if (options.file)
-        file = file_id_read(argv[0], options.file);
-    struct sources sources = sources_ask(argv[0], &options.where, &options.filter);
+        file = file_id_read(options.file);
+    struct sources sources = sources_ask(line, &options.where, &options.filter);
     struct view_request request = {
         .view = options.view,
         .sources = &sources,
@@ -188,3 +120,5 @@ int command_list(int argc, char **argv, const char *socket) {
     sources_free(&sources);
     return code;
 }
+
+const struct verb verb_list = {"list", "show sets, members, leases and waiting opens", list_run};

@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /* fdsetctl remove: no new lease of these members from now on. */
+#include <fdset/limits.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
-#include "base/plain.h"
-#include "base/verb.h"
+#include "ask/connect.h"
 #include "base/words.h"
+#include "common/memory.h"
 #include "number.h"
 #include "output/json.h"
 
@@ -22,74 +24,54 @@ static const char help[] =
     "  -j, --json           print JSON\n" COMMON_OPTIONS_TEXT;
 
 struct remove_options {
-    const char *name; /* "fdsetctl remove" */
-    const char *socket;
     struct fdset_filter filter;
-    uint32_t member;
-    uint32_t wait_ms;
-    bool no_wait, timeout, json;
+    uint32_t member;     /* 0: all */
+    uint32_t timeout_ms; /* 0: the usual */
+    bool no_wait, json;
 };
 
-enum { OPTION_NO_WAIT = 256, OPTION_TIMEOUT };
-
 #define WAIT_MS_DEFAULT 10000
-#define WAIT_MS_MAX     3600000
 
-static void option_read(struct remove_options *options, int option, const char *argument) {
-    switch (option) {
-    case OPTION_NO_WAIT:
-        options->no_wait = true;
-        break;
-    case OPTION_TIMEOUT:
-        if (!seconds_parse(argument, &options->wait_ms) || options->wait_ms > WAIT_MS_MAX)
-            usage_error(options->name,
-                        "--timeout: '%s' is not a time up to an hour: give seconds from 1, or a "
-                        "number with ms, s or min",
-                        argument);
-        options->timeout = true;
-        break;
-    case 'j':
-        options->json = true;
-        break;
-    default:
-        common_option(option, argument, &options->socket, help);
-    }
+static void timeout_option(void *place, const char *name, const char *argument) {
+    uint32_t *milliseconds = place;
+
+    if (!seconds_parse(argument, milliseconds) || *milliseconds > FDSET_MAX_WAIT_MS)
+        die_usage("--%s: '%s' is not a time up to an hour: give seconds "
+                  "from 1, or a number with ms, s or min",
+                  name, argument);
 }
 
-static void options_read(struct remove_options *options, int argc, char **argv) {
-    static const struct option table[] = {
-        {"no-wait", no_argument, NULL, OPTION_NO_WAIT},
-        {"timeout", required_argument, NULL, OPTION_TIMEOUT},
-        {"json", no_argument, NULL, 'j'},
-        COMMON_OPTIONS,
+static void remove_options_read(struct remove_options *options, struct verb_line *line) {
+    static const struct verb_option table[] = {
+        {"no-wait", no_argument, 0, offsetof(struct remove_options, no_wait)},
+        {"timeout", required_argument, 0, offsetof(struct remove_options, timeout_ms),
+         timeout_option},
+        {"json", no_argument, 'j', offsetof(struct remove_options, json)},
+        {NULL},
     };
-    int option;
 
-    while ((option = getopt_long(argc, argv, "j" COMMON_SHORT_OPTIONS, table, NULL)) >= 0)
-        option_read(options, option, optarg);
-    if (optind == argc)
-        usage_error(argv[0], "no set given");
-    if (argc - optind > 2)
-        usage_error(argv[0], "too many arguments: one set, and one member or none");
-    if (options->no_wait && options->timeout)
-        usage_error(argv[0], "give either --no-wait or --timeout, not both");
-    set_argument(argv[0], argv[optind], &options->filter);
-    if (argc - optind == 2 &&
-        (!number32_parse(argv[optind + 1], UINT32_MAX, &options->member) || !options->member))
-        usage_error(argv[0], "'%s' is not a member: give its number from 'fdsetctl list'",
-                    argv[optind + 1]);
+    options_read(line, help, table, options);
+    if (line->count == 0)
+        die_usage("no set given");
+    if (line->count > 2)
+        die_usage("too many arguments: one set, and one member or none");
+    if (options->no_wait && options->timeout_ms)
+        die_usage("give either --no-wait or --timeout, not both");
+    set_argument(line->words[0], &options->filter);
+    if (line->count == 2 &&
+        (!number32_parse(line->words[1], UINT32_MAX, &options->member) || options->member == 0))
+        die_usage("'%s' is not a member: give its number from 'fdsetctl list'", line->words[1]);
 }
 
 /* A set of a name must be asked for. Should the name be another set's by the
  * time of the removal, the one that was found goes, or there is none. */
-static int set_find(const char *name, struct fdset_manager *manager,
-                    const struct fdset_filter *filter) {
+static int set_find(struct fdset_manager *manager, const struct fdset_filter *filter) {
     struct fdset_listing *listing;
 
     if (filter->by_set)
         return filter->set;
     if (fdset_query_filtered(manager, filter, &listing) < 0 || listing->count == 0)
-        refused(name, "%s", fdset_error_text());
+        die("%s", fdset_error_text());
     int set = listing->sets[0].set;
     fdset_listing_free(listing);
     return set;
@@ -119,13 +101,20 @@ static void leases_visit(const struct remove_options *options, const struct fdse
     }
 }
 
-static void holder_print(void *context, const struct fdset_lease_info *lease) {
-    const char **separator = context;
-    char *name = plain_text(lease->name);
+static void holder_tell(void *context, const struct fdset_lease_info *lease) {
+    fprintf(context, ", %s (pid %s)", lease->name, pid_text(lease->pid).text);
+}
 
-    fprintf(stderr, "%s%s (pid %s)", *separator, name, pid_text(lease->pid).text);
-    *separator = ", ";
-    free(name);
+static void holders_complain(const struct remove_options *options, unsigned leases,
+                             const struct fdset_listing *rest) {
+    struct text_stream holders;
+
+    text_stream_begin(&holders);
+    leases_visit(options, rest, holder_tell, holders.stream);
+    char *text = text_stream_end(&holders);
+    complain("it stays open, %u lease%s live%s%s", leases, leases == 1 ? " is" : "s are",
+             *text ? ": " : "", *text ? text + strlen(", ") : "");
+    free(text);
 }
 
 /* Waited for in vain. While there are leases nothing is waited for. */
@@ -135,23 +124,17 @@ static bool is_late(const struct remove_options *options, const struct fdset_rem
 
 static void removed_print(const struct remove_options *options, const char *set,
                           const struct fdset_removed *removed, const struct fdset_listing *rest) {
-    const char *separator = ": ";
-
     if (removed->members)
         printf("/dev/fdset/%s: %u member%s removed\n", set, removed->members,
                removed->members == 1 ? "" : "s");
     else
         printf("/dev/fdset/%s: removed before%s\n", set, removed->leases ? ", still in use" : "");
     fflush(stdout);
-    if (removed->leases) {
-        fprintf(stderr, "%s: it stays open, %u lease%s live", options->name, removed->leases,
-                removed->leases == 1 ? " is" : "s are");
-        leases_visit(options, rest, holder_print, &separator);
-        fputc('\n', stderr);
-    }
+    if (removed->leases)
+        holders_complain(options, removed->leases, rest);
     if (is_late(options, removed))
-        complain(options->name, "%u member%s not closed yet: the file system takes its time",
-                 removed->closing, removed->closing == 1 ? " is" : "s are");
+        complain("%u member%s not closed yet: the file system takes its time", removed->closing,
+                 removed->closing == 1 ? " is" : "s are");
 }
 
 static void holder_add(void *context, const struct fdset_lease_info *lease) {
@@ -168,19 +151,20 @@ static json_t *removed_json(const struct remove_options *options, int set,
                      (json_int_t)removed->closing, "holders", holders);
 }
 
-int command_remove(int argc, char **argv, const char *socket) {
-    struct remove_options options = {.name = argv[0], .socket = socket, .wait_ms = WAIT_MS_DEFAULT};
+static int remove_run(struct verb_line *line) {
+    struct remove_options options = {.member = 0};
     struct fdset_removed removed;
     char number[16];
 
-    options_read(&options, argc, argv);
-    struct fdset_manager *manager = manager_connect(argv[0], options.socket, NULL);
-    int set = set_find(argv[0], manager, &options.filter);
-    if (fdset_remove_wait(manager, set, options.member, options.no_wait ? 0 : options.wait_ms,
-                          &removed) < 0)
-        refused(argv[0], "%s", fdset_error_text());
+    remove_options_read(&options, line);
+    struct fdset_manager *manager = manager_connect(line, NULL);
+    int set = set_find(manager, &options.filter);
+    uint32_t wait_ms = options.timeout_ms ? options.timeout_ms : WAIT_MS_DEFAULT;
+    if (fdset_remove_wait(manager, set, options.member, options.no_wait ? 0 : wait_ms, &removed) <
+        0)
+        die("%s", fdset_error_text());
     struct fdset_listing *rest = removed.leases ? rest_find(manager, set) : NULL;
-    snprintf(number, sizeof number, "%d", set);
+    snprintf(number, sizeof(number), "%d", set);
     if (options.json)
         json_print(removed_json(&options, set, &removed, rest));
     else
@@ -189,3 +173,5 @@ int command_remove(int argc, char **argv, const char *socket) {
     fdset_manager_free(manager);
     return is_late(&options, &removed) ? EXIT_LATE : EXIT_DONE;
 }
+
+const struct verb verb_remove = {"remove", "take members out of a set", remove_run};

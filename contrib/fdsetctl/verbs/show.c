@@ -2,7 +2,7 @@
 /* fdsetctl show: one set in full, or how far the helper is locked in. */
 #include <stdio.h>
 
-#include "base/verb.h"
+#include "ask/connect.h"
 #include "base/words.h"
 #include "output/json.h"
 #include "output/table.h"
@@ -19,39 +19,24 @@ static const char help[] =
     "  -j, --json           print JSON\n" COMMON_OPTIONS_TEXT;
 
 struct show_options {
-    const char *socket;
     struct fdset_filter filter;
     bool json;
 };
 
-enum { OPTION_SANDBOX = 256 };
-
-static void options_read(struct show_options *options, int argc, char **argv) {
-    static const struct option table[] = {
-        {"sandbox", no_argument, NULL, OPTION_SANDBOX},
-        {"json", no_argument, NULL, 'j'},
-        COMMON_OPTIONS,
+static void show_options_read(struct show_options *options, struct verb_line *line) {
+    static const struct verb_option table[] = {
+        {"sandbox", no_argument, 0, offsetof(struct show_options, filter.sandbox)},
+        {"json", no_argument, 'j', offsetof(struct show_options, json)},
+        {NULL},
     };
-    int option;
 
-    while ((option = getopt_long(argc, argv, "j" COMMON_SHORT_OPTIONS, table, NULL)) >= 0) {
-        switch (option) {
-        case OPTION_SANDBOX:
-            options->filter.sandbox = true;
-            break;
-        case 'j':
-            options->json = true;
-            break;
-        default:
-            common_option(option, optarg, &options->socket, help);
-        }
-    }
-    if (argc - optind > 1)
-        usage_error(argv[0], "more than one set given");
-    if ((optind < argc) == options->filter.sandbox)
-        usage_error(argv[0], "give either a set or --sandbox");
-    if (optind < argc)
-        set_argument(argv[0], argv[optind], &options->filter);
+    options_read(line, help, table, options);
+    if (line->count > 1)
+        die_usage("more than one set given");
+    if ((line->count > 0) == options->filter.sandbox)
+        die_usage("give either a set or --sandbox");
+    if (line->count > 0)
+        set_argument(line->words[0], &options->filter);
 }
 
 static void lifetime_line(struct libscols_table *table, const struct fdset_info *set) {
@@ -133,20 +118,20 @@ static void sandbox_print(const struct fdset_listing *listing) {
     table_print(table);
 }
 
-int command_show(int argc, char **argv, const char *socket) {
-    struct show_options options = {.socket = socket};
+static int show_run(struct verb_line *line) {
+    struct show_options options = {.json = false};
     struct fdset_listing *listing;
 
-    options_read(&options, argc, argv);
-    struct fdset_manager *manager = manager_connect(argv[0], options.socket, NULL);
+    show_options_read(&options, line);
+    struct fdset_manager *manager = manager_connect(line, NULL);
     if (fdset_query_filtered(manager, &options.filter, &listing) < 0)
-        refused(argv[0], "%s", fdset_error_text());
+        die("%s", fdset_error_text());
     if (options.filter.sandbox && options.json)
         json_print(sandbox_json(listing));
     else if (options.filter.sandbox)
         sandbox_print(listing);
     else if (listing->count == 0)
-        refused(argv[0], "the set has gone");
+        die("the set has gone");
     else if (options.json)
         json_print(listing_set_json(listing));
     else
@@ -155,3 +140,5 @@ int command_show(int argc, char **argv, const char *socket) {
     fdset_manager_free(manager);
     return EXIT_DONE;
 }
+
+const struct verb verb_show = {"show", "show one set in full, or the helper's sandbox", show_run};

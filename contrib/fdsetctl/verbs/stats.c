@@ -5,10 +5,8 @@
 #include <stdlib.h>
 
 #include "ask/connect.h"
-#include "ask/maxima.h"
-#include "ask/totals.h"
+#include "ask/figures.h"
 #include "base/plain.h"
-#include "base/verb.h"
 #include "base/words.h"
 #include "output/json.h"
 #include "output/table.h"
@@ -24,57 +22,36 @@ static const char help[] =
     "  -n, --no-headings    no line with the columns' names\n" COMMON_OPTIONS_TEXT;
 
 struct stats_options {
-    const char *socket, *vm;
-    bool json, openmetrics, headings;
+    const char *vm;
+    bool json, openmetrics, no_headings;
 };
 
-enum { OPTION_OPENMETRICS = 256, OPTION_VM };
-
-static void options_read(struct stats_options *options, int argc, char **argv) {
-    static const struct option table[] = {
-        {"json", no_argument, NULL, 'j'},
-        {"openmetrics", no_argument, NULL, OPTION_OPENMETRICS},
-        {"vm", required_argument, NULL, OPTION_VM},
-        {"no-headings", no_argument, NULL, 'n'},
-        COMMON_OPTIONS,
+static void stats_options_read(struct stats_options *options, struct verb_line *line) {
+    static const struct verb_option table[] = {
+        {"json", no_argument, 'j', offsetof(struct stats_options, json)},
+        {"openmetrics", no_argument, 0, offsetof(struct stats_options, openmetrics)},
+        {"vm", required_argument, 0, offsetof(struct stats_options, vm)},
+        {"no-headings", no_argument, 'n', offsetof(struct stats_options, no_headings)},
+        {NULL},
     };
-    int option;
 
-    while ((option = getopt_long(argc, argv, "jn" COMMON_SHORT_OPTIONS, table, NULL)) >= 0) {
-        switch (option) {
-        case 'j':
-            options->json = true;
-            break;
-        case OPTION_OPENMETRICS:
-            options->openmetrics = true;
-            break;
-        case OPTION_VM:
-            options->vm = optarg;
-            break;
-        case 'n':
-            options->headings = false;
-            break;
-        default:
-            common_option(option, optarg, &options->socket, help);
-        }
-    }
-    if (optind < argc)
-        usage_error(argv[0], "too many arguments: '%s'", argv[optind]);
+    options_read(line, help, table, options);
+    no_operands(line);
     if (options->vm && !options->openmetrics)
-        usage_error(argv[0], "--vm is for --openmetrics");
+        die_usage("--vm is for --openmetrics");
     if (options->json && options->openmetrics)
-        usage_error(argv[0], "give either --json or --openmetrics, not both");
+        die_usage("give either --json or --openmetrics, not both");
 }
 
 static void table_of_totals_print(const struct fdset_totals *totals, bool headings) {
     static const struct table_column columns[] = {{"NAME"}, {"VALUE", true}, {"MEANING"}, {NULL}};
     struct libscols_table *table = table_new(columns, headings);
-    const struct total *total;
+    const struct figure *total;
 
     for (size_t i = 0; (total = total_at(i)); i++) {
         struct libscols_line *line = table_line(table);
         table_cell(line, 0, "%s", total->name);
-        table_cell(line, 1, "%" PRIu64, total_value(total, totals));
+        table_number(line, 1, figure_value(total, totals), true);
         table_cell(line, 2, "%s", total->help);
     }
     table_print(table);
@@ -115,15 +92,15 @@ static void family_print(const char *name, const char *suffix, const char *type,
 
 /* As "OpenMetrics, a cloud-native, highly scalable metrics protocol" 1.0 has it:
  * a time is in seconds, and a counter's sample has a suffix that its name lacks. */
-static void metric_print(const struct total *total, uint64_t value, const char *vm) {
-    if (total->type == TOTAL_TIME) {
+static void metric_print(const struct figure *total, uint64_t value, const char *vm) {
+    if (total->type == FIGURE_TIME) {
         family_print("uptime_seconds", "", "gauge", total->help);
         puts("# UNIT " PREFIX "uptime_seconds seconds");
         sample_print("uptime_seconds", "", vm);
         printf("%" PRIu64 ".%03u\n", value / 1000, (unsigned)(value % 1000));
         return;
     }
-    bool counter = total->type == TOTAL_COUNTER;
+    bool counter = total->type == FIGURE_COUNTER;
     family_print(total->name, "", counter ? "counter" : "gauge", total->help);
     sample_print(total->name, counter ? "_total" : "", vm);
     printf("%" PRIu64 "\n", value);
@@ -142,39 +119,40 @@ static void version_print(const struct fdset_helper_info *helper, const char *vm
 
 static void metrics_print(const struct fdset_totals *totals, const struct fdset_helper_info *helper,
                           const char *vm) {
-    const struct total *total;
-    const struct limit *limit;
+    const struct figure *figure;
 
-    for (size_t i = 0; (total = total_at(i)); i++)
-        metric_print(total, total_value(total, totals), vm);
-    for (size_t i = 0; (limit = limit_at(i)); i++) {
-        uint32_t maximum = limit_value(limit, &helper->limits);
+    for (size_t i = 0; (figure = total_at(i)); i++)
+        metric_print(figure, figure_value(figure, totals), vm);
+    for (size_t i = 0; (figure = limit_at(i)); i++) {
+        uint64_t maximum = figure_value(figure, &helper->limits);
         if (maximum == 0)
             continue;
-        family_print(limit->name, "_limit", "gauge", limit->help);
-        sample_print(limit->name, "_limit", vm);
-        printf("%" PRIu32 "\n", maximum);
+        family_print(figure->name, "_limit", "gauge", figure->help);
+        sample_print(figure->name, "_limit", vm);
+        printf("%" PRIu64 "\n", maximum);
     }
     version_print(helper, vm);
     puts("# EOF");
 }
 
-int command_stats(int argc, char **argv, const char *socket) {
-    struct stats_options options = {.socket = socket, .headings = true};
+static int stats_run(struct verb_line *line) {
+    struct stats_options options = {.vm = NULL};
     struct fdset_helper_info helper;
 
-    options_read(&options, argc, argv);
-    struct fdset_manager *manager = manager_connect(argv[0], options.socket, NULL);
-    struct fdset_totals totals = totals_ask(argv[0], manager);
+    stats_options_read(&options, line);
+    struct fdset_manager *manager = manager_connect(line, NULL);
+    struct fdset_totals totals = totals_ask(manager);
     fdset_manager_helper_info(manager, &helper);
     fdset_manager_free(manager);
-    char *vm = vm_name(options.socket);
+    char *vm = vm_name(socket_path(line));
     if (options.json)
         json_print(totals_json(&totals));
     else if (options.openmetrics)
         metrics_print(&totals, &helper, options.vm ? options.vm : vm);
     else
-        table_of_totals_print(&totals, options.headings);
+        table_of_totals_print(&totals, !options.no_headings);
     free(vm);
     return EXIT_DONE;
 }
+
+const struct verb verb_stats = {"stats", "show the helper's totals", stats_run};

@@ -10,8 +10,6 @@
 
 #include "ask/connect.h"
 #include "ask/names.h"
-#include "base/verb.h"
-#include "base/words.h"
 #include "number.h"
 #include "output/event.h"
 #include "output/journal.h"
@@ -37,78 +35,56 @@ static const char help[] =
     "                       socket's directory\n" COMMON_OPTIONS_TEXT;
 
 struct watch_options {
-    const char *name; /* "fdsetctl watch" */
-    const char *socket;
     uint32_t kinds; /* 0: the usual */
     uint32_t count; /* 0: for ever */
     const char *output, *journal, *vm;
     bool all, ready, json;
 };
 
-/* Options without a short form. */
-enum { OPTION_JOURNAL = 256, OPTION_VM };
-
-static void option_read(struct watch_options *options, int option, const char *argument) {
-    switch (option) {
-    case 'k':
-        if (!kinds_parse(argument, &options->kinds))
-            usage_error(options->name, "--kinds: '%s' is not a list of kinds; there are %s",
-                        argument, kinds_text());
-        break;
-    case 'a':
-        options->all = true;
-        break;
-    case 'c':
-        if (!number32_parse(argument, UINT32_MAX, &options->count) || !options->count)
-            usage_error(options->name, "--count: '%s' is not a number from 1", argument);
-        break;
-    case 'r':
-        options->ready = true;
-        break;
-    case 'o':
-        if (!event_columns_valid(argument))
-            usage_error(options->name, "--output: '%s' is not a list of columns; there are %s",
-                        argument, event_columns());
-        options->output = argument;
-        break;
-    case 'j':
-        options->json = true;
-        break;
-    case OPTION_JOURNAL:
-        options->journal = argument ? argument : JOURNAL_SOCKET;
-        break;
-    case OPTION_VM:
-        options->vm = argument;
-        break;
-    default:
-        common_option(option, argument, &options->socket, help);
-    }
+static void kinds_option(void *place, const char *name, const char *argument) {
+    if (!kinds_parse(argument, place))
+        die_usage("--%s: '%s' is not a list of kinds; there are %s", name, argument, kinds_text());
 }
 
-static void options_read(struct watch_options *options, int argc, char **argv) {
-    static const struct option table[] = {
-        {"kinds", required_argument, NULL, 'k'},
-        {"all", no_argument, NULL, 'a'},
-        {"count", required_argument, NULL, 'c'},
-        {"ready", no_argument, NULL, 'r'},
-        {"json", no_argument, NULL, 'j'},
-        {"output", required_argument, NULL, 'o'},
-        {"journal", optional_argument, NULL, OPTION_JOURNAL},
-        {"vm", required_argument, NULL, OPTION_VM},
-        COMMON_OPTIONS,
-    };
-    int option;
+static void count_option(void *place, const char *name, const char *argument) {
+    uint32_t *count = place;
 
-    while ((option = getopt_long(argc, argv, "k:ac:rjo:" COMMON_SHORT_OPTIONS, table, NULL)) >= 0)
-        option_read(options, option, optarg);
-    if (optind < argc)
-        usage_error(argv[0], "too many arguments: '%s'", argv[optind]);
+    if (!number32_parse(argument, UINT32_MAX, count) || *count == 0)
+        die_usage("--%s: '%s' is not a number from 1", name, argument);
+}
+
+static void columns_option(void *place, const char *name, const char *argument) {
+    if (!event_columns_valid(argument))
+        die_usage("--%s: '%s' is not a list of columns; there are %s", name, argument,
+                  event_columns());
+    *(const char **)place = argument;
+}
+
+static void journal_option(void *place, const char *name, const char *argument) {
+    *(const char **)place = argument ? argument : JOURNAL_SOCKET;
+}
+
+static void watch_options_read(struct watch_options *options, struct verb_line *line) {
+    static const struct verb_option table[] = {
+        {"kinds", required_argument, 'k', offsetof(struct watch_options, kinds), kinds_option},
+        {"all", no_argument, 'a', offsetof(struct watch_options, all)},
+        {"count", required_argument, 'c', offsetof(struct watch_options, count), count_option},
+        {"ready", no_argument, 'r', offsetof(struct watch_options, ready)},
+        {"json", no_argument, 'j', offsetof(struct watch_options, json)},
+        {"output", required_argument, 'o', offsetof(struct watch_options, output), columns_option},
+        {"journal", optional_argument, 0, offsetof(struct watch_options, journal), journal_option},
+        {"vm", required_argument, 0, offsetof(struct watch_options, vm)},
+        {NULL},
+    };
+
+    options_read(line, help, table, options);
+    no_operands(line);
     if (options->all && options->kinds)
-        usage_error(argv[0], "give either --all or --kinds, not both");
+        die_usage("give either --all or --kinds, not both");
     if (!!options->output + options->json + !!options->journal > 1)
-        usage_error(argv[0], "give one of --output, --json and --journal");
+        die_usage("give one of --output, --json and --journal");
     if (options->journal && options->ready)
-        usage_error(argv[0], "--ready is for what is printed, and --journal prints nothing");
+        die_usage("--ready is for what is printed, and --journal prints nothing");
     if (!options->output)
         options->output = "TIME,TEXT";
     if (options->all)
@@ -129,15 +105,15 @@ static void signals_take(void) {
 }
 
 /* Returns false once it is time to end: who reads the output has gone. */
-static bool event_wait(const struct watch_options *options, struct fdset_manager *manager) {
+static bool event_wait(struct fdset_manager *manager) {
     struct pollfd polled[] = {
         {.fd = fdset_manager_socket(manager), .events = POLLIN},
         {.fd = STDOUT_FILENO},
     };
 
-    while (poll(polled, sizeof polled / sizeof *polled, -1) < 0)
+    while (poll(polled, sizeof(polled) / sizeof(polled[0]), -1) < 0)
         if (errno != EINTR)
-            refused(options->name, "poll: %s", strerror(errno));
+            die("poll: %s", strerror(errno));
     return !polled[1].revents;
 }
 
@@ -153,12 +129,12 @@ static bool names_wanted(const struct watch_options *options) {
 
 /* A reader must have each line at once. One that has gone, as event_wait() might
  * have seen before, has had enough. */
-static void line_flush(const struct watch_options *options) {
+static void line_flush(void) {
     if (fflush(stdout) == 0)
         return;
     if (errno == EPIPE)
         _exit(EXIT_DONE);
-    refused(options->name, "cannot write to standard output");
+    die("cannot write to standard output");
 }
 
 static void event_tell(const struct watch_options *options, struct fdset_manager *names,
@@ -173,7 +149,7 @@ static void event_tell(const struct watch_options *options, struct fdset_manager
         json_print_line(event_json(&told));
     else
         event_print(&told, options->output);
-    line_flush(options);
+    line_flush();
 }
 
 /* Kinds that are not asked for may be needed for the names of sets. They are not told,
@@ -207,35 +183,35 @@ static void watch(const struct watch_options *options, struct fdset_manager *man
                 return;
         }
         if (result == -ECONNRESET)
-            refused(options->name, "fdset-helper has ended: %s", fdset_error_text());
+            die("fdset-helper has ended: %s", fdset_error_text());
         if (result < 0)
-            refused(options->name, "%s", fdset_error_text());
-    } while (event_wait(options, manager));
+            die("%s", fdset_error_text());
+    } while (event_wait(manager));
 }
 
-int command_watch(int argc, char **argv, const char *socket) {
-    struct watch_options options = {.name = argv[0], .socket = socket};
+static int watch_run(struct verb_line *line) {
+    struct watch_options options = {.count = 0};
 
-    options_read(&options, argc, argv);
+    watch_options_read(&options, line);
     signals_take();
-    struct fdset_manager *manager = manager_connect(argv[0], options.socket, NULL);
-    char *vm = vm_name(options.socket);
+    struct fdset_manager *manager = manager_connect(line, NULL), *names = NULL;
+    char *vm = vm_name(socket_path(line));
     if (!options.vm)
         options.vm = vm;
     if (options.journal)
-        journal_open(argv[0], options.journal);
+        journal_open(options.journal);
     uint32_t kinds = options.kinds;
     if (kinds && names_wanted(&options))
         kinds |= KINDS_OF_NAMES;
     if (fdset_subscribe(manager, kinds) < 0)
-        refused(argv[0], "%s", fdset_error_text());
-    struct fdset_manager *names =
-        names_wanted(&options) ? manager_connect(argv[0], options.socket, NULL) : NULL;
-    if (names)
+        die("%s", fdset_error_text());
+    if (names_wanted(&options)) {
+        names = manager_connect(line, NULL);
         set_names_begin(names);
+    }
     if (options.ready) {
         puts("ready");
-        line_flush(&options);
+        line_flush();
     }
     watch(&options, manager, names);
     free(vm);
@@ -243,3 +219,5 @@ int command_watch(int argc, char **argv, const char *socket) {
     fdset_manager_free(manager);
     return EXIT_DONE;
 }
+
+const struct verb verb_watch = {"watch", "print what happens, as it happens", watch_run};

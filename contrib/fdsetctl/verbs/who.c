@@ -1,10 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* fdsetctl who: who has a file open through a helper. */
-#include <stdio.h>
-
 #include "ask/file.h"
 #include "ask/sources.h"
-#include "base/verb.h"
 #include "output/json.h"
 #include "output/view.h"
 
@@ -27,55 +24,27 @@ static const char help[] =
 
 struct who_options {
     struct where where;
-    const char *file, *output;
+    const char *output;
     bool json, no_headings;
 };
 
-enum { OPTION_DIRECTORY = 256 };
-
-static void option_read(struct who_options *options, int option, const char *argument,
-                        const char *name) {
-    switch (option) {
-    case 'a':
-        options->where.all = true;
-        break;
-    case OPTION_DIRECTORY:
-        where_directory(name, &options->where, argument);
-        break;
-    case 'o':
-        view_check(name, VIEW_LEASES, argument);
-        options->output = argument;
-        break;
-    case 'j':
-        options->json = true;
-        break;
-    case 'n':
-        options->no_headings = true;
-        break;
-    default:
-        common_option(option, argument, &options->where.socket, help);
-    }
-}
-
-static void options_read(struct who_options *options, int argc, char **argv) {
-    static const struct option table[] = {
-        {"all", no_argument, NULL, 'a'},
-        {"directory", required_argument, NULL, OPTION_DIRECTORY},
-        {"output", required_argument, NULL, 'o'},
-        {"json", no_argument, NULL, 'j'},
-        {"no-headings", no_argument, NULL, 'n'},
-        COMMON_OPTIONS,
+static void who_options_read(struct who_options *options, struct verb_line *line) {
+    static const struct verb_option table[] = {
+        {"all", no_argument, 'a', offsetof(struct who_options, where.all)},
+        {"directory", required_argument, 0, offsetof(struct who_options, where), where_directory},
+        {"output", required_argument, 'o', offsetof(struct who_options, output)},
+        {"json", no_argument, 'j', offsetof(struct who_options, json)},
+        {"no-headings", no_argument, 'n', offsetof(struct who_options, no_headings)},
+        {NULL},
     };
-    int option;
 
-    while ((option = getopt_long(argc, argv, "ao:jn" COMMON_SHORT_OPTIONS, table, NULL)) >= 0)
-        option_read(options, option, optarg, argv[0]);
-    if (argc - optind != 1)
-        usage_error(argv[0], optind == argc ? "no file given" : "more than one file given");
-    options->file = argv[optind];
-    where_check(argv[0], &options->where);
+    options_read(line, help, table, options);
+    if (options->output)
+        view_check(VIEW_LEASES, options->output);
+    if (line->count != 1)
+        die_usage(line->count == 0 ? "no file given" : "more than one file given");
     if (options->json && options->output)
-        usage_error(argv[0], "--output is for tables: JSON has everything");
+        die_usage("--output is for tables: JSON has everything");
     if (!options->output)
         options->output = options->where.all ? "VM," USUAL : USUAL;
 }
@@ -90,12 +59,12 @@ static bool is_held(const struct sources *sources, const struct file_id *file) {
     return false;
 }
 
-int command_who(int argc, char **argv, const char *socket) {
-    struct who_options options = {.where.socket = socket};
+static int who_run(struct verb_line *line) {
+    struct who_options options = {.output = NULL};
 
-    options_read(&options, argc, argv);
-    struct file_id file = file_id_read(argv[0], options.file);
-    struct sources sources = sources_ask(argv[0], &options.where, NULL);
+    who_options_read(&options, line);
+    struct file_id file = file_id_read(line->words[0]);
+    struct sources sources = sources_ask(line, &options.where, NULL);
     if (options.json)
         json_print(holders_json(&sources, &file));
     else
@@ -110,3 +79,5 @@ int command_who(int argc, char **argv, const char *socket) {
     sources_free(&sources);
     return code;
 }
+
+const struct verb verb_who = {"who", "show which VMMs have a file open", who_run};
