@@ -115,7 +115,7 @@ static void listener_ready(struct watch *watch, uint32_t epoll_events) {
     }
     /* Whoever waits in the backlog goes on waiting: that harms nobody else. */
     if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
-        listener->paused_ms = loop_now();
+        listener->paused_ms = *listener->sessions->loop.now_ms;
         loop_change(&listener->sessions->loop, watch, 0);
     }
 }
@@ -138,7 +138,7 @@ int listener_begin(struct listener *listener, struct sessions *sessions, int soc
 bool listener_resume(struct listener *listener) {
     if (listener->paused_ms == 0)
         return true;
-    if (loop_now() < listener->paused_ms + LISTENER_PAUSE_MS)
+    if (*listener->sessions->loop.now_ms < listener->paused_ms + LISTENER_PAUSE_MS)
         return false;
     listener->paused_ms = 0;
     loop_change(&listener->sessions->loop, &listener->watch, EPOLLIN);

@@ -13,8 +13,9 @@
 /* What the kernel takes for a set of signals, bytes. */
 #define KERNEL_SIGSET_BYTES 8
 
-int loop_init(struct loop *loop) {
-    loop->epoll = epoll_create1(EPOLL_CLOEXEC);
+int loop_init(struct loop *loop, uint64_t *now_ms) {
+    *loop = (struct loop){epoll_create1(EPOLL_CLOEXEC), now_ms};
+    *now_ms = loop_now();
     return loop->epoll < 0 ? -errno : 0;
 }
 
@@ -52,6 +53,7 @@ int loop_turn(struct loop *loop, int timeout_ms) {
     long count = syscall(SYS_epoll_pwait, loop->epoll, events, LOOP_EVENTS, timeout_ms, NULL,
                          (size_t)KERNEL_SIGSET_BYTES);
 
+    *loop->now_ms = loop_now();
     if (count < 0)
         return errno == EINTR ? 0 : -errno;
     for (long i = 0; i < count; i++) {

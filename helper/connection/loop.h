@@ -10,11 +10,12 @@
 #define LOOP_EVENTS 64
 
 struct loop {
-    int epoll; /* owned */
+    int epoll;        /* owned */
+    uint64_t *now_ms; /* borrowed: where the time of each turn is written */
 };
 
 /* Return 0 or -errno. */
-int loop_init(struct loop *loop);
+int loop_init(struct loop *loop, uint64_t *now_ms);
 int loop_add(struct loop *loop, struct watch *watch, uint32_t epoll_events);
 void loop_change(struct loop *loop, struct watch *watch, uint32_t epoll_events);
 
@@ -26,5 +27,6 @@ void loop_remove(struct loop *loop, struct watch *watch);
  * coarse clock needs no system call, whatever the machine's clock source. */
 uint64_t loop_now(void);
 
-/* Waits up to `timeout_ms` (-1: for ever) and tells those who are ready. */
+/* Waits up to `timeout_ms` (-1: for ever), takes the time, and tells those who are ready:
+ * whatever comes from outside is told so, and has the time of its turn. */
 int loop_turn(struct loop *loop, int timeout_ms);

@@ -10,7 +10,7 @@
 
 #include "connection/outbox.h"
 
-int sessions_init(struct sessions *sessions, const struct limits *limits) {
+int sessions_init(struct sessions *sessions, const struct limits *limits, uint64_t *now_ms) {
     memset(sessions, 0, offsetof(struct sessions, bytes));
     sessions->limits = limits;
     list_init(&sessions->all);
@@ -18,7 +18,7 @@ int sessions_init(struct sessions *sessions, const struct limits *limits) {
     if (error == 0)
         error = slab_init(&sessions->pending_slab, sizeof(struct pending), limits->connections);
     if (error == 0)
-        error = loop_init(&sessions->loop);
+        error = loop_init(&sessions->loop, now_ms);
     return error;
 }
 

@@ -66,8 +66,9 @@ struct sessions {
     uint8_t bytes[FDSET_MAX_PACKET_BYTES]; /* the reply at hand */
 };
 
-/* Takes all memory for as many as `limits`, borrowed, allow. Returns 0 or -errno. */
-int sessions_init(struct sessions *sessions, const struct limits *limits);
+/* Takes all memory for as many as `limits`, borrowed, allow. `now_ms` is the
+ * loop's. Returns 0 or -errno. */
+int sessions_init(struct sessions *sessions, const struct limits *limits, uint64_t *now_ms);
 
 /* Begins a session on a connected socket, which it consumes, also on failure.
  * Returns NULL where the limit of connections is reached or it cannot be watched. */

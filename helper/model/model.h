@@ -159,7 +159,7 @@ struct holder {
 
 struct model {
     struct limits limits;
-    uint64_t now_ms;       /* set by the service before it asks for anything */
+    uint64_t now_ms;       /* set by the loop, once a turn */
     struct list sets;      /* by ascending id */
     struct list unsettled; /* members with work that nobody has yet begun */
     struct slab set_slab, member_slab, lease_slab, hold_slab, short_label_slab, long_label_slab;

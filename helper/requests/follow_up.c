@@ -30,7 +30,6 @@ void follow_up(struct service *service) {
 static void settled(struct settle *settle, struct member *member, unsigned work, bool may_block) {
     struct service *service = list_object(settle, struct service, settle);
 
-    service->model.now_ms = loop_now();
     if (work & WORK_INSPECT && member->set)
         list_for_each (link, &member->set->members) {
             struct member *sibling = list_object(link, struct member, in_set);

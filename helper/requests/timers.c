@@ -53,7 +53,6 @@ void timers_tick(struct service *service) {
 
     if (is_idle(service))
         return;
-    service->model.now_ms = loop_now();
     if (service->sessions.stuffed && service->model.now_ms >= service->resent_ms + RETRY_MS)
         turn_resend(service);
     model_expire(&service->model);

@@ -18,7 +18,6 @@ void session_end(struct session *session) {
     if (session->ended)
         return;
     session_hang_up(session);
-    service->model.now_ms = loop_now();
     unsubscribe(service, session);
     waiting_drop(service, session);
     deferrals_drop(service, session);
@@ -113,7 +112,6 @@ static void flush(struct service *service, struct session *session) {
         session_end(session);
         return;
     }
-    service->model.now_ms = loop_now();
     service->waits.retry = true;
     service->subscriptions.queued = true;
     follow_up(service);
@@ -149,10 +147,9 @@ int service_init(struct service *service, const struct limits *limits) {
     memset(service, 0, offsetof(struct service, sessions));
     packet_arena_init(&service->inbox.arena);
     int error = model_init(&service->model, limits, SPARE_MEMBERS);
-    /* Members may be given before the first request. */
-    service->started_ms = service->model.now_ms = loop_now();
     if (error == 0)
-        error = sessions_init(&service->sessions, &service->model.limits);
+        error = sessions_init(&service->sessions, &service->model.limits, &service->model.now_ms);
+    service->started_ms = service->model.now_ms;
     if (error == 0)
         error = waits_init(&service->waits, limits->waiting);
     if (error == 0)

@@ -57,6 +57,14 @@ static void test_all_fields(void **state) {
     assert_int_equal(page->totals->opens, 1);
 }
 
+/* Though nothing happens but that it is asked for. */
+static void test_time_passes(void **state) {
+    struct helper *helper = helper_start(NULL);
+    client_add_one(helper->manager, 1, file_open("disk", O_RDWR));
+    client_open_set(helper->vmm, 1, O_RDWR);
+    wait_until(client_query(helper->manager, 1, NULL)->sets[0]->members[0]->leases[0]->age_ms > 20);
+}
+
 static void test_order(void **state) {
     struct helper *helper = helper_start(NULL);
     int disk = file_open("disk", O_RDONLY), sets[] = {9, 2, 2147483647, 0, 9, 2, 9};
@@ -239,6 +247,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         helper_test(test_nothing_there),
         helper_test(test_all_fields),
+        helper_test(test_time_passes),
         helper_test(test_order),
         helper_test(test_one_set),
         helper_test(test_thousands_of_members),

@@ -18,6 +18,7 @@
 #define MEMBERS 40
 
 static struct loop loop;
+static uint64_t now_ms;
 static struct settle settle, other_settle;
 static cpu_set_t cpus, fewer_cpus;
 static struct member members[MEMBERS];
@@ -71,7 +72,7 @@ static void begin_on_fewer(void) {
 static int begin_all(void **state) {
     begin_sanitizer();
     begin_on_fewer();
-    assert_int_equal(loop_init(&loop), 0);
+    assert_int_equal(loop_init(&loop, &now_ms), 0);
     assert_int_equal(settle_init(&settle), 0);
     settle.done = note_done;
     settle.stuck = note_stuck;
