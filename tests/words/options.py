@@ -170,16 +170,22 @@ def bash():
 
 
 def zsh():
-    """Read, not run: what stands under each command, but for what excludes it."""
+    """Read, not run: what stands under each command, but for what excludes it. The commands
+    themselves, and the options of one that does not stand there, zsh has from --help."""
     definition = r"(--?[a-zA-Z][a-z-]*)(?=\+?=?-?[\[,}])"
     text = words.read("contrib/fdsetctl/_fdsetctl")
     common = set(re.findall(definition, text.split("common=(")[1].split("\n    )")[0]))
-    wrong = differ(set(re.findall(r"^ +'([a-z-]+):", text, re.MULTILINE)), set(verbs()),
+    script = re.search(r"\bsed -n '(.*?)'", text)[1]
+    named = subprocess.run(["sed", "-n", script], input=words.said("fdsetctl", "--help"),
+                           text=True, capture_output=True, check=True).stdout
+    wrong = differ({line.split(":")[0] for line in named.splitlines()}, set(verbs()),
                    "zsh's completion", "--help")
     for verb in verbs():
         part = re.search(rf"^    {verb}\)\n(.*?);;", text, re.DOTALL | re.MULTILINE)
-        offered = long(set(re.findall(definition, part[1]))) | long(common) if part else set()
-        wrong += differ(offered, long(verb_options(verb)), f"zsh's completion of {verb}", "--help")
+        if part:
+            offered = long(set(re.findall(definition, part[1]))) | long(common)
+            wrong += differ(offered, long(verb_options(verb)), f"zsh's completion of {verb}",
+                            "--help")
     return wrong
 
 
