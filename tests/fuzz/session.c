@@ -130,8 +130,12 @@ static void take_step(uint8_t step, struct input *input) {
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
+    static bool tried;
     struct input input = {data, size};
 
+    if (!tried)
+        request_try_all();
+    tried = true;
     world_begin(&world);
     for (int steps = 0; input.left > 0 && steps < MOST_STEPS; steps++) {
         uint8_t step = input_byte(&input);

@@ -86,6 +86,9 @@ void peer_use_lease(struct world *world, struct peer *peer, unsigned which, uint
  * more often than not, and sends it. */
 void request_send(struct peer *peer, struct input *input);
 
+/* Every kind of request can be built, also one that no file of the corpus asks for. */
+void request_try_all(void);
+
 /* ------------------------------------------------------------------- files */
 
 #define FILE_KINDS 20

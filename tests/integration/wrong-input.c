@@ -303,7 +303,8 @@ static void test_every_field_has_its_rows(void **state) {
             snprintf(field, sizeof(field), "%s.%s", type->short_name, type->fields[j].name);
             for (enum aspect aspect = MISSING; aspect < ASPECTS; aspect++)
                 if (applies(type, &type->fields[j], aspect) && count_rows(field, aspect) == 0) {
-                    print_error("no row: %s %s\n", field, aspect_names[aspect]);
+                    print_error("no row in wrong-input-rows.c: %s %s\n", field,
+                                aspect_names[aspect]);
                     lacking++;
                 }
         }
@@ -319,7 +320,7 @@ static void test_every_request_has_its_roles(void **state) {
             continue;
         bodies++;
         if (!find_request(type->fields[i].name))
-            fail_msg("no request: %s", type->fields[i].name);
+            fail_msg("no request in wrong-input-rows.c: %s", type->fields[i].name);
     }
     assert_int_equal(bodies, request_count);
 }

@@ -4,6 +4,7 @@
 import errno
 import fcntl
 import os
+import re
 import time
 
 from harness import O_RDONLY, O_RDWR, O_WRONLY, HelperTest, main, proto
@@ -11,6 +12,23 @@ from harness import O_RDONLY, O_RDWR, O_WRONLY, HelperTest, main, proto
 
 def path_of(which):
     return f"/dev/fdset/{which}"
+
+
+def roles_of_requests():
+    """What the head of fdset.proto says: {message: sockets on which it may be asked}."""
+    path = os.path.join(os.path.dirname(__file__), "../../proto/fdset.proto")
+    with open(path, encoding="utf-8") as file:
+        table = re.search(r"^// ROLES\..*?^// A request outside", file.read(), re.M | re.S)[0]
+    heading = re.search(r"^//   request .*$", table, re.M)[0]
+    columns = {"vmm": "vmm", "manager": "manage", "observer": "observe"}
+    edges = {socket: (heading.index(name), heading.index(name) + len(name))
+             for name, socket in columns.items()}
+    found = {}
+    for names, cells in re.findall(r"^//   (\w[\w, ]*?)(  .*x.*)$", table, re.M):
+        row = f"//   {names}{cells}"
+        for name in names.split(", "):
+            found[name] = [socket for socket, (start, end) in edges.items() if "x" in row[start:end]]
+    return found
 
 
 class Hello(HelperTest):
@@ -37,25 +55,21 @@ class Hello(HelperTest):
         self.assertEqual(peer.receive()[0].serial, second)
 
     def test_roles(self):
-        """The table at the head of fdset.proto, cell by cell."""
-        set_path = path_of(1)
-        requests = {
-            "open": (proto.Open(path=set_path), "vmm"),
-            "open_many": (proto.OpenMany(opens=[proto.Open(path=set_path)]), "vmm"),
-            "hold": (proto.Hold(path=set_path), "vmm"),
-            "unhold": (proto.Unhold(path=set_path), "vmm"),
-            "look": (proto.Look(path=set_path), "vmm"),
-            "add_fds": (proto.AddFds(), "manage"),
-            "remove_fd": (proto.RemoveFd(set=1), "manage"),
-            "query": (proto.Query(), "manage observe"),
-            "subscribe": (proto.Subscribe(), "manage observe"),
-        }
+        """The table at the head of fdset.proto, cell by cell, for every request that it has."""
+        table = roles_of_requests()
+        fields = proto.Request.DESCRIPTOR.oneofs_by_name["body"].fields
+        self.assertEqual(sorted(table), sorted(field.message_type.name for field in fields))
         for role in ("vmm", "manage", "observe"):
             peer = self.connect(role)
-            for name, (message, allowed) in requests.items():
-                with self.subTest(role=role, request=name):
-                    answer = peer.call(**{name: message})
-                    if role not in allowed.split():
+            for field in fields:
+                if field.name in ("hello", "close"):  # said already; without an answer
+                    continue
+                message = getattr(proto, field.message_type.name)()
+                if "path" in field.message_type.fields_by_name:
+                    message.path = path_of(1)
+                with self.subTest(role=role, request=field.name):
+                    answer = peer.call(**{field.name: message})
+                    if role not in table[field.message_type.name]:
                         self.assert_refused(answer, "ROLE", errno.EPERM)
                     else:
                         self.assertNotEqual(answer[0].error.code, proto.CODE_ROLE)
