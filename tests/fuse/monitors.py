@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""fdset-qmp and a file whose server does not answer: a remove-fd that waits for it holds
+"""The relay and a file whose server does not answer: a remove-fd that waits for it holds
 up its own client, and nobody else's.
 
 stuck-fs is the server, see stuck-fs.h; it holds up the helper, and never this process."""

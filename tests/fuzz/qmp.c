@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What fdset-qmp reads of its two sides: all bytes come out of the framing again,
+/* What the relay reads of its two sides: all bytes come out of the framing again,
  * in order and each once, however they came in; what is read of a message lies
  * inside it; and a path in plain text is found wherever the stream is cut. */
 #include "fuzz.h"

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""For the tests of fdset-qmp: QEMU with a monitor, as it is and behind the proxy.
+"""For the tests of the relay: QEMU with a monitor, as it is and behind it.
 
 Every wait has an end (PATIENCE), which is no measure but a net: what takes that
-long has failed. From meson come FDSET_HELPER, FDSET_QMP and FDSET_PRELOAD.
+long has failed. From meson come FDSET_HELPER, FDSET_RELAY and FDSET_PRELOAD.
 """
 
 import array
@@ -316,7 +316,7 @@ class Native:
 
 
 class Proxied(Native):
-    """The same behind fdset-qmp, on a helper, with the library preloaded."""
+    """The same behind the relay (relay.c), on a helper, with the library preloaded."""
 
     proxied = True
 
@@ -344,7 +344,7 @@ class Proxied(Native):
 
     def proxy_start(self, options=("--manage", "manage"), pairs=None, fds=(), closed=None):
         ready, write = os.pipe()
-        command = [os.environ["FDSET_QMP"], *options, "--ready-fd", str(write)]
+        command = [os.environ["FDSET_RELAY"], *options, "--ready", str(write)]
         self.proxy = self.programs.start(command + (pairs or self.pairs()), (write, *fds), **(closed or {}))
         os.close(write)
         said = os.read(ready, 1)
@@ -378,7 +378,7 @@ def status_flags(fd):
 def run(cases):
     """Runs (name, function) each in a directory of its own; says TAP."""
     failed = 0
-    base = tempfile.mkdtemp(prefix="fdset-qmp.", dir=os.environ.get("TMPDIR", "/var/tmp"))
+    base = tempfile.mkdtemp(prefix="fdset-relay.", dir=os.environ.get("TMPDIR", "/var/tmp"))
     try:
         for number, (name, function) in enumerate(cases, 1):
             directory = os.path.join(base, str(number))

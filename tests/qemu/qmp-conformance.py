@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
 """What QEMU's commands for descriptors do, row by row, in QEMU 7.2 itself and
-behind fdset-qmp. Each row runs in both, on fresh ones, and each step has one
+behind the relay. Each row runs in both, on fresh ones, and each step has one
 answer for both; where the two differ, it is on purpose, and the row says why.
 """
 
@@ -804,7 +804,7 @@ only = sys.argv[1] if len(sys.argv) > 1 else ""
 for name, function, running, monitors in ROWS:
     if only in name:
         cases.append((f"{name} (QEMU)", case(Native, function, running, monitors)))
-        cases.append((f"{name} (fdset-qmp)", case(Proxied, function, running, monitors)))
+        cases.append((f"{name} (relay)", case(Proxied, function, running, monitors)))
 if not only:
     cases.append(("every difference has its reason, and is one", all_explained))
 run(cases)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* How fdset-qmp cuts a stream into messages, and puts one path for another. */
+/* How the relay cuts a stream into messages, and puts one path for another. */
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>

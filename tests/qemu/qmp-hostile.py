@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What goes wrong around fdset-qmp: clients that hang up half-way, QEMU that dies
+"""What goes wrong around the relay: clients that hang up half-way, QEMU that dies
 under it, a helper that dies or does not answer, input that is none. Everybody
 gets an error or the end of file, nothing hangs, and no descriptor is left."""
 

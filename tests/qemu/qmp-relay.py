@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What passes through fdset-qmp, and in what order, with this program at both its
+"""What passes through the relay, and in what order, with this program at both its
 ends: it is the client and the emulator. The helper is real."""
 
 import array
@@ -151,17 +151,6 @@ def paths_are_rewritten_and_all_else_is_not(bench):
     exactly(client, b'{"return": {"f": "/dev/fdset/2", "g": ["//dev/fdset/3"]}, "id": "//dev/fdset/1"}\r\n', "reply")
     emulator.send(b'{"event": "X", "data": {"f": "json:{\\"a\\": \\"//dev/fdset/2\\"}"}}\r\n')
     exactly(client, b'{"event": "X", "data": {"f": "json:{\\"a\\": \\"/dev/fdset/2\\"}"}}\r\n', "event")
-
-
-@case
-def another_prefix(bench):
-    bench.programs.kill(bench.proxy, signal.SIGTERM)
-    bench.proxy_start(("--manage", "manage", "--path-prefix", "/run/x/"))
-    client, emulator = bench.both()
-    client.send(b'{"execute": "a", "arguments": {"f": "/dev/fdset/2"}}\n')
-    exactly(emulator, b'{"execute": "a", "arguments": {"f": "/run/x/2"}}\n', "command")
-    emulator.send(b'{"return": "/run/x/2"}\r\n')
-    exactly(client, b'{"return": "/dev/fdset/2"}\r\n', "reply")
 
 
 @case
@@ -633,7 +622,7 @@ def more_clients_than_descriptors(bench):
     until(lambda: descriptors_of(bench.proxy) == number, "the proxy closes all")
 
 
-# ------------------------------------------------------------- command line
+# ----------------------------------------------------------------- beginning
 
 
 def proxy_end(bench):
@@ -668,13 +657,21 @@ def inherited_sockets(bench):
     equal(proxy_end(bench), 0, "nobody is left to serve")
 
 
-@case
-def it_ends_with_the_process(bench):
+def proxy_start_with_lifeline(bench):
+    """Returns a process that has the other end of the lifeline."""
     bench.programs.kill(bench.proxy, signal.SIGTERM)
     equal(os.path.exists("proxy0"), False, "its socket is gone")
-    process = bench.programs.start(["sleep", "1000"])
-    pidfd = os.pidfd_open(process.pid)
-    bench.proxy_start(("--manage", "manage", "--pidfd", str(pidfd)), fds=[pidfd])
+    read, write = os.pipe()
+    process = bench.programs.start(["sleep", "1000"], fds=[write])
+    os.close(write)
+    bench.proxy_start(("--manage", "manage", "--lifeline", str(read)), fds=[read])
+    os.close(read)
+    return process
+
+
+@case
+def it_ends_with_the_process(bench):
+    process = proxy_start_with_lifeline(bench)
     client, emulator = bench.negotiated()
     bench.programs.kill(process)
     until(lambda: not os.path.exists("proxy0"), "no more clients")
@@ -686,10 +683,7 @@ def it_ends_with_the_process(bench):
 
 @case
 def it_does_not_wait_for_ever_for_last_words(bench):
-    bench.programs.kill(bench.proxy, signal.SIGTERM)
-    process = bench.programs.start(["sleep", "1000"])
-    pidfd = os.pidfd_open(process.pid)
-    bench.proxy_start(("--manage", "manage", "--pidfd", str(pidfd)), fds=[pidfd])
+    process = proxy_start_with_lifeline(bench)
     client, _ = bench.negotiated()
     bench.programs.kill(process)
     equal(proxy_end(bench), 0, "status")
@@ -723,15 +717,6 @@ def only_its_user_may_connect(bench):
     equal(oct(os.stat("proxy0").st_mode & 0o777), "0o600", "mode")
 
 
-def says(bench, status, text, *arguments):
-    environment = {key: value for key, value in os.environ.items() if key != "FDSET_MANAGE_SOCKET"}
-    done = subprocess.run([os.environ["FDSET_QMP"], *arguments], stdin=subprocess.DEVNULL, timeout=60,
-                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=environment, check=False)
-    equal(done.returncode, status, f"status of {arguments}: {done.stdout}")
-    if text not in done.stdout.decode():
-        raise Failure(f"{arguments}: {done.stdout} and not {text!r}")
-
-
 @case
 def without_standard_descriptors(bench):
     bench.programs.kill(bench.proxy, signal.SIGTERM)
@@ -742,32 +727,24 @@ def without_standard_descriptors(bench):
     bench.negotiated()
 
 
+def cannot_start(bench, text, *arguments):
+    done = subprocess.run([os.environ["FDSET_RELAY"], *arguments], stdin=subprocess.DEVNULL, timeout=60,
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
+    equal(done.returncode, 1, f"status of {arguments}: {done.stdout}")
+    if text not in done.stdout.decode():
+        raise Failure(f"{arguments}: {done.stdout} and not {text!r}")
+
+
 @case
-def wrong_command_lines(bench):
-    pair = ("unix:a", "unix:b")
-    says(bench, 2, "no helper given", *pair)
-    says(bench, 2, "pairs of LISTEN and EMULATOR", "--manage", "manage")
-    says(bench, 2, "pairs of LISTEN and EMULATOR", "--manage", "manage", "unix:a")
-    says(bench, 2, "neither unix:PATH nor fd:N: 'x'", "--manage", "manage", "unix:a", "x")
-    says(bench, 2, "neither unix:PATH nor fd:N: 'unix:'", "--manage", "manage", "unix:", "unix:b")
-    says(bench, 2, "not a descriptor's number: '-1'", "--manage", "manage", "fd:-1", "unix:b")
-    says(bench, 2, "descriptor 99 is not open", "--manage", "manage", "fd:99", "unix:b")
-    says(bench, 2, "is not open", "--manage-fd", "99", *pair)
-    says(bench, 2, "two helpers", "--manage-fd", "0", "--manage", "manage", *pair)
-    for prefix in ("x", "/x", "x/", "/\"/", "/" * 65, ""):
-        says(bench, 2, "--path-prefix", "--manage", "manage", "--path-prefix", prefix, *pair)
-    says(bench, 2, "at most 64 bytes, and not 65", "--manage", "manage", "--path-prefix", "/" * 65, *pair)
-    says(bench, 2, "--help", "--nonsense")
-    says(bench, 1, "fdset-qmp: ", "--manage", "nowhere", *pair)
-    says(bench, 1, "cannot listen at nowhere/a: No such file", "--manage", "manage", "unix:nowhere/a", "unix:b")
-    says(bench, 1, "cannot listen at " + "a" * 200, "--manage", "manage", "unix:" + "a" * 200, "unix:b")
-    says(bench, 1, "cannot replace .: Is a directory", "--manage", "manage", "unix:.", "unix:b")
-    says(bench, 1, "cannot connect to " + "a" * 200 + ": File name too long", "--manage", "manage", "unix:a",
-         "unix:" + "a" * 200)
-    says(bench, 1, "no stream socket", "--manage", "manage", "fd:0", "unix:b")
-    says(bench, 1, "no socket of the emulator's", "--manage", "manage", "unix:a", "fd:0")
-    says(bench, 0, "Usage: fdset-qmp", "--help")
-    says(bench, 0, "fdset-qmp ", "--version")
+def what_cannot_be_served(bench):
+    cannot_start(bench, "test-relay: ", "--manage", "nowhere", "unix:a", "unix:b")
+    cannot_start(bench, "cannot listen at nowhere/a: No such file", "--manage", "manage", "unix:nowhere/a", "unix:b")
+    cannot_start(bench, "cannot listen at " + "a" * 200, "--manage", "manage", "unix:" + "a" * 200, "unix:b")
+    cannot_start(bench, "cannot replace .: Is a directory", "--manage", "manage", "unix:.", "unix:b")
+    cannot_start(bench, "cannot connect to " + "a" * 200 + ": File name too long", "--manage", "manage", "unix:a",
+                 "unix:" + "a" * 200)
+    cannot_start(bench, "no stream socket", "--manage", "manage", "fd:0", "unix:b")
+    cannot_start(bench, "no socket of the emulator's", "--manage", "manage", "unix:a", "fd:0")
 
 
 only = sys.argv[1] if len(sys.argv) > 1 else ""

@@ -43,8 +43,7 @@ class Tree:
     def __init__(self, directory):
         self.directory = directory
         build = os.environ["FDSET_BUILD"]
-        for name in ("contrib/qemu/fdset-qemu", "contrib/qemu/fdset-qmp",
-                     "contrib/qemu/libfdset-preload.so", "contrib/fdsetctl/fdsetctl",
+        for name in ("contrib/qemu/fdset-qemu", "contrib/qemu/libfdset-preload.so", "contrib/fdsetctl/fdsetctl",
                      "helper/fdset-helper", "vmm-glue/libfdset.so.0"):
             place = os.path.join(directory, name)
             os.makedirs(os.path.dirname(place), exist_ok=True)
@@ -53,7 +52,7 @@ class Tree:
         self.fdsetctl = os.path.join(directory, "contrib/fdsetctl/fdsetctl")
 
     def processes(self, name=""):
-        """Process ids of helpers and proxies that run from here."""
+        """Process ids of helpers and relays that run from here."""
         found = []
         for entry in os.listdir("/proc"):
             if entry.isdigit():
@@ -63,7 +62,7 @@ class Tree:
         return found
 
     def ended(self):
-        """Waits until no helper and no proxy is left."""
+        """Waits until no helper and no relay is left."""
         until(lambda: not self.processes(),
               lambda: f"the end of {[command_line(pid) for pid in self.processes()]}")
 

@@ -7,7 +7,7 @@ that is tested:
 
      1  probing is QEMU's own affair, nothing stays      test_01_*
      2  QEMU is in place, the others are nobody's child  test_02_*
-     3  helper and proxy end with QEMU                   test_03_*
+     3  helper and relay end with QEMU                   test_03_*
      4  an environment of four variables will do         test_04_*
      5  inherited descriptors keep their numbers         test_05_*
      6  a monitor can be connected to again and again    test_06_*
@@ -117,7 +117,7 @@ def test_01_probing():
     done = subprocess.run([tree.wrapper, *PROBE], stdin=subprocess.DEVNULL, stderr=subprocess.PIPE,
                           timeout=wrapped.PATIENCE)
     equal(0, done.returncode, done.stderr)
-    equal([], tree.processes(), "helpers and proxies")
+    equal([], tree.processes(), "helpers and relays")
     with open("pid", encoding="ascii") as file:
         pid = int(file.read())
     monitor = Monitor("probe")
@@ -132,7 +132,7 @@ def test_01_version_and_help():
         plain = subprocess.run(["qemu-system-x86_64", *arguments], stdout=subprocess.PIPE)
         ours = subprocess.run([tree.wrapper, *arguments], stdout=subprocess.PIPE)
         equal((plain.returncode, plain.stdout), (ours.returncode, ours.stdout), arguments)
-    equal([], tree.processes(), "helpers and proxies")
+    equal([], tree.processes(), "helpers and relays")
 
 
 def test_02_in_place():
@@ -141,22 +141,26 @@ def test_02_in_place():
         assert "/qemu-system-x86_64" in wrapped.command_line(machine.pid)[0]
         companions = tree.processes()
         equal(2, len(companions), "companions")
+        # Who looks for the emulator finds it, and nobody else.
+        equal({tree.wrapper + ": relay", os.path.join(tree.directory, "helper/fdset-helper")},
+              {os.path.normpath(wrapped.command_line(pid)[0]) for pid in companions}, "names")
         for pid in companions:
+            assert "qemu-system" not in " ".join(wrapped.command_line(pid)), "it looks like QEMU"
             # Who adopts orphans.
             equal(os.getppid(), wrapped.parent_of(pid), "parent")
             assert os.getsid(pid) not in (os.getsid(0), os.getsid(machine.pid)), "session"
-        (proxy,) = tree.processes("/fdset-qmp")
-        equal({"/dev/null"}, {descriptors(proxy)[i] for i in (0, 1)}, "standard streams")
+        (relay,) = tree.processes("/fdset-qemu: relay")
+        equal({"/dev/null"}, {descriptors(relay)[i] for i in (0, 1)}, "standard streams")
 
 
 def test_02_no_more_descriptors_than_needed():
     image("disk")
     with open("disk", "rb") as other:
         with Machine(fds=[other.fileno()]) as machine:
-            (proxy,) = tree.processes("/fdset-qmp")
+            (relay,) = tree.processes("/fdset-qemu: relay")
             assert os.path.abspath("disk") in descriptors(machine.pid).values()
-            assert os.path.abspath("disk") not in descriptors(proxy).values()
-            streams = [descriptors(proxy)[i] for i in (0, 1, 2)]
+            assert os.path.abspath("disk") not in descriptors(relay).values()
+            streams = [descriptors(relay)[i] for i in (0, 1, 2)]
             own = [os.readlink(f"/proc/self/fd/{i}") for i in (1, 2)]
             assert not set(streams) & (set(own) - {"/dev/null"}), streams
 
@@ -195,16 +199,16 @@ def test_03_end_with_qemu_in_the_background():
     monitor.close()
 
 
-def test_03_helper_survives_the_proxy():
+def test_03_helper_survives_the_relay():
     """The next start would otherwise find the log file in use."""
     image("disk")
     with open("disk", "rb") as disk:
         with Machine("-add-fd", f"fd={disk.fileno()},set=0", "-blockdev",
                      "driver=file,filename=/dev/fdset/0,node-name=a,read-only=on",
                      fds=[disk.fileno()]) as machine:
-            (proxy,) = tree.processes("/fdset-qmp")
-            os.kill(proxy, signal.SIGKILL)
-            until(lambda: not tree.processes("/fdset-qmp"), "the proxy's end")
+            (relay,) = tree.processes("/fdset-qemu: relay")
+            os.kill(relay, signal.SIGKILL)
+            until(lambda: not tree.processes("/fdset-qemu: relay"), "the relay's end")
             equal([("0", "read-only")], machine.list(), "leases")
             machine.process.kill()
             tree.ended()
@@ -877,6 +881,29 @@ def test_which_emulator():
     for name in ("/nonexistent", tree.wrapper):
         text = failing(environment={**os.environ, "FDSET_EMULATOR": name})
         assert name in text and "--fdset-emulator" in text, text
+
+
+def test_storage_daemon():
+    """By its name, and with the commands that it has not itself."""
+    image("disk")
+    os.symlink(tree.wrapper, "fdset-qemu-storage-daemon")
+    with open("disk", "r+b") as disk:
+        process = subprocess.Popen(
+            ["./fdset-qemu-storage-daemon", "--add-fd", f"fd={disk.fileno()},set=1", "--blockdev",
+             "driver=file,filename=/dev/fdset/1,node-name=a", "--chardev",
+             "socket,path=qmp,server=on,wait=off,id=c", "--monitor", "chardev=c"],
+            pass_fds=[disk.fileno()], stdin=subprocess.DEVNULL)
+        monitor = Monitor("qmp")
+        equal([(1, 1)], [(entry["fdset-id"], len(entry["fds"])) for entry in
+                         monitor.execute("query-fdsets")], "sets")
+        monitor.execute("add-fd", {"fdset-id": 2}, [disk.fileno()])
+        monitor.execute("blockdev-add", blockdev(2, "b", locking="off"))
+        equal([(1, "read-write"), (2, "read-write")],
+              sorted((lease["fdset-id"], lease["mode"])
+                     for lease in monitor.execute("x-fdset-query-leases")), "leases")
+        monitor.quit()
+        equal(0, process.wait(wrapped.PATIENCE), "status")
+    tree.ended()
 
 
 def test_own_options():

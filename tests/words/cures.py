@@ -132,9 +132,6 @@ def no_socket():
     text = refused(run("fdsetctl", "list"), r"use (--\w+) PATH or set (FDSET_\w+)")
     works(run("fdsetctl", "list", text[1], helper.manage))
     works(run("fdsetctl", "list", **{text[2]: helper.manage}))
-    text = refused(run("fdset-qmp", "unix:a", "unix:b"), r"use (--\w+) PATH or set (FDSET_\w+)")
-    for arguments, environment in [([text[1], helper.manage], {}), ([], {text[2]: helper.manage})]:
-        refused(run("fdset-qmp", *arguments, "wrong", "wrong", **environment), "unix:PATH")
 
 
 def nobody_could_reach():

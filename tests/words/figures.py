@@ -130,7 +130,7 @@ def spoken():
     texts.update({path: words.read(path) for path in words.files(".h")
                   if path.startswith("vmm-glue/include/")})
     texts.update({page: words.page_source(page) for page in words.pages()})
-    for program in ["fdset-helper", "fdset-qmp", "fdsetctl"]:
+    for program in ["fdset-helper", "fdsetctl"]:
         texts[program + " --help"] = words.said(program, "--help")
     for verb in options.verbs():
         texts[f"fdsetctl {verb} --help"] = words.said("fdsetctl", verb, "--help")

@@ -20,7 +20,6 @@ ROOMS = {
     "vmm-glue": "fdset_vmm.3",
     "contrib/fdsetctl": "fdsetctl.1",
     "contrib/qemu": "fdset-preload.7",
-    "contrib/qemu/monitor": "fdset-qmp.1",
     "contrib/qemu/wrapper": "fdset-qemu.1",
 }
 
@@ -215,7 +214,7 @@ def mentions():
     """An option that a page or a help speaks of is one of some program of ours."""
     known = help_options(words.said("fdset-qemu", "--fdset-help"))
     helps = {"fdset-qemu --fdset-help": words.said("fdset-qemu", "--fdset-help")}
-    for program, arguments in [("fdset-helper", []), ("fdset-qmp", []), ("fdsetctl", []),
+    for program, arguments in [("fdset-helper", []), ("fdsetctl", []),
                                *(("fdsetctl", [verb]) for verb in verbs())]:
         text = words.said(program, *arguments, "--help")
         helps[" ".join([program, *arguments, "--help"])] = text
@@ -311,8 +310,6 @@ def main():
     words.tell([
         ("fdset-helper has the options of --help and fdset-helper(8)",
          lambda: simple("fdset-helper", "fdset-helper.8", "helper/start")),
-        ("fdset-qmp has the options of --help and fdset-qmp(1)",
-         lambda: simple("fdset-qmp", "fdset-qmp.1", "contrib/qemu/monitor")),
         ("example-vmm has the options of --help", example),
         ("fdset-qemu has the options of --fdset-help and fdset-qemu(1)", qemu),
         ("fdsetctl(1) has what --help has, of each command", fdsetctl_page),

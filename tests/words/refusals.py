@@ -24,7 +24,7 @@ SPEAKERS = {
     "contrib/common": "",
     "contrib/fdsetctl": "fdsetctl",
     "contrib/qemu": "",
-    "contrib/qemu/monitor": "fdset-qmp",
+    "contrib/qemu/monitor": "",
     "contrib/qemu/wrapper": "fdset-qemu",
     "contrib/python/fdset": "",
 }
@@ -131,7 +131,7 @@ def page_names():
 
 
 def words_of_ours():
-    """FDSET_*: variables that are told of, constants of the headers, events of fdset-qmp."""
+    """FDSET_*: variables that are told of, constants of the headers, events of a monitor."""
     found = set()
     for page in words.pages():
         found.update(re.findall(r"\*(FDSET_[A-Z_]+)\*", words.page_source(page)))
@@ -147,7 +147,7 @@ def options_named(text):
     """Each option with the program that has it, by the words before it."""
     for match in re.finditer(rf"(?<![\w-])({OPTION})", text.text):
         before = text.text[:match.start()]
-        named = re.findall(r"\b(fdset-(?:helper|qemu|qmp)|fdsetctl)\b(?: ([a-z]+))?", before)
+        named = re.findall(r"\b(fdset-(?:helper|qemu)|fdsetctl)\b(?: ([a-z]+))?", before)
         program, verb = named[-1] if named else ("", "")
         # A colon, a bracket or a comma begins another thought; "start fdset-helper with" does not.
         since = before[before.rfind(program) + len(program):] if program else before

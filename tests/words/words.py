@@ -12,7 +12,6 @@ PROGRAMS = {
     "fdset-helper": "helper/fdset-helper",
     "fdsetctl": "contrib/fdsetctl/fdsetctl",
     "fdset-qemu": "contrib/qemu/fdset-qemu",
-    "fdset-qmp": "contrib/qemu/fdset-qmp",
 }
 
 

@@ -16,7 +16,7 @@ static struct span span_of(const struct text *text) {
     return (struct span){text->bytes, text->length};
 }
 
-static void command_free(struct command *command) {
+static void command_free(struct qmp_command *command) {
     if (command->fd >= 0)
         aside_close(&command->fd, 1);
     text_free(&command->message);
@@ -24,8 +24,8 @@ static void command_free(struct command *command) {
 }
 
 /* Puts a command at the end of those that wait; false where memory ran out. */
-static bool command_put(struct link *link, struct span message, bool takes_fd) {
-    struct command *command = calloc(1, sizeof(*command));
+static bool command_put(struct qmp_link *link, struct span message, bool takes_fd) {
+    struct qmp_command *command = calloc(1, sizeof(*command));
 
     if (!command) {
         link->failed = true;
@@ -51,8 +51,8 @@ static bool command_put(struct link *link, struct span message, bool takes_fd) {
     return true;
 }
 
-static void command_drop_first(struct link *link) {
-    struct command *first = link->first_command;
+static void command_drop_first(struct qmp_link *link) {
+    struct qmp_command *first = link->first_command;
 
     link->first_command = first->next;
     if (!link->first_command)
@@ -62,7 +62,7 @@ static void command_drop_first(struct link *link) {
     command_free(first);
 }
 
-void commands_free(struct link *link) {
+void commands_free(struct qmp_link *link) {
     while (link->first_command)
         command_drop_first(link);
 }
@@ -70,7 +70,7 @@ void commands_free(struct link *link) {
 /* --------------------------------------------------------------- forwarding */
 
 /* Consumes `fd`, which may be -1. */
-static void forward(struct link *link, struct span message, const struct envelope *envelope,
+static void forward(struct qmp_link *link, struct span message, const struct envelope *envelope,
                     int fd) {
     struct text text = {0};
     struct parcel *parcel = NULL;
@@ -82,7 +82,7 @@ static void forward(struct link *link, struct span message, const struct envelop
         aside_close(&fd, 1);
     }
     if (envelope->arguments.bytes &&
-        rewrite_strings(envelope->arguments, "/dev/fdset/", link->proxy->prefix, &text)) {
+        rewrite_strings(envelope->arguments, SETS_NAMED, SETS_PASSED, &text)) {
         struct text arguments = text;
         size_t before = (size_t)(envelope->arguments.bytes - message.bytes);
         const char *after = envelope->arguments.bytes + envelope->arguments.length;
@@ -126,7 +126,7 @@ static char *id_text(const struct envelope *envelope) {
 }
 
 /* A descriptor that its command did not use waits for the next one. */
-static void give_back(struct link *link, struct command *command) {
+static void give_back(struct qmp_link *link, struct qmp_command *command) {
     if (link->pending >= 0 || command->fd < 0)
         return;
     link->pending = command->fd;
@@ -134,7 +134,7 @@ static void give_back(struct link *link, struct command *command) {
 }
 
 /* A job for the helper, or NULL with the error. */
-static struct job *job_prepare(struct link *link, struct command *command,
+static struct job *job_prepare(struct qmp_link *link, struct qmp_command *command,
                                const struct fdset_command *which, const struct envelope *envelope,
                                json_t *json, char *error, size_t size) {
     json_t *arguments = json_object_get(json, "arguments");
@@ -156,15 +156,17 @@ static struct job *job_prepare(struct link *link, struct command *command,
     if (job->fd >= 0)
         return job;
     snprintf(error, size, "%s",
-             command->fd_lost ? "The file descriptor was lost on its way: fdset-qmp, or this user, "
-                                "may have too many open ('ulimit -Hn' is the limit)"
-                              : "No file descriptor supplied via SCM_RIGHTS");
+             command->fd_lost
+                 ? "The file descriptor was lost on its way: fdset-qemu, or this user, "
+                   "may have too many open ('ulimit -Hn' is the limit)"
+                 : "No file descriptor supplied via SCM_RIGHTS");
     job_free(job);
     return NULL;
 }
 
-static void answer(struct link *link, struct command *command, const struct fdset_command *which,
-                   const struct envelope *envelope, json_t *json) {
+static void answer(struct qmp_link *link, struct qmp_command *command,
+                   const struct fdset_command *which, const struct envelope *envelope,
+                   json_t *json) {
     size_t size = command->message.length + 256; /* as it may name anything that stands there */
     char *error = malloc(size), *id = id_text(envelope);
 
@@ -185,7 +187,7 @@ static void answer(struct link *link, struct command *command, const struct fdse
     job->link = link->number;
     job->id = id;
     link->busy = true;
-    helper_submit(link->proxy->helper, job);
+    helper_submit(link->relay->helper, job);
 }
 
 /* ----------------------------------------------------------------- in order */
@@ -195,7 +197,7 @@ static bool is_getfd(const struct envelope *envelope) {
 }
 
 /* Forwards the command, which is one to the emulator alone. */
-static void command_forward(struct link *link, struct command *command,
+static void command_forward(struct qmp_link *link, struct qmp_command *command,
                             const struct envelope *envelope) {
     int fd = -1;
 
@@ -210,7 +212,7 @@ static void command_forward(struct link *link, struct command *command,
 }
 
 /* True if it is done with; false if it must wait. */
-static bool command_carry_out(struct link *link, struct command *command) {
+static bool command_carry_out(struct qmp_link *link, struct qmp_command *command) {
     struct span message = span_of(&command->message);
     struct envelope envelope = {0};
     const struct fdset_command *which = NULL;
@@ -238,7 +240,7 @@ static bool command_carry_out(struct link *link, struct command *command) {
     return !must_wait;
 }
 
-bool command_run(struct link *link) {
+bool command_run(struct qmp_link *link) {
     bool full = link->expected_count >= EXPECTED_MAX || link->emulator.out.length >= OUTGOING_MARK;
 
     if (!link->first_command || link->busy || full || !command_carry_out(link, link->first_command))
@@ -249,12 +251,12 @@ bool command_run(struct link *link) {
 
 /* ------------------------------------------------------------ from the bytes */
 
-bool command_may_read(const struct link *link) {
+bool command_may_read(const struct qmp_link *link) {
     return link->starved;
 }
 
 /* QEMU says what is wrong with it. The line's end ends what it may take for more of it. */
-static void malformed_take(struct link *link, struct span bytes) {
+static void malformed_take(struct qmp_link *link, struct span bytes) {
     if (command_put(link, bytes, false)) {
         text_append_string(&link->last_command->message, "\n");
         link->failed |= link->last_command->message.failed;
@@ -262,12 +264,12 @@ static void malformed_take(struct link *link, struct span bytes) {
 }
 
 /* It is not forwarded, and its turn to be refused will come. */
-static void refused_take(struct link *link, const char *error) {
+static void refused_take(struct qmp_link *link, const char *error) {
     if (command_put(link, (struct span){error, strlen(error) + 1}, false))
         link->last_command->refused = true;
 }
 
-static void message_take(struct link *link, struct span message) {
+static void message_take(struct qmp_link *link, struct span message) {
     struct envelope envelope;
 
     if (!envelope_read(message, &envelope)) {
@@ -289,7 +291,7 @@ static void message_take(struct link *link, struct span message) {
     command_put(link, message, takes_fd);
 }
 
-bool command_take(struct link *link) {
+bool command_take(struct qmp_link *link) {
     struct span bytes;
 
     if (link->starved || link->command_count >= COMMANDS_MAX ||

@@ -130,19 +130,19 @@ static void run_events(struct fdset_manager *manager, struct job *job) {
 
 /* --------------------------------------------------------------- arguments */
 
-struct reader {
+struct argument_reader {
     json_t *arguments; /* NULL: none */
     char *error;
     size_t size;
 };
 
-static bool complain(struct reader *reader, const char *format, const char *name,
+static bool complain(struct argument_reader *reader, const char *format, const char *name,
                      const char *type) {
     snprintf(reader->error, reader->size, format, name, type);
     return false;
 }
 
-static bool read_integer(struct reader *reader, const char *name, int64_t *to, bool *has) {
+static bool read_integer(struct argument_reader *reader, const char *name, int64_t *to, bool *has) {
     json_t *value = json_object_get(reader->arguments, name);
 
     *has = value;
@@ -154,7 +154,7 @@ static bool read_integer(struct reader *reader, const char *name, int64_t *to, b
     return true;
 }
 
-static bool read_string(struct reader *reader, const char *name, char **to) {
+static bool read_string(struct argument_reader *reader, const char *name, char **to) {
     json_t *value = json_object_get(reader->arguments, name);
 
     if (!value)
@@ -167,12 +167,12 @@ static bool read_string(struct reader *reader, const char *name, char **to) {
     return *to || complain(reader, "%s%s", "out of memory", "");
 }
 
-static bool is_missing(struct reader *reader, const char *name) {
+static bool is_missing(struct argument_reader *reader, const char *name) {
     return complain(reader, "Parameter '%s' is missing%s", name, "");
 }
 
 /* Names that nobody asked for. */
-static bool read_end(struct reader *reader, const char *const *known) {
+static bool read_end(struct argument_reader *reader, const char *const *known) {
     const char *name;
     json_t *value;
 
@@ -187,7 +187,7 @@ static bool read_end(struct reader *reader, const char *const *known) {
 }
 
 /* QEMU keeps a label of any length, the helper has taken its memory beforehand. */
-static bool check_label(struct reader *reader, const char *opaque) {
+static bool check_label(struct argument_reader *reader, const char *opaque) {
     size_t length = opaque ? strlen(opaque) : 0;
 
     if (length > FDSET_MAX_OPAQUE_BYTES)
@@ -196,7 +196,7 @@ static bool check_label(struct reader *reader, const char *opaque) {
     return length <= FDSET_MAX_OPAQUE_BYTES;
 }
 
-static bool read_add(struct reader *reader, struct job *job) {
+static bool read_add(struct argument_reader *reader, struct job *job) {
     static const char *const known[] = {"fdset-id", "opaque", NULL};
 
     return read_integer(reader, "fdset-id", &job->set, &job->has_set) &&
@@ -204,7 +204,7 @@ static bool read_add(struct reader *reader, struct job *job) {
            read_end(reader, known);
 }
 
-static bool read_remove(struct reader *reader, struct job *job) {
+static bool read_remove(struct argument_reader *reader, struct job *job) {
     static const char *const known[] = {"fdset-id", "fd", NULL};
 
     if (!read_integer(reader, "fdset-id", &job->set, &job->has_set))
@@ -214,13 +214,13 @@ static bool read_remove(struct reader *reader, struct job *job) {
     return read_integer(reader, "fd", &job->member, &job->has_member) && read_end(reader, known);
 }
 
-static bool read_nothing(struct reader *reader, struct job *job) {
+static bool read_nothing(struct argument_reader *reader, struct job *job) {
     static const char *const known[] = {NULL};
 
     return read_end(reader, known);
 }
 
-static bool read_events(struct reader *reader, struct job *job) {
+static bool read_events(struct argument_reader *reader, struct job *job) {
     static const char *const known[] = {"enable", NULL};
     json_t *value = json_object_get(reader->arguments, "enable");
 
@@ -238,7 +238,7 @@ static bool read_events(struct reader *reader, struct job *job) {
 
 struct fdset_command {
     const char *name;
-    bool (*read)(struct reader *reader, struct job *job);
+    bool (*read)(struct argument_reader *reader, struct job *job);
     void (*run)(struct fdset_manager *manager, struct job *job);
     bool takes_descriptor, waits;
 };
@@ -269,7 +269,7 @@ bool fdset_command_takes_descriptor(const struct fdset_command *command) {
 
 struct job *fdset_command_job(const struct fdset_command *command, json_t *arguments, char *error,
                               size_t size) {
-    struct reader reader = {.arguments = arguments, .error = error, .size = size};
+    struct argument_reader reader = {.arguments = arguments, .error = error, .size = size};
     struct job *job = job_new();
 
     if (!job) {

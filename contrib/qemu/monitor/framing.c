@@ -6,7 +6,7 @@
 #include <string.h>
 
 /* What is being read. The rules are those of QEMU's lexer. */
-enum state {
+enum lexer_state {
     START,    /* between two tokens */
     STRING,   /* up to framing->quote */
     ESCAPE,   /* in a string, after a backslash */
@@ -81,13 +81,13 @@ static enum step step_string(struct framing *framing, char c) {
     return STEP_ON;
 }
 
-static enum step step_to(struct framing *framing, enum state state) {
+static enum step step_to(struct framing *framing, enum lexer_state state) {
     framing->state = state;
     return STEP_ON;
 }
 
 static enum step step_number(struct framing *framing, char c) {
-    enum state state = framing->state;
+    enum lexer_state state = framing->state;
     bool digit = is_digit(c);
 
     if (digit && state == SIGN)

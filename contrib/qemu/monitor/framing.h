@@ -17,8 +17,8 @@
  * it. No input is an error: all bytes come out again in pieces, in order, each
  * once.
  *
- * Fuzzing: framing.c, rewrite.c, envelope.c and text.c use nothing but each
- * other and the C library; link libfdset-qmp.a (in meson: fdset_qmp_core). */
+ * framing.c, rewrite.c, envelope.c and text.c use nothing but each other and the C
+ * library, and can be fuzzed so. */
 #pragma once
 
 #include "text.h"

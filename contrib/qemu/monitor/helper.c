@@ -193,8 +193,8 @@ static void *errand_thread(void *argument) {
 
 static int attach(struct helper *helper, const char *path, int socket) {
     if (!path)
-        return fdset_manager_attach_fd(&helper->manager, socket, "fdset-qmp");
-    int error = fdset_manager_connect(&helper->manager, path, "fdset-qmp");
+        return fdset_manager_attach_fd(&helper->manager, socket, "fdset-qemu");
+    int error = fdset_manager_connect(&helper->manager, path, "fdset-qemu");
     if (error)
         return error;
     /* A command is answered at once, whether the helper is back or not. */

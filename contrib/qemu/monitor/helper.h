@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The helper, as the proxy knows it: a thread of its own makes the calls, so that
+/* The helper, as the relay knows it: a thread of its own makes the calls, so that
  * a helper that does not answer holds up nobody but those who ask it. A call that may
  * wait for a file system has another one, so that it holds up nobody else. */
 #pragma once

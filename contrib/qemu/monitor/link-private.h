@@ -24,8 +24,8 @@
 #define EVENTS_MARK ((size_t)1 << 20)
 
 /* A command that waits for its turn. */
-struct command {
-    struct command *next;
+struct qmp_command {
+    struct qmp_command *next;
     struct text message;
     int fd;       /* owned; -1: none */
     bool fd_lost; /* one came, but did not get through */
@@ -42,16 +42,16 @@ struct expected {
 };
 
 struct side {
-    struct watch watch;
+    struct relay_watch watch;
     struct framing in;
     struct outgoing out;
     bool ended; /* it has nothing more to say */
 };
 
-struct link {
-    struct link *next, **previous;
+struct qmp_link {
+    struct qmp_link *next, **previous;
     uint64_t number;
-    struct proxy *proxy;
+    struct relay *relay;
     struct link_owner owner;
     int64_t dialled_ms; /* the clock when the emulator was connected to, */
     unsigned redials;   /* and how often that was done again */
@@ -68,7 +68,7 @@ struct link {
     bool pending_lost;
     struct parcel *parcel; /* what came from the emulator and goes with its next bytes */
 
-    struct command *first_command, *last_command;
+    struct qmp_command *first_command, *last_command;
     size_t command_count, command_bytes;
     struct expected *first_expected, *last_expected; /* in their order */
     size_t expected_count;
@@ -82,19 +82,19 @@ struct link {
 
 /* command.c: deals with one thing from the client; false: there is nothing that could
  * be done now. */
-bool command_take(struct link *link);
-bool command_run(struct link *link);
-bool command_may_read(const struct link *link);
-void commands_free(struct link *link);
+bool command_take(struct qmp_link *link);
+bool command_run(struct qmp_link *link);
+bool command_may_read(const struct qmp_link *link);
+void commands_free(struct qmp_link *link);
 
 /* What is passed on from here to the emulator is a command: its reply will come. */
-void reply_expect(struct link *link, const struct envelope *envelope, bool oob);
+void reply_expect(struct qmp_link *link, const struct envelope *envelope, bool oob);
 
 /* reply.c: deals with all that has come from the emulator. */
-void reply_take_all(struct link *link);
-void replies_free(struct link *link);
+void reply_take_all(struct qmp_link *link);
+void replies_free(struct qmp_link *link);
 
 /* Our own replies and events. `id` is normalised JSON; NULL: none. */
-void reply_return(struct link *link, const char *id, json_t *result);
-void reply_error(struct link *link, const char *id, const char *description);
-void reply_message(struct link *link, const char *message);
+void reply_return(struct qmp_link *link, const char *id, json_t *result);
+void reply_error(struct qmp_link *link, const char *id, const char *description);
+void reply_message(struct qmp_link *link, const char *message);

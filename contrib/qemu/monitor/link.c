@@ -11,11 +11,11 @@
 
 #define READ_BYTES 65536
 
-static void link_free(struct link *link) {
+static void link_free(struct qmp_link *link) {
     struct side *sides[] = {&link->client, &link->emulator};
 
     for (size_t i = 0; i < 2; i++) {
-        loop_unwatch(&link->proxy->loop, &sides[i]->watch);
+        loop_unwatch(&link->relay->loop, &sides[i]->watch);
         close(sides[i]->watch.fd);
         framing_free(&sides[i]->in);
         outgoing_free(&sides[i]->out);
@@ -35,13 +35,13 @@ static void link_free(struct link *link) {
 
 /* ------------------------------------------------------------- what to read */
 
-static bool may_read_client(const struct link *link) {
+static bool may_read_client(const struct qmp_link *link) {
     bool room =
         link->client.out.length < OUTGOING_MARK && link->emulator.out.length < OUTGOING_MARK;
     return !link->client.ended && room && (link->human || command_may_read(link));
 }
 
-static bool may_read_emulator(const struct link *link) {
+static bool may_read_emulator(const struct qmp_link *link) {
     return !link->emulator.ended && link->client.out.length < OUTGOING_MARK;
 }
 
@@ -49,8 +49,8 @@ static uint32_t wanted(bool reads, const struct side *side) {
     return (reads ? EPOLLIN : 0u) | (side->out.length > 0 ? EPOLLOUT : 0u);
 }
 
-static void link_watch(struct link *link) {
-    struct loop *loop = &link->proxy->loop;
+static void link_watch(struct qmp_link *link) {
+    struct relay_loop *loop = &link->relay->loop;
     uint32_t from_emulator = wanted(may_read_emulator(link), &link->emulator);
 
     loop_watch(loop, &link->client.watch, wanted(may_read_client(link), &link->client));
@@ -63,12 +63,12 @@ static void link_watch(struct link *link) {
 
 /* ------------------------------------------------------------------ the end */
 
-static bool is_idle(const struct link *link) {
+static bool is_idle(const struct qmp_link *link) {
     return !link->first_command && !link->first_expected && !link->out_of_band && !link->busy &&
            link->emulator.out.length == 0 && link->client.out.length == 0;
 }
 
-static bool is_over(const struct link *link) {
+static bool is_over(const struct qmp_link *link) {
     if (link->failed || link->client.out.failed || link->emulator.out.failed || link->held.failed ||
         link->deferred.failed)
         return true;
@@ -78,7 +78,7 @@ static bool is_over(const struct link *link) {
 }
 
 /* Does all that can be done without waiting. Frees the link where it is over. */
-static void link_pump(struct link *link) {
+static void link_pump(struct qmp_link *link) {
     while (!link->human && (command_run(link) || command_take(link)))
         ;
     int error = outgoing_flush(&link->client.out, link->client.watch.fd);
@@ -93,7 +93,7 @@ static void link_pump(struct link *link) {
 /* ------------------------------------------------------------------ reading */
 
 /* Reads into the side's buffer. */
-static ssize_t side_read(struct link *link, struct side *side, struct arrival *arrival) {
+static ssize_t side_read(struct qmp_link *link, struct side *side, struct arrival *arrival) {
     char *room = framing_room(&side->in, READ_BYTES);
 
     *arrival = (struct arrival){0};
@@ -110,7 +110,7 @@ static ssize_t side_read(struct link *link, struct side *side, struct arrival *a
 }
 
 /* A descriptor that comes takes the place of one that waited, as in QEMU. */
-static void pending_take(struct link *link, struct arrival *arrival) {
+static void pending_take(struct qmp_link *link, struct arrival *arrival) {
     if (!arrival->parcel && !arrival->lost)
         return;
     if (link->pending >= 0)
@@ -120,7 +120,7 @@ static void pending_take(struct link *link, struct arrival *arrival) {
 }
 
 /* Text for or from people: there are no messages in it. */
-static void human_pass(struct link *link, struct side *from, struct side *to,
+static void human_pass(struct qmp_link *link, struct side *from, struct side *to,
                        struct rewrite_stream *stream, struct parcel *parcel) {
     struct text text = {0};
     struct framing *in = &from->in;
@@ -135,8 +135,8 @@ static void human_pass(struct link *link, struct side *from, struct side *to,
     text_free(&text);
 }
 
-static void client_ready(struct watch *watch, uint32_t events) {
-    struct link *link = watch->owner;
+static void client_ready(struct relay_watch *watch, uint32_t events) {
+    struct qmp_link *link = watch->owner;
     struct arrival arrival;
 
     if (!may_read_client(link) && events & (EPOLLHUP | EPOLLERR)) {
@@ -163,34 +163,34 @@ static void client_ready(struct watch *watch, uint32_t events) {
 #define REDIALS_MAX 20
 
 /* Neither has said a word to the other. */
-static bool is_silent(const struct link *link) {
+static bool is_silent(const struct qmp_link *link) {
     return link->owner.redial && !link->human && !link->greeted && !link->first_expected &&
            !link->out_of_band && link->emulator.in.text.length == 0 &&
            link->emulator.out.length == 0 && link->redials < REDIALS_MAX;
 }
 
-static void link_redial(struct link *link) {
+static void link_redial(struct qmp_link *link) {
     int fd = link->owner.redial(link->owner.owner);
 
     link->dialled_ms = loop_now_ms();
     link->redials++;
     if (fd < 0)
         return;
-    loop_unwatch(&link->proxy->loop, &link->emulator.watch);
+    loop_unwatch(&link->relay->loop, &link->emulator.watch);
     close(link->emulator.watch.fd);
     link->emulator.watch.fd = fd;
     link->emulator.ended = false;
     link_watch(link);
 }
 
-static void link_look_after(struct link *link) {
+static void link_look_after(struct qmp_link *link) {
     if (loop_now_ms() - link->dialled_ms >= (link->emulator.ended ? REDIAL_MS : GREETING_MS))
         link_redial(link);
-    loop_set_alarm(&link->proxy->loop, REDIAL_MS);
+    loop_set_alarm(&link->relay->loop, REDIAL_MS);
 }
 
-void links_redial(struct proxy *proxy) {
-    struct link *link = proxy->links, *next;
+void links_redial(struct relay *relay) {
+    struct qmp_link *link = relay->links, *next;
 
     for (; link; link = next) {
         next = link->next;
@@ -201,8 +201,8 @@ void links_redial(struct proxy *proxy) {
     }
 }
 
-static void emulator_ready(struct watch *watch, uint32_t events) {
-    struct link *link = watch->owner;
+static void emulator_ready(struct relay_watch *watch, uint32_t events) {
+    struct qmp_link *link = watch->owner;
     struct arrival arrival;
 
     if (may_read_emulator(link)) {
@@ -210,7 +210,7 @@ static void emulator_ready(struct watch *watch, uint32_t events) {
         /* It has forgotten the first, and hangs up on the next: there will be another. */
         if (link->emulator.ended && link->redials > 0 && is_silent(link)) {
             link->dialled_ms = loop_now_ms();
-            loop_unwatch(&link->proxy->loop, &link->emulator.watch);
+            loop_unwatch(&link->relay->loop, &link->emulator.watch);
             return;
         }
         if (link->human) {
@@ -228,53 +228,53 @@ static void emulator_ready(struct watch *watch, uint32_t events) {
 
 /* ---------------------------------------------------------------- beginning */
 
-static void side_begin(struct side *side, int fd, void (*ready)(struct watch *, uint32_t),
-                       struct link *link, bool lines) {
+static void side_begin(struct side *side, int fd, void (*ready)(struct relay_watch *, uint32_t),
+                       struct qmp_link *link, bool lines) {
     framing_init(&side->in, FRAMING_LIMIT, lines);
-    side->watch = (struct watch){.fd = fd, .ready = ready, .owner = link};
+    side->watch = (struct relay_watch){.fd = fd, .ready = ready, .owner = link};
 }
 
-int link_begin(struct proxy *proxy, int client, int emulator, bool human,
+int link_begin(struct relay *relay, int client, int emulator, bool human,
                const struct link_owner *owner) {
-    struct link *link = calloc(1, sizeof *link);
+    struct qmp_link *link = calloc(1, sizeof *link);
 
     if (!link) {
         close(client);
         close(emulator);
         return -ENOMEM;
     }
-    link->proxy = proxy;
-    link->number = ++proxy->link_count;
+    link->relay = relay;
+    link->number = ++relay->link_count;
     link->owner = *owner;
     link->dialled_ms = loop_now_ms();
     link->human = human;
     link->pending = -1;
     link->starved = true;
-    link->to_emulator = (struct rewrite_stream){.from = "/dev/fdset/", .to = proxy->prefix};
-    link->to_client = (struct rewrite_stream){.from = proxy->prefix, .to = "/dev/fdset/"};
+    link->to_emulator = (struct rewrite_stream){.from = SETS_NAMED, .to = SETS_PASSED};
+    link->to_client = (struct rewrite_stream){.from = SETS_PASSED, .to = SETS_NAMED};
     side_begin(&link->client, client, client_ready, link, false);
     side_begin(&link->emulator, emulator, emulator_ready, link, true);
-    link->next = proxy->links;
-    link->previous = &proxy->links;
+    link->next = relay->links;
+    link->previous = &relay->links;
     if (link->next)
         link->next->previous = &link->next;
-    proxy->links = link;
+    relay->links = link;
     link_watch(link);
     if (is_silent(link))
-        loop_set_alarm(&proxy->loop, REDIAL_MS);
+        loop_set_alarm(&relay->loop, REDIAL_MS);
     return 0;
 }
 
-void links_end(struct proxy *proxy) {
-    while (proxy->links)
+void links_end(struct relay *relay) {
+    while (relay->links)
         /* NOLINTNEXTLINE(clang-analyzer-unix.Malloc): it takes itself out of the list */
-        link_free(proxy->links);
+        link_free(relay->links);
 }
 
 /* --------------------------------------------------------------- the helper */
 
-void link_job_done(struct proxy *proxy, struct job *job) {
-    struct link *link = proxy->links;
+void link_job_done(struct relay *relay, struct job *job) {
+    struct qmp_link *link = relay->links;
 
     while (link && link->number != job->link)
         link = link->next;
@@ -291,7 +291,7 @@ void link_job_done(struct proxy *proxy, struct job *job) {
     job_free(job);
 }
 
-static void notice_tell(struct link *link, const struct notice *notice) {
+static void notice_tell(struct qmp_link *link, const struct notice *notice) {
     uint64_t lost = link->lost + notice->event.lost;
     char *text = NULL;
 
@@ -309,8 +309,8 @@ static void notice_tell(struct link *link, const struct notice *notice) {
     free(text);
 }
 
-void link_notice(struct proxy *proxy, const struct notice *notice) {
-    struct link *link = proxy->links, *next;
+void link_notice(struct relay *relay, const struct notice *notice) {
+    struct qmp_link *link = relay->links, *next;
 
     if (!event_name(notice->event.kind))
         return;

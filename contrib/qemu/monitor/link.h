@@ -22,13 +22,12 @@
 #include "stream.h"
 
 /* What all links share. */
-struct proxy {
-    struct loop loop;
+struct relay {
+    struct relay_loop loop;
     struct helper *helper;
-    struct watch helper_watch;
-    const char *prefix; /* what /dev/fdset/ is to the emulator */
-    struct link *links;
-    uint64_t link_count; /* in the proxy's life */
+    struct relay_watch helper_watch;
+    struct qmp_link *links;
+    uint64_t link_count; /* in the relay's life */
 };
 
 /* Whom a link belongs to. */
@@ -40,19 +39,19 @@ struct link_owner {
 
 /* Begins to serve `client` over `emulator`, both consumed. With `human`, it is a
  * monitor for people, not for programs. -errno. */
-int link_begin(struct proxy *proxy, int client, int emulator, bool human,
+int link_begin(struct relay *relay, int client, int emulator, bool human,
                const struct link_owner *owner);
 
 /* QEMU can lose a client that connects in the very moment of its start: it accepts it
  * and never greets. Connects anew where nothing has been said for long. To be called
  * by the alarm; sets it where there is somebody to look after. */
-void links_redial(struct proxy *proxy);
+void links_redial(struct relay *relay);
 
 /* The helper has done this job, which is consumed. */
-void link_job_done(struct proxy *proxy, struct job *job);
+void link_job_done(struct relay *relay, struct job *job);
 
 /* Tells those who asked for events. */
-void link_notice(struct proxy *proxy, const struct notice *notice);
+void link_notice(struct relay *relay, const struct notice *notice);
 
 /* Hangs up on all. */
-void links_end(struct proxy *proxy);
+void links_end(struct relay *relay);

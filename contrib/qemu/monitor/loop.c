@@ -8,20 +8,20 @@
 #include <time.h>
 #include <unistd.h>
 
-int loop_open(struct loop *loop) {
-    *loop = (struct loop){
+int loop_open(struct relay_loop *loop) {
+    *loop = (struct relay_loop){
         .epoll = epoll_create1(EPOLL_CLOEXEC),
         .alarm = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK),
     };
     return loop->epoll < 0 || loop->alarm < 0 ? -errno : 0;
 }
 
-void loop_close(struct loop *loop) {
+void loop_close(struct relay_loop *loop) {
     close(loop->epoll);
     close(loop->alarm);
 }
 
-void loop_watch(struct loop *loop, struct watch *watch, uint32_t events) {
+void loop_watch(struct relay_loop *loop, struct relay_watch *watch, uint32_t events) {
     struct epoll_event event = {.events = events, .data.ptr = watch};
 
     if (watch->added && watch->events == events)
@@ -33,7 +33,7 @@ void loop_watch(struct loop *loop, struct watch *watch, uint32_t events) {
     watch->events = events;
 }
 
-void loop_unwatch(struct loop *loop, struct watch *watch) {
+void loop_unwatch(struct relay_loop *loop, struct relay_watch *watch) {
     if (watch->added)
         epoll_ctl(loop->epoll, EPOLL_CTL_DEL, watch->fd, NULL);
     watch->added = false;
@@ -44,7 +44,7 @@ static bool is_sooner(const struct timespec *time, const struct timespec *other)
            (time->tv_sec == other->tv_sec && time->tv_nsec < other->tv_nsec);
 }
 
-void loop_set_alarm(struct loop *loop, unsigned milliseconds) {
+void loop_set_alarm(struct relay_loop *loop, unsigned milliseconds) {
     struct itimerspec set = {0},
                       when = {
                           .it_value = {milliseconds / 1000, milliseconds % 1000 * 1000000 + 1},
@@ -63,14 +63,14 @@ int64_t loop_now_ms(void) {
 
 /* One at a time, since what is called may free any other watch. The kernel puts
  * those that stay ready at the end of its list: nobody starves. */
-void loop_run(struct loop *loop) {
+void loop_run(struct relay_loop *loop) {
     struct epoll_event event;
 
     while (!loop->ended) {
         int count = epoll_wait(loop->epoll, &event, 1, -1);
         assert(count >= 0 || errno == EINTR);
         if (count > 0) {
-            struct watch *watch = event.data.ptr;
+            struct relay_watch *watch = event.data.ptr;
             watch->ready(watch, event.events);
         }
     }

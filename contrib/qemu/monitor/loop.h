@@ -7,35 +7,36 @@
 
 /* Something to wait for; part of the object that it is about. Zero-initialise,
  * then set the first three. */
-struct watch {
-    int fd;                                              /* borrowed */
-    void (*ready)(struct watch *watch, uint32_t events); /* EPOLLIN, ...; may free the watch */
+struct relay_watch {
+    int fd; /* borrowed */
+    void (*ready)(struct relay_watch *watch,
+                  uint32_t events); /* EPOLLIN, ...; may free the watch */
     void *owner;
     uint32_t events;
     bool added;
 };
 
-struct loop {
+struct relay_loop {
     int epoll;
     int alarm; /* a timerfd, to be watched by whoever wants to know */
     bool ended;
 };
 
 /* -errno where there can be none. */
-int loop_open(struct loop *loop);
-void loop_close(struct loop *loop);
+int loop_open(struct relay_loop *loop);
+void loop_close(struct relay_loop *loop);
 
 /* From now on wait for these; EPOLLHUP and EPOLLERR are always told, also with 0. */
-void loop_watch(struct loop *loop, struct watch *watch, uint32_t events);
+void loop_watch(struct relay_loop *loop, struct relay_watch *watch, uint32_t events);
 
 /* No longer; must come before its descriptor is closed. Idempotent. */
-void loop_unwatch(struct loop *loop, struct watch *watch);
+void loop_unwatch(struct relay_loop *loop, struct relay_watch *watch);
 
 /* The alarm goes off once, so many milliseconds from now at the latest; 0: at once. */
-void loop_set_alarm(struct loop *loop, unsigned milliseconds);
+void loop_set_alarm(struct relay_loop *loop, unsigned milliseconds);
 
 /* The clock that never goes back, in milliseconds. */
 int64_t loop_now_ms(void);
 
 /* Waits for one watch and calls it; until `ended` is set. */
-void loop_run(struct loop *loop);
+void loop_run(struct relay_loop *loop);

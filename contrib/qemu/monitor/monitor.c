@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* Accepts clients, and connects each to the emulator. */
 #include "monitor.h"
 
 #include <errno.h>
@@ -11,54 +12,39 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "common/say.h"
+#include "common/sockets.h"
+
 /* When what was paused is tried again. */
 #define RETRY_MS 100
 
 /* As many clients at once are served of one monitor; more wait. QEMU has one. */
 #define LINKS_MAX 32
 
-static int complain(const struct address *address, const char *what) {
+static int refused(const struct address *address, const char *what) {
     int error = errno;
 
     if (address->path)
-        fprintf(stderr, "fdset-qmp: %s %s: %s\n", what, address->path, strerror(error));
+        complain("%s %s: %s", what, address->path, strerror(error));
     else
-        fprintf(stderr, "fdset-qmp: %s descriptor %d: %s\n", what, address->fd, strerror(error));
+        complain("%s descriptor %d: %s", what, address->fd, strerror(error));
     return error ? -error : -EINVAL;
-}
-
-static bool sockaddr_fill(struct sockaddr_un *name, const char *path) {
-    *name = (struct sockaddr_un){.sun_family = AF_UNIX};
-    return (size_t)snprintf(name->sun_path, sizeof name->sun_path, "%s", path) <
-           sizeof name->sun_path;
 }
 
 static int socket_option(int fd, int option) {
     int value = -1;
-    socklen_t length = sizeof value;
+    socklen_t length = sizeof(value);
     return getsockopt(fd, SOL_SOCKET, option, &value, &length) < 0 ? -1 : value;
 }
 
 /* ----------------------------------------------------------------- emulator */
 
 static int dial(const char *path) {
-    struct sockaddr_un name;
-    int fd;
-
-    if (!sockaddr_fill(&name, path))
-        return -ENAMETOOLONG;
-    fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    if (fd < 0)
-        return -errno;
-    if (connect(fd, (struct sockaddr *)&name, sizeof name) == 0)
-        return fd;
-    int error = -errno;
-    close(fd);
-    return error;
+    return socket_connect(path, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 }
 
 /* A new connection to the emulator, or the one that there is. -errno. */
-static int emulator_connect(struct monitor *monitor) {
+static int emulator_connect(struct relay_monitor *monitor) {
     struct address *emulator = &monitor->emulator;
     char path[64];
 
@@ -68,7 +54,7 @@ static int emulator_connect(struct monitor *monitor) {
         return -ECONNREFUSED;
     if (fcntl(emulator->fd, F_GETFL) & O_PATH) {
         /* A socket's name may be gone; its inode can still be reached. */
-        snprintf(path, sizeof path, "/proc/self/fd/%d", emulator->fd);
+        snprintf(path, sizeof(path), "/proc/self/fd/%d", emulator->fd);
         return dial(path);
     }
     int fd = emulator->fd;
@@ -79,18 +65,18 @@ static int emulator_connect(struct monitor *monitor) {
 
 /* ------------------------------------------------------------------ clients */
 
-static void pause_listening(struct monitor *monitor) {
+static void pause_listening(struct relay_monitor *monitor) {
     monitor->paused = true;
-    loop_set_alarm(&monitor->proxy->loop, RETRY_MS);
+    loop_set_alarm(&monitor->relay->loop, RETRY_MS);
     if (monitor->watch.ready)
-        loop_unwatch(&monitor->proxy->loop, &monitor->watch);
+        loop_unwatch(&monitor->relay->loop, &monitor->watch);
 }
 
 static void link_ended(void *owner) {
-    struct monitor *monitor = owner;
+    struct relay_monitor *monitor = owner;
 
     monitor->link_count--;
-    loop_set_alarm(&monitor->proxy->loop, 0);
+    loop_set_alarm(&monitor->relay->loop, 0);
     if (monitor->once)
         monitor_finish(monitor);
 }
@@ -106,7 +92,7 @@ static bool is_passing(int error) {
 }
 
 /* Begins to serve the client that waits, or hangs up on it as the emulator would. */
-static void serve(struct monitor *monitor) {
+static void serve(struct relay_monitor *monitor) {
     int error = emulator_connect(monitor), client = monitor->client;
 
     if (is_passing(error)) {
@@ -118,7 +104,7 @@ static void serve(struct monitor *monitor) {
         close(client);
     else
         error = link_begin(
-            monitor->proxy, client, error, monitor->human,
+            monitor->relay, client, error, monitor->human,
             &(struct link_owner){monitor, link_ended, monitor->once ? NULL : emulator_redial});
     if (error == 0)
         monitor->link_count++;
@@ -126,8 +112,8 @@ static void serve(struct monitor *monitor) {
         monitor_finish(monitor);
 }
 
-static void listener_ready(struct watch *watch, uint32_t events) {
-    struct monitor *monitor = watch->owner;
+static void listener_ready(struct relay_watch *watch, uint32_t events) {
+    struct relay_monitor *monitor = watch->owner;
     int most = monitor->once ? 1 : LINKS_MAX;
     int client = -1, error = EMFILE;
 
@@ -151,22 +137,22 @@ static int unlink_stale(const char *path) {
     return unlink(path) < 0 && errno != ENOENT ? -1 : 0;
 }
 
-static int listen_at_path(struct monitor *monitor) {
+static int listen_at_path(struct relay_monitor *monitor) {
     struct sockaddr_un name;
     struct stat status;
 
-    if (!sockaddr_fill(&name, monitor->listen.path)) {
+    if (!socket_address(&name, monitor->listen.path)) {
         errno = ENAMETOOLONG;
-        return complain(&monitor->listen, "cannot listen at");
+        return refused(&monitor->listen, "cannot listen at");
     }
     if (unlink_stale(monitor->listen.path) < 0)
-        return complain(&monitor->listen, "cannot replace");
+        return refused(&monitor->listen, "cannot replace");
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     mode_t mask = umask(0177);
-    int result = fd < 0 ? -1 : bind(fd, (struct sockaddr *)&name, sizeof name);
+    int result = fd < 0 ? -1 : bind(fd, (struct sockaddr *)&name, sizeof(name));
     umask(mask);
     if (result < 0 || listen(fd, 8) < 0)
-        return complain(&monitor->listen, "cannot listen at");
+        return refused(&monitor->listen, "cannot listen at");
     if (lstat(monitor->listen.path, &status) == 0) {
         monitor->device = status.st_dev;
         monitor->inode = status.st_ino;
@@ -175,37 +161,37 @@ static int listen_at_path(struct monitor *monitor) {
     return 0;
 }
 
-static int check_inherited(const struct monitor *monitor) {
+static int check_inherited(const struct relay_monitor *monitor) {
     int fd = monitor->listen.fd;
 
     if (socket_option(fd, SO_TYPE) != SOCK_STREAM) {
         errno = ENOTSOCK;
-        return complain(&monitor->listen, "no stream socket for clients:");
+        return refused(&monitor->listen, "no stream socket for clients:");
     }
     fcntl(fd, F_SETFD, FD_CLOEXEC);
     return 0;
 }
 
-static int check_emulator(const struct monitor *monitor) {
+static int check_emulator(const struct relay_monitor *monitor) {
     struct sockaddr_un name;
     struct stat status;
     int fd = monitor->emulator.fd;
 
-    if (monitor->emulator.path && !sockaddr_fill(&name, monitor->emulator.path)) {
+    if (monitor->emulator.path && !socket_address(&name, monitor->emulator.path)) {
         errno = ENAMETOOLONG;
-        return complain(&monitor->emulator, "cannot connect to");
+        return refused(&monitor->emulator, "cannot connect to");
     }
     if (monitor->emulator.path)
         return 0;
     if (fstat(fd, &status) < 0 || !S_ISSOCK(status.st_mode)) {
         errno = ENOTSOCK;
-        return complain(&monitor->emulator, "no socket of the emulator's:");
+        return refused(&monitor->emulator, "no socket of the emulator's:");
     }
     fcntl(fd, F_SETFD, FD_CLOEXEC);
     return 0;
 }
 
-int monitor_begin(struct monitor *monitor) {
+int monitor_begin(struct relay_monitor *monitor) {
     int error = check_emulator(monitor);
 
     if (!error)
@@ -222,22 +208,22 @@ int monitor_begin(struct monitor *monitor) {
     /* Another process may take the client that woke us. */
     fcntl(monitor->listen.fd, F_SETFL, fcntl(monitor->listen.fd, F_GETFL) | O_NONBLOCK);
     monitor->watch =
-        (struct watch){.fd = monitor->listen.fd, .ready = listener_ready, .owner = monitor};
-    loop_watch(&monitor->proxy->loop, &monitor->watch, EPOLLIN);
+        (struct relay_watch){.fd = monitor->listen.fd, .ready = listener_ready, .owner = monitor};
+    loop_watch(&monitor->relay->loop, &monitor->watch, EPOLLIN);
     return 0;
 }
 
-void monitor_resume(struct monitor *monitor) {
+void monitor_resume(struct relay_monitor *monitor) {
     if (!monitor->paused || monitor->finished)
         return;
     monitor->paused = false;
     if (monitor->client >= 0)
         serve(monitor);
     if (!monitor->paused && !monitor->finished && monitor->watch.ready)
-        loop_watch(&monitor->proxy->loop, &monitor->watch, EPOLLIN);
+        loop_watch(&monitor->relay->loop, &monitor->watch, EPOLLIN);
 }
 
-static void unlink_ours(const struct monitor *monitor) {
+static void unlink_ours(const struct relay_monitor *monitor) {
     struct stat status;
 
     /* NOLINTNEXTLINE(clang-analyzer-core.NonNullParamChecker): a socket of ours has a path */
@@ -246,13 +232,13 @@ static void unlink_ours(const struct monitor *monitor) {
         unlink(monitor->listen.path);
 }
 
-void monitor_finish(struct monitor *monitor) {
+void monitor_finish(struct relay_monitor *monitor) {
     if (monitor->finished)
         return;
     monitor->finished = true;
-    loop_set_alarm(&monitor->proxy->loop, 0);
+    loop_set_alarm(&monitor->relay->loop, 0);
     if (monitor->watch.ready)
-        loop_unwatch(&monitor->proxy->loop, &monitor->watch);
+        loop_unwatch(&monitor->relay->loop, &monitor->watch);
     if (monitor->listen.fd >= 0)
         close(monitor->listen.fd);
     if (monitor->client >= 0)

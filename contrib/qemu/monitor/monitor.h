@@ -13,13 +13,13 @@ struct address {
     int fd;
 };
 
-struct monitor {
-    struct proxy *proxy;
+struct relay_monitor {
+    struct relay *relay;
     struct address listen, emulator;
     bool human;
 
     /* The rest is the monitor's own. */
-    struct watch watch;
+    struct relay_watch watch;
     int link_count;
     int client;    /* accepted, but the emulator had no room for it yet; -1: none */
     bool paused;   /* for want of room, or of something else: tried again later */
@@ -30,10 +30,10 @@ struct monitor {
 };
 
 /* Begins to listen. -errno with a message on standard error. */
-int monitor_begin(struct monitor *monitor);
+int monitor_begin(struct relay_monitor *monitor);
 
 /* Tries again what a paused monitor could not do. */
-void monitor_resume(struct monitor *monitor);
+void monitor_resume(struct relay_monitor *monitor);
 
 /* No more clients; those that there are stay. */
-void monitor_finish(struct monitor *monitor);
+void monitor_finish(struct relay_monitor *monitor);

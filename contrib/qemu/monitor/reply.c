@@ -23,7 +23,7 @@ static bool contains_string(struct span span, const char *text) {
     return contains(span, quoted);
 }
 
-void reply_expect(struct link *link, const struct envelope *envelope, bool oob) {
+void reply_expect(struct qmp_link *link, const struct envelope *envelope, bool oob) {
     struct expected *expected = calloc(1, sizeof *expected);
 
     if (!expected) {
@@ -58,7 +58,7 @@ static void expected_free(struct expected *expected) {
     free(expected);
 }
 
-void replies_free(struct link *link) {
+void replies_free(struct qmp_link *link) {
     struct expected *lists[] = {link->first_expected, link->out_of_band}, *next;
 
     for (size_t i = 0; i < 2; i++)
@@ -93,7 +93,7 @@ static bool same_id(const struct expected *expected, struct span id) {
 }
 
 /* Takes the expectation that this reply fulfils, which is the caller's; NULL: none. */
-static struct expected *fulfilled(struct link *link, const struct envelope *envelope) {
+static struct expected *fulfilled(struct qmp_link *link, const struct envelope *envelope) {
     struct expected **from = &link->out_of_band, *expected;
 
     while (*from && !same_id(*from, envelope->id))
@@ -115,24 +115,24 @@ static struct expected *fulfilled(struct link *link, const struct envelope *enve
 
 /* ------------------------------------------------------------------ passing */
 
-static void put(struct link *link, struct span bytes) {
+static void put(struct qmp_link *link, struct span bytes) {
     outgoing_put(&link->client.out, bytes, link->parcel);
     link->parcel = NULL;
 }
 
 /* In all but the id, which is the client's own. */
-static void put_rewritten(struct link *link, struct span message, struct span id) {
-    const char *end = message.bytes + message.length, *prefix = link->proxy->prefix;
+static void put_rewritten(struct qmp_link *link, struct span message, struct span id) {
+    const char *end = message.bytes + message.length;
     const char *after_id = id.bytes ? id.bytes + id.length : message.bytes;
     struct span head = {message.bytes, id.bytes ? (size_t)(id.bytes - message.bytes) : 0};
     struct span tail = {after_id, (size_t)(end - after_id)};
     struct text text = {0};
 
-    bool any = rewrite_strings(head, prefix, "/dev/fdset/", &text);
+    bool any = rewrite_strings(head, SETS_PASSED, SETS_NAMED, &text);
     if (!any)
         text_append_span(&text, head);
     text_append_span(&text, id);
-    if (rewrite_strings(tail, prefix, "/dev/fdset/", &text))
+    if (rewrite_strings(tail, SETS_PASSED, SETS_NAMED, &text))
         any = true;
     else if (any)
         text_append_span(&text, tail);
@@ -142,7 +142,7 @@ static void put_rewritten(struct link *link, struct span message, struct span id
 }
 
 /* The array `list` in `message`, with more at its end. */
-static void put_extended(struct link *link, struct span message, struct span list,
+static void put_extended(struct qmp_link *link, struct span message, struct span list,
                          const struct text *more) {
     const char *bracket = list.bytes + list.length - 1;
     struct text text = {0};
@@ -157,7 +157,8 @@ static void put_extended(struct link *link, struct span message, struct span lis
 }
 
 /* Adds to a list what is there because of us, and which the emulator has not itself. */
-static void put_listed(struct link *link, struct span message, struct span list, bool is_schema) {
+static void put_listed(struct qmp_link *link, struct span message, struct span list,
+                       bool is_schema) {
     struct text more = {0};
     const char *name;
     char entry[64];
@@ -179,7 +180,8 @@ static void put_listed(struct link *link, struct span message, struct span list,
     text_free(&more);
 }
 
-static void reply_pass(struct link *link, struct span message, const struct envelope *envelope) {
+static void reply_pass(struct qmp_link *link, struct span message,
+                       const struct envelope *envelope) {
     struct expected *expected = fulfilled(link, envelope);
     bool done = envelope->returned.bytes && expected;
     bool is_list = done && *envelope->returned.bytes == '[';
@@ -196,7 +198,7 @@ static void reply_pass(struct link *link, struct span message, const struct enve
         expected_free(expected);
 }
 
-static void message_pass(struct link *link, struct span message) {
+static void message_pass(struct qmp_link *link, struct span message) {
     struct envelope envelope;
     bool well_formed = envelope_read(message, &envelope);
 
@@ -208,7 +210,7 @@ static void message_pass(struct link *link, struct span message) {
 }
 
 /* What is larger than any message of QEMU's can only be a reply. */
-static void other_pass(struct link *link, enum piece piece, struct span bytes) {
+static void other_pass(struct qmp_link *link, enum piece piece, struct span bytes) {
     struct envelope nothing = {0};
     bool is_reply = piece == PIECE_TOO_LARGE || piece == PIECE_TOO_DEEP;
     struct expected *expected = is_reply ? fulfilled(link, &nothing) : NULL;
@@ -219,7 +221,7 @@ static void other_pass(struct link *link, enum piece piece, struct span bytes) {
 }
 
 /* Our own must not come into the middle of a message. */
-static void held_put(struct link *link) {
+static void held_put(struct qmp_link *link) {
     if (link->held.length == 0 || !framing_between(&link->emulator.in))
         return;
     outgoing_put(&link->client.out, (struct span){link->held.bytes, link->held.length}, NULL);
@@ -227,14 +229,14 @@ static void held_put(struct link *link) {
 }
 
 /* What was done before its turn has its turn when all before it are answered. */
-static void deferred_put(struct link *link) {
+static void deferred_put(struct qmp_link *link) {
     if (link->expected_count > 0)
         return;
     text_append_span(&link->held, (struct span){link->deferred.bytes, link->deferred.length});
     link->deferred.length = 0;
 }
 
-void reply_take_all(struct link *link) {
+void reply_take_all(struct qmp_link *link) {
     struct span bytes;
     enum piece piece;
 
@@ -250,13 +252,13 @@ void reply_take_all(struct link *link) {
 
 /* ------------------------------------------------------------------ our own */
 
-void reply_message(struct link *link, const char *message) {
+void reply_message(struct qmp_link *link, const char *message) {
     text_append_string(&link->held, message);
     text_append_string(&link->held, "\r\n");
     held_put(link);
 }
 
-static void reply_say(struct link *link, const char *message) {
+static void reply_say(struct qmp_link *link, const char *message) {
     if (link->expected_count == 0) {
         reply_message(link, message);
         return;
@@ -266,7 +268,7 @@ static void reply_say(struct link *link, const char *message) {
 }
 
 /* In QEMU's order of members. */
-static void reply_put(struct link *link, const char *before_id, const char *id,
+static void reply_put(struct qmp_link *link, const char *before_id, const char *id,
                       const char *after_id) {
     struct text text = {0};
 
@@ -286,7 +288,7 @@ static void reply_put(struct link *link, const char *before_id, const char *id,
 }
 
 /* Consumes `value`. */
-static void reply_member(struct link *link, const char *id, const char *name, json_t *value,
+static void reply_member(struct qmp_link *link, const char *id, const char *name, json_t *value,
                          bool first) {
     json_t *object = json_pack("{s:o}", name, value);
     char *text = json_dumps(object, JSON_ENSURE_ASCII);
@@ -301,11 +303,11 @@ static void reply_member(struct link *link, const char *id, const char *name, js
     free(text);
 }
 
-void reply_return(struct link *link, const char *id, json_t *result) {
+void reply_return(struct qmp_link *link, const char *id, json_t *result) {
     reply_member(link, id, "return", json_incref(result), true);
 }
 
-void reply_error(struct link *link, const char *id, const char *description) {
+void reply_error(struct qmp_link *link, const char *id, const char *description) {
     json_t *error =
         json_pack("{s:s, s:o}", "class", "GenericError", "desc", text_json(description));
 

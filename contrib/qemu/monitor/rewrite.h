@@ -7,6 +7,10 @@
 
 #include "text.h"
 
+/* What management writes, and what QEMU gets. */
+#define SETS_NAMED  "/dev/fdset/"
+#define SETS_PASSED "//dev/fdset/"
+
 /* `from` in every string of the JSON in `json` becomes `to`, as often as it
  * stands there and however its characters are escaped. `to` must be of
  * characters that need no escape, and both must begin with a slash. Returns

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What query-qmp-schema says of the commands that the proxy brings. */
+/* What query-qmp-schema says of the commands that the relay brings. */
 #pragma once
 
 #include "text.h"

@@ -28,7 +28,7 @@ static const char options_help[] =
     "  --fdset-observe PATH   and for those who may only look\n"
     "  --fdset-limit NAME=N   how much the helper holds: --limit of fdset-helper(8);\n"
     "                         may be given several times\n"
-    "  --fdset-log FILE       append what helper and proxy say, and what was run\n"
+    "  --fdset-log FILE       append what helper and relay say, and what was run\n"
     "  --fdset-help, --fdset-version\n"
     "\n"
     "Further options of the helper's go into FDSET_HELPER_OPTIONS in the environment.\n"

@@ -15,65 +15,66 @@
 
 #include "common/descriptors.h"
 #include "common/say.h"
+#include "title.h"
 
 /* In the program, what it inherits stands from here on without a gap. */
 #define FIRST_DESCRIPTOR 3
 
-void launch_word(struct launch *launch, const char *format, ...) {
+void launch_word(struct companion *companion, const char *format, ...) {
     va_list arguments;
 
-    if (launch->word_count == MAX_LAUNCH)
-        die("too many words for %s", launch->words[0]);
+    if (companion->word_count == MAX_LAUNCH)
+        die("too many words for %s", companion->words[0]);
     va_start(arguments, format);
-    if (vasprintf(&launch->words[launch->word_count++], format, arguments) < 0)
+    if (vasprintf(&companion->words[companion->word_count++], format, arguments) < 0)
         die("out of memory");
     va_end(arguments);
 }
 
-void launch_words(struct launch *launch, const char *text) {
+void launch_words(struct companion *companion, const char *text) {
     static const char blanks[] = " \t\n";
 
     for (text = text ? text + strspn(text, blanks) : ""; *text; text += strspn(text, blanks)) {
         size_t length = strcspn(text, blanks);
-        launch_word(launch, "%.*s", (int)length, text);
+        launch_word(companion, "%.*s", (int)length, text);
         text += length;
     }
 }
 
-int launch_fd(struct launch *launch, int fd) {
-    if (launch->fd_count == MAX_LAUNCH)
-        die("too many descriptors for %s", launch->words[0]);
+int launch_fd(struct companion *companion, int fd) {
+    if (companion->fd_count == MAX_LAUNCH)
+        die("too many descriptors for %s", companion->words[0]);
     assert(fd > STDERR_FILENO);
-    launch->fds[launch->fd_count++] = fd;
-    return FIRST_DESCRIPTOR + (int)launch->fd_count - 1;
+    companion->fds[companion->fd_count++] = fd;
+    return FIRST_DESCRIPTOR + (int)companion->fd_count - 1;
 }
 
 /* Everything from here on runs in the new process. */
 
-static void say(const struct launch *launch, const char *what) {
-    dprintf(STDERR_FILENO, "%s: %s: %s\n", launch->words[0], what, strerror(errno));
+static void say(const struct companion *companion, const char *what) {
+    dprintf(STDERR_FILENO, "%s: %s: %s\n", companion->words[0], what, strerror(errno));
     _exit(127);
 }
 
 /* Puts each where it was promised, and closes all others. */
-static void descriptors_place(const struct launch *launch, int errors) {
-    int end = FIRST_DESCRIPTOR + (int)launch->fd_count, copies[MAX_LAUNCH];
+static void descriptors_place(const struct companion *companion, int errors) {
+    int end = FIRST_DESCRIPTOR + (int)companion->fd_count, copies[MAX_LAUNCH];
 
     if (dup2(errors, STDERR_FILENO) < 0)
         _exit(127);
     int null = open("/dev/null", O_RDWR);
     if (null < 0 || dup2(null, STDIN_FILENO) < 0 || dup2(null, STDOUT_FILENO) < 0)
-        say(launch, "/dev/null");
-    for (size_t i = 0; i < launch->fd_count; i++) {
-        copies[i] = fcntl(launch->fds[i], F_DUPFD, end);
+        say(companion, "/dev/null");
+    for (size_t i = 0; i < companion->fd_count; i++) {
+        copies[i] = fcntl(companion->fds[i], F_DUPFD, end);
         if (copies[i] < 0)
-            say(launch, "a descriptor");
+            say(companion, "a descriptor");
     }
-    for (size_t i = 0; i < launch->fd_count; i++)
+    for (size_t i = 0; i < companion->fd_count; i++)
         if (dup2(copies[i], FIRST_DESCRIPTOR + (int)i) < 0)
-            say(launch, "a descriptor");
+            say(companion, "a descriptor");
     if (close_range((unsigned)end, ~0U, 0) < 0)
-        say(launch, "close_range");
+        say(companion, "close_range");
 }
 
 /* As a new process has them, whatever our caller blocks or ignores. */
@@ -96,20 +97,24 @@ static void environment_clean(void) {
         unsetenv(names[i]);
 }
 
-static void program_become(struct launch *launch, int errors) {
+static void companion_become(struct companion *companion, int errors) {
     setsid();
     pid_t pid = fork();
     if (pid != 0)
         _exit(pid < 0);
-    descriptors_place(launch, errors);
+    descriptors_place(companion, errors);
     signals_reset();
     environment_clean();
-    launch->words[launch->word_count] = NULL;
-    execv(launch->words[0], launch->words);
-    say(launch, "cannot run it");
+    if (companion->run) {
+        process_title(companion->words[0]);
+        exit(companion->run(companion->argument));
+    }
+    companion->words[companion->word_count] = NULL;
+    execv(companion->words[0], companion->words);
+    say(companion, "cannot run it");
 }
 
-int launch_run(struct launch *launch, int log) {
+int launch_run(struct companion *companion, int log) {
     int ends[2] = {-1, -1};
 
     if (log < 0 && pipe2(ends, O_CLOEXEC) < 0)
@@ -122,7 +127,7 @@ int launch_run(struct launch *launch, int log) {
     if (pid < 0)
         die("cannot fork: %s", strerror(errno));
     if (pid == 0)
-        program_become(launch, log < 0 ? ends[1] : log);
+        companion_become(companion, log < 0 ? ends[1] : log);
     /* With SIGCHLD ignored there is nobody to wait for. */
     while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)
         ;
@@ -131,7 +136,7 @@ int launch_run(struct launch *launch, int log) {
     return ends[0];
 }
 
-void launch_die(const struct launch *launch, int errors, const char *cure) {
+void launch_die(const struct companion *companion, int errors, const char *cure) {
     char text[2048];
     size_t length = 0;
     ssize_t got = 0;
@@ -146,6 +151,6 @@ void launch_die(const struct launch *launch, int errors, const char *cure) {
     if (errors < 0)
         snprintf(text, sizeof(text), "See the file of --fdset-log.");
     if (cure)
-        die("%s does not start:\n%s\n%s", launch->words[0], text, cure);
-    die("%s does not start:\n%s", launch->words[0], text);
+        die("%s does not start:\n%s\n%s", companion->words[0], text, cure);
+    die("%s does not start:\n%s", companion->words[0], text);
 }

@@ -9,9 +9,11 @@
  *     monitors.c       which words make a monitor, and what they become
  *     sockets.c        a monitor's two ends: management's and the emulator's
  *     pump.c           a monitor on standard input and output
- *     launch.c         starts a program that is to outlive the exec
+ *     launch.c         starts a process that is to outlive the exec
+ *     title.c          what ps(1) shows of one that is a copy of this
  *     loader.c         whether the emulator can have a library preloaded
- *     start_helper.c   the helper and the proxy, started that way
+ *     start_helper.c   the helper, started that way
+ *     start_relay.c    and ../monitor, which stands between a monitor's two ends
  *     places.c         where the programs are
  *     main.c           all of it in order; then the emulator takes this process
  *
@@ -37,6 +39,8 @@
 #include "monitors.h"
 #include "places.h"
 #include "start_helper.h"
+#include "start_relay.h"
+#include "title.h"
 
 static int log_open(const char *path) {
     if (!path)
@@ -81,17 +85,18 @@ static void preload_set(void) {
         die("out of memory");
 }
 
-/* The proxy ends when the emulator closes its end of a pipe by ending: not by
+/* The relay ends when the emulator closes its end of a pipe by ending: not by
  * process id, which changes with -daemonize. */
-static void proxy_begin(struct monitors *monitors, struct command_line *line, int manage, int log) {
+static void relay_begin(struct monitors *monitors, struct command_line *line, int manage, int log) {
+    static struct relay_setup setup;
     int lifeline[2];
 
-    monitors_divert(monitors, line);
+    monitors_divert(monitors, line, &setup);
     if (pipe2(lifeline, O_CLOEXEC) < 0)
         die("cannot make a pipe: %s", strerror(errno));
     lifeline[0] = fd_move_high(lifeline[0], "a pipe");
     lifeline[1] = fd_move_high(lifeline[1], "a pipe");
-    proxy_start(monitors, manage, lifeline[0], log);
+    relay_start(&setup, manage, lifeline[0], log);
     close(lifeline[0]);
     fd_inherit(lifeline[1]);
 }
@@ -124,7 +129,7 @@ static void companions_begin(struct command_line *line, struct members *members,
     members_hand_over(members, manager);
     fdset_manager_free(manager);
     if (monitors->count > 0)
-        proxy_begin(monitors, line, manage, log);
+        relay_begin(monitors, line, manage, log);
     close(manage);
     fd_inherit(vmm);
     preload_set();
@@ -139,6 +144,7 @@ int main(int argc, char **argv) {
     struct members members;
 
     say_as("fdset-qemu", "--fdset-help");
+    process_title_begin(argv);
     command_line_read(&line, argv);
     const char *emulator = place_of_emulator(&line.own, argv[0] ? argv[0] : "");
     if (command_line_asks_for_help(&line))

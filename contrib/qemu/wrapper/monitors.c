@@ -13,7 +13,8 @@
 #include "qemu_opts.h"
 #include "sockets.h"
 
-/* A -mon, or a -qmp or -monitor that names a chardev of its own. */
+/* A -mon, or a -qmp or -monitor that names a chardev of its own. The storage daemon's
+ * --monitor is like a -mon, and speaks QMP alone. */
 struct use {
     const char *chardev;
     bool is_human;
@@ -28,12 +29,14 @@ static const char *without(const char *text, const char *prefix) {
 
 static bool use_read(const struct word *word, struct use *use) {
     bool is_human = word_is_of(word, "monitor");
+    bool is_daemons = is_human && without(word->text, "chardev=");
 
-    if (word_is_of(word, "mon")) {
+    if (is_daemons || word_is_of(word, "mon")) {
         struct pairs pairs;
         pairs_parse(&pairs, word->text, "chardev");
         const char *mode = pairs_get(&pairs, "mode");
-        *use = (struct use){pairs_get(&pairs, "chardev"), !mode || strcmp(mode, "control") != 0};
+        *use = (struct use){pairs_get(&pairs, "chardev"),
+                            !is_daemons && (!mode || strcmp(mode, "control") != 0)};
         return use->chardev;
     }
     if (!is_human && !word_is_of(word, "qmp") && !word_is_of(word, "qmp-pretty"))
@@ -49,9 +52,9 @@ static const struct use *use_find(const struct use *uses, size_t count, const ch
     return NULL;
 }
 
-/* Notes a socket that a monitor has; what cannot be proxied goes through. */
+/* Notes a socket that a monitor has; what cannot be relayed goes through. */
 static void monitor_note(struct monitors *monitors, const struct command_line *line,
-                         const struct monitor *monitor) {
+                         const struct wrapped_monitor *monitor) {
     const char *option = line->words[monitor->word].text, *why;
 
     if (!monitor->is_stdio && !socket_is_known(&monitor->pairs, &why)) {
@@ -59,8 +62,8 @@ static void monitor_note(struct monitors *monitors, const struct command_line *l
                  option, why);
         return;
     }
-    if (monitors->count == MAX_MONITORS)
-        die("more than %d monitors", MAX_MONITORS);
+    if (monitors->count == MONITORS_MAX)
+        die("more than %d monitors", MONITORS_MAX);
     monitors->items[monitors->count++] = *monitor;
     monitors->any_control |= !monitor->is_human;
 }
@@ -68,7 +71,7 @@ static void monitor_note(struct monitors *monitors, const struct command_line *l
 /* -chardev socket,id=ID,... */
 static void chardev_note(struct monitors *monitors, const struct command_line *line, size_t word,
                          const struct use *uses, size_t use_count) {
-    struct monitor monitor = {.word = word, .prefix = "", .first = "backend"};
+    struct wrapped_monitor monitor = {.word = word, .prefix = "", .first = "backend"};
 
     pairs_parse(&monitor.pairs, line->words[word].text, monitor.first);
     const char *backend = pairs_get(&monitor.pairs, "backend");
@@ -100,7 +103,7 @@ static void tcp_parse(struct pairs *pairs, const char *text) {
 /* -qmp unix:PATH,... and the like */
 static void compat_note(struct monitors *monitors, const struct command_line *line, size_t word) {
     const char *text = line->words[word].text, *rest;
-    struct monitor monitor = {
+    struct wrapped_monitor monitor = {
         .word = word,
         .is_human = word_is_of(&line->words[word], "monitor"),
         .prefix = "unix:",
@@ -145,27 +148,29 @@ static void address_drop(struct pairs *pairs) {
         pairs_drop(pairs, keys[i]);
 }
 
-/* A server that waits for its client goes on waiting: the proxy connects when
+/* A server that waits for its client goes on waiting: the relay connects when
  * management does. */
-static void listener_divert(struct monitor *monitor) {
-    const char *wait = pairs_get(&monitor->pairs, "wait");
-    bool waits =
-        pairs_is_on(&monitor->pairs, "server") && (!wait || pairs_is_on(&monitor->pairs, "wait"));
+static int listener_divert(struct pairs *pairs) {
+    const char *wait = pairs_get(pairs, "wait");
+    bool waits = pairs_is_on(pairs, "server") && (!wait || pairs_is_on(pairs, "wait"));
+    int handle, fd = socket_make_private(&handle);
 
-    monitor->emulators = socket_make_private(&monitor->proxys);
-    address_drop(&monitor->pairs);
-    pairs_add(&monitor->pairs, "fd", xasprintf("%d", monitor->emulators));
-    pairs_add(&monitor->pairs, "server", "on");
-    pairs_add(&monitor->pairs, "wait", waits ? "on" : "off");
+    address_drop(pairs);
+    pairs_add(pairs, "fd", xasprintf("%d", fd));
+    pairs_add(pairs, "server", "on");
+    pairs_add(pairs, "wait", waits ? "on" : "off");
+    return handle;
 }
 
-static void connection_divert(struct monitor *monitor) {
-    monitor->emulators = socket_make_connected(&monitor->proxys);
-    address_drop(&monitor->pairs);
-    pairs_add(&monitor->pairs, "fd", xasprintf("%d", monitor->emulators));
+static int connection_divert(struct pairs *pairs) {
+    int other, fd = socket_make_connected(&other);
+
+    address_drop(pairs);
+    pairs_add(pairs, "fd", xasprintf("%d", fd));
+    return other;
 }
 
-static struct endpoint stdio_make(struct pairs *pairs) {
+static struct address stdio_make(struct pairs *pairs) {
     const char *id = pairs_get(pairs, "id");
 
     pairs->count = 0;
@@ -173,20 +178,27 @@ static struct endpoint stdio_make(struct pairs *pairs) {
         pairs_add(pairs, "backend", "socket");
         pairs_add(pairs, "id", id);
     }
-    return (struct endpoint){pump_start(), NULL, true};
+    return (struct address){.fd = pump_start()};
 }
 
-static void monitor_divert(struct monitor *monitor, struct word *word) {
-    monitor->management =
-        monitor->is_stdio ? stdio_make(&monitor->pairs) : socket_make(&monitor->pairs, word->text);
-    if (monitor->management.is_connected)
-        connection_divert(monitor);
+static struct relay_monitor monitor_divert(struct wrapped_monitor *monitor, struct word *word) {
+    struct relay_monitor relayed = {.human = monitor->is_human};
+    struct pairs *pairs = &monitor->pairs;
+
+    relayed.listen = monitor->is_stdio ? stdio_make(pairs) : socket_make(pairs, word->text);
+    if (relayed.listen.path || socket_is_listening(relayed.listen.fd))
+        relayed.emulator.fd = listener_divert(pairs);
     else
-        listener_divert(monitor);
-    word->text = xasprintf("%s%s", monitor->prefix, pairs_text(&monitor->pairs, monitor->first));
+        relayed.emulator.fd = connection_divert(pairs);
+    word->text = xasprintf("%s%s", monitor->prefix, pairs_text(pairs, monitor->first));
+    return relayed;
 }
 
-void monitors_divert(struct monitors *monitors, struct command_line *line) {
-    for (size_t i = 0; i < monitors->count; i++)
-        monitor_divert(&monitors->items[i], &line->words[monitors->items[i].word]);
+void monitors_divert(struct monitors *monitors, struct command_line *line,
+                     struct relay_setup *setup) {
+    for (size_t i = 0; i < monitors->count; i++) {
+        struct wrapped_monitor *monitor = &monitors->items[i];
+        setup->monitors[setup->monitor_count++] =
+            monitor_divert(monitor, &line->words[monitor->word]);
+    }
 }

@@ -100,11 +100,6 @@ const char *place_of_helper(const struct own_options *own) {
     return place ? place : FDSET_HELPER_PATH;
 }
 
-const char *place_of_proxy(void) {
-    const char *place = in_build_tree("fdset-qmp");
-    return place ? place : FDSET_PROXY_PATH;
-}
-
 const char *place_of_preload(void) {
     const char *place = in_build_tree("libfdset-preload.so");
 

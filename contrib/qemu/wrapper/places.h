@@ -7,5 +7,4 @@
 /* Dies where there is none. `called` is argv[0]. */
 const char *place_of_emulator(const struct own_options *own, const char *called);
 const char *place_of_helper(const struct own_options *own);
-const char *place_of_proxy(void);
 const char *place_of_preload(void);

@@ -15,6 +15,7 @@
 
 #include "common/descriptors.h"
 #include "common/say.h"
+#include "title.h"
 
 /* One direction. Neither waits for the other: who does not read may be waiting
  * to be read from. */
@@ -97,6 +98,7 @@ static void pump_become(int peer) {
     if (null < 0 || dup2(null, STDERR_FILENO) < 0 || dup2(peer, STDERR_FILENO + 1) < 0 ||
         close_range(STDERR_FILENO + 2, ~0U, 0) < 0)
         _exit(1);
+    process_title("pump");
     pump_run(STDERR_FILENO + 1);
     _exit(0);
 }

@@ -18,6 +18,7 @@
 #include "common/descriptors.h"
 #include "common/memory.h"
 #include "common/say.h"
+#include "common/sockets.h"
 #include "qemu_opts.h"
 
 bool socket_is_known(const struct pairs *pairs, const char **why) {
@@ -111,13 +112,13 @@ int socket_make_connected(int *other) {
 
 /* --------------------------------------------------------- management's end */
 
-static bool is_listening(int fd) {
+bool socket_is_listening(int fd) {
     int listening = 0;
     socklen_t size = sizeof(listening);
     return getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listening, &size) == 0 && listening;
 }
 
-static struct endpoint inherited_make(const char *number, const char *option) {
+static struct address inherited_make(const char *number, const char *option) {
     char *end;
     long fd = strtol(number, &end, 10);
     int type;
@@ -128,20 +129,18 @@ static struct endpoint inherited_make(const char *number, const char *option) {
         die("%s: '%s' is no descriptor's number", option, number);
     if (getsockopt((int)fd, SOL_SOCKET, SO_TYPE, &type, &size) < 0 || type != SOCK_STREAM)
         die("%s: File descriptor '%s' is not a socket", option, number);
-    bool is_connected = !is_listening((int)fd);
-    return (struct endpoint){fd_move_high((int)fd, option), NULL, is_connected};
+    return (struct address){.fd = fd_move_high((int)fd, option)};
 }
 
-static struct endpoint client_make(const char *path, const char *option) {
-    struct sockaddr_un address = {.sun_family = AF_UNIX};
+static struct address client_make(const char *path, const char *option) {
+    struct sockaddr_un address;
 
-    if (strlen(path) >= sizeof(address.sun_path))
+    if (!socket_address(&address, path))
         die("%s: UNIX socket path '%s' is too long", option, path);
-    strcpy(address.sun_path, path);
     int fd = fd_move_high(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0), option);
     if (connect(fd, (struct sockaddr *)&address, sizeof(address)) < 0)
         die("%s: Failed to connect to '%s': %s", option, path, strerror(errno));
-    return (struct endpoint){fd, NULL, true};
+    return (struct address){.fd = fd};
 }
 
 static int tcp_open(const struct addrinfo *info, bool server) {
@@ -161,7 +160,7 @@ static int tcp_open(const struct addrinfo *info, bool server) {
     return -1;
 }
 
-static struct endpoint tcp_make(const struct pairs *pairs, bool server, const char *option) {
+static struct address tcp_make(const struct pairs *pairs, bool server, const char *option) {
     const char *host = pairs_get(pairs, "host"), *port = pairs_get(pairs, "port");
     bool only_4 = pairs_is_on(pairs, "ipv4"), only_6 = pairs_is_on(pairs, "ipv6");
     struct addrinfo *found, hints = {
@@ -183,10 +182,10 @@ static struct endpoint tcp_make(const struct pairs *pairs, bool server, const ch
         die("%s: %s: %s", option, server ? "Failed to bind socket" : "Failed to connect",
             strerror(errno));
     freeaddrinfo(found);
-    return (struct endpoint){fd_move_high(fd, option), NULL, !server};
+    return (struct address){.fd = fd_move_high(fd, option)};
 }
 
-struct endpoint socket_make(const struct pairs *pairs, const char *option) {
+struct address socket_make(const struct pairs *pairs, const char *option) {
     const char *path = pairs_get(pairs, "path"), *fd = pairs_get(pairs, "fd");
     bool server = pairs_is_on(pairs, "server");
 
@@ -196,5 +195,5 @@ struct endpoint socket_make(const struct pairs *pairs, const char *option) {
         return tcp_make(pairs, server, option);
     if (!server)
         return client_make(path, option);
-    return (struct endpoint){-1, xasprintf("unix:%s", path), false};
+    return (struct address){.path = path, .fd = -1};
 }

@@ -4,20 +4,17 @@
 
 #include <stdbool.h>
 
+#include "monitor.h"
 #include "qemu_opts.h"
 
-/* Management's end, as fdset-qmp takes it: "fd:" and a descriptor, or a text. */
-struct endpoint {
-    int fd;            /* -1: none */
-    const char *text;  /* where fd is -1 */
-    bool is_connected; /* for this one conversation */
-};
-
-/* Can this socket be proxied? If not, `why` says why. */
+/* Can this socket be relayed? If not, `why` says why. */
 bool socket_is_known(const struct pairs *pairs, const char **why);
 
+/* Do clients connect to this one, rather than that it is one client's? */
+bool socket_is_listening(int fd);
+
 /* Management's end, which the emulator would have made. Dies where it would. */
-struct endpoint socket_make(const struct pairs *pairs, const char *option);
+struct address socket_make(const struct pairs *pairs, const char *option);
 
 /* A listening socket for the emulator, that has no name any more: whoever has
  * `*handle`, an O_PATH descriptor of its file, can connect to it through
