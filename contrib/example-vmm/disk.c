@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* All of a block layer that changes: open, close, and reopening while requests come in. */
 #include "disk.h"
 
 #include <errno.h>

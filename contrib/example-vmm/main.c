@@ -9,10 +9,12 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/un.h>
 #include <unistd.h>
 
+#include "add_fd.h"
+#include "common/sockets.h"
 #include "nbd.h"
+#include "number.h"
 
 #define MAX_INITIAL 64
 #define MAX_CLIENTS 16
@@ -45,40 +47,25 @@ static bool read_write;
 
 /* ----------------------------------------------------------------- options */
 
-static int number(const char *text, const char *option) {
-    char *end;
-    long value = text ? strtol(text, &end, 10) : -1;
-    if (value < 0 || value > 3600000 || end == text || *end)
-        errx(2, "%s: not a number: %s", option, text ? text : "");
-    return (int)value;
-}
+/* What a program says to start with is what -add-fd says to QEMU. */
+static void add_fd_read(char *text) {
+    struct add_fd add;
+    char why[ADD_FD_WHY_BYTES];
 
-/* QEMU's -add-fd, without commas in the label. */
-static void add_fd_parse(char *text) {
-    static char fd[] = "fd", set[] = "set", opaque[] = "opaque";
-    static char *const keys[] = {fd, set, opaque, NULL};
     if (spawn.initial_count == MAX_INITIAL)
         errx(2, "--add-fd: at most %d", MAX_INITIAL);
-    struct fdset_initial *add = &initial[spawn.initial_count++];
-    *add = (struct fdset_initial){.fd = -1, .set = -1};
-    while (*text) {
-        char *value;
-        switch (getsubopt(&text, keys, &value)) {
-        case 0:
-            add->fd = number(value, "--add-fd fd=");
-            break;
-        case 1:
-            add->set = number(value, "--add-fd set=");
-            break;
-        case 2:
-            add->opaque = value;
-            break;
-        default:
-            errx(2, "--add-fd: fd=N,set=M[,opaque=S], not '%s'", value);
-        }
-    }
-    if (add->fd < 3 || add->set < 0)
-        errx(2, "--add-fd: fd= (3 or more) and set= are needed");
+    if (!add_fd_parse(&add, text, ADD_FD_USUAL, why))
+        errx(2, "--add-fd: %s", why);
+    initial[spawn.initial_count++] =
+        (struct fdset_initial){.fd = add.fd, .set = add.set, .opaque = add.opaque};
+}
+
+static unsigned seconds_read(const char *text) {
+    uint32_t seconds;
+
+    if (!number32_parse(text, UINT32_MAX / 1000, &seconds))
+        errx(2, "--wait: not a number of seconds: '%s'", text);
+    return seconds * 1000;
 }
 
 static void options_parse(int argc, char **argv) {
@@ -103,10 +90,10 @@ static void options_parse(int argc, char **argv) {
             read_write = true;
             break;
         case 't':
-            disk.wait_ms = 1000u * (unsigned)number(optarg, "--wait");
+            disk.wait_ms = seconds_read(optarg);
             break;
         case 'a':
-            add_fd_parse(optarg);
+            add_fd_read(optarg);
             break;
         case 'm':
             spawn.manage_path = optarg;
@@ -115,7 +102,8 @@ static void options_parse(int argc, char **argv) {
             vmm_path = optarg;
             break;
         case 'f':
-            vmm_fd = number(optarg, "--vmm-fd");
+            if (!int_parse(optarg, &vmm_fd))
+                errx(2, "--vmm-fd: not the number of a descriptor: '%s'", optarg);
             break;
         case 'h':
             fputs(help, stdout);
@@ -167,12 +155,11 @@ static void *clients_accept(void *data) {
 }
 
 static void clients_begin(void) {
-    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    struct sockaddr_un address;
     pthread_t thread;
     int listening = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    if (strlen(listen_path) >= sizeof(address.sun_path))
+    if (!socket_address(&address, listen_path))
         errx(1, "%s: too long for a socket", listen_path);
-    strcpy(address.sun_path, listen_path);
     if (bind(listening, (struct sockaddr *)&address, sizeof(address)) < 0 ||
         listen(listening, MAX_CLIENTS) < 0)
         err(1, "%s", listen_path);

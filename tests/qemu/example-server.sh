@@ -198,10 +198,10 @@ test_wrong_command_lines() {
     succeeds "$FDSET_EXAMPLE_VMM" --help >output
     refused 'See --help' "$FDSET_EXAMPLE_VMM"
     refused 'See --help' "$FDSET_EXAMPLE_VMM" --listen nbd
-    refused 'not a number' "$FDSET_EXAMPLE_VMM" --add-fd fd=x,set=1 --listen nbd /dev/fdset/1
-    refused 'fd=N,set=M' "$FDSET_EXAMPLE_VMM" --add-fd fd=3,group=1 --listen nbd /dev/fdset/1
-    refused 'are needed' "$FDSET_EXAMPLE_VMM" --add-fd fd=3 --listen nbd /dev/fdset/1
-    refused 'cannot pass descriptor 99' "$FDSET_EXAMPLE_VMM" --add-fd fd=99,set=1 --listen nbd /dev/fdset/1
+    refused 'expects a number' "$FDSET_EXAMPLE_VMM" --add-fd fd=x,set=1 --listen nbd /dev/fdset/1
+    refused 'expected fd, set or opaque' "$FDSET_EXAMPLE_VMM" --add-fd fd=3,group=1 --listen nbd /dev/fdset/1
+    refused 'set option is required' "$FDSET_EXAMPLE_VMM" --add-fd fd=3 --listen nbd /dev/fdset/1
+    refused 'not valid or already in use' "$FDSET_EXAMPLE_VMM" --add-fd fd=99,set=1 --listen nbd /dev/fdset/1
     refused 'cannot connect' "$FDSET_EXAMPLE_VMM" --vmm nobody --listen nbd /dev/fdset/1
     helper_start
     refused 'there is no set 1' "$FDSET_EXAMPLE_VMM" --vmm vmm --listen nbd /dev/fdset/1
