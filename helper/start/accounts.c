@@ -8,16 +8,12 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "number.h"
 #include "start/usage.h"
 
 /* -1 is no id. */
 static bool is_number(const char *text, uint32_t *id) {
-    uint64_t value;
-
-    if (!usage_parse(text, UINT32_MAX - 1, &value))
-        return false;
-    *id = (uint32_t)value;
-    return true;
+    return number32_parse(text, UINT32_MAX - 1, id);
 }
 
 static void die_of_account(const char *option, const char *text, const char *what, const char *file)

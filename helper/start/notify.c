@@ -11,6 +11,8 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "number.h"
+
 /* The role that a name of this length stands for, or 0. */
 static enum role role_named(const char *name, size_t length) {
     static const struct {
@@ -27,24 +29,23 @@ static enum role role_named(const char *name, size_t length) {
 int notify_sockets(enum role roles[NOTIFY_MAX_SOCKETS], struct refusal *refusal) {
     const char *pid = getenv("LISTEN_PID"), *count_text = getenv("LISTEN_FDS");
     const char *names = getenv("LISTEN_FDNAMES"), *name = names;
-    char *end;
+    uint64_t count;
 
     /* Meant for another process, such as a wrapper that started us. */
     if (!pid || !count_text || atol(pid) != getpid())
         return 0;
-    long count = strtol(count_text, &end, 10);
-    if (end == count_text || *end || count < 0 || count > NOTIFY_MAX_SOCKETS)
+    if (!number_parse(count_text, NOTIFY_MAX_SOCKETS, &count))
         return refuse(refusal, REFUSAL_ARGUMENT, EINVAL,
                       "the service manager passes up to %d sockets, not LISTEN_FDS=%s",
                       NOTIFY_MAX_SOCKETS, count_text);
-    for (long i = 0; i < count; i++) {
+    for (uint64_t i = 0; i < count; i++) {
         size_t length = name ? strcspn(name, ":") : 0;
         roles[i] = role_named(name, length);
         if (!roles[i])
             return refuse(refusal, REFUSAL_ARGUMENT, EINVAL,
                           "a socket of systemd's must be called manage, vmm or observe "
-                          "(FileDescriptorName= in its unit); of %ld, LISTEN_FDNAMES says \"%s\"",
-                          count, names ? names : "");
+                          "(FileDescriptorName= in its unit); of %s, LISTEN_FDNAMES says \"%s\"",
+                          count_text, names ? names : "");
         if (name)
             name += length + (name[length] == ':');
     }

@@ -12,8 +12,8 @@
 #include <unistd.h>
 
 #include "start/accounts.h"
-#include "start/add_fd.h"
 #include "start/descriptors.h"
+#include "start/initial.h"
 #include "start/sockets.h"
 #include "start/usage.h"
 #include "version.h"

@@ -6,6 +6,7 @@
 #include <stddef.h>
 #include <sys/types.h>
 
+#include "add_fd.h"
 #include "confine/confine.h"
 #include "connection/listener.h"
 #include "model/model.h"
@@ -17,13 +18,6 @@ struct socket_option {
     enum role role;
     const char *path; /* NULL: inherited */
     int fd;           /* inherited or made; owned by whoever begins with it */
-};
-
-/* --add-fd, in QEMU's syntax. */
-struct add_fd {
-    int fd; /* inherited, the user's number */
-    uint32_t set;
-    const char *opaque; /* NULL where none was given */
 };
 
 /* Who may connect to the sockets of a role that are made: the mode and owner of their
@@ -39,7 +33,7 @@ struct start_options {
     struct socket_option sockets[OPTIONS_MAX_SOCKETS];
     size_t socket_count;
     struct socket_access access[ROLE_OBSERVER + 1]; /* by role */
-    struct add_fd add_fds[FDSET_MAX_DESCRIPTORS];
+    struct add_fd add_fds[FDSET_MAX_DESCRIPTORS];   /* inherited, by the user's numbers */
     size_t add_fd_count;
     struct limits limits;
     struct manager_policy managers;

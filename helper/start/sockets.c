@@ -4,11 +4,11 @@
 
 #include <fcntl.h>
 #include <limits.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "number.h"
 #include "start/accounts.h"
 #include "start/descriptors.h"
 #include "start/log.h"
@@ -39,10 +39,9 @@ void option_socket_fd(struct start_options *options, const char *option, enum ro
 
 void option_mode(struct start_options *options, const char *option, enum role role, char *text) {
     struct socket_access *access = &options->access[role];
-    char *end;
-    unsigned long mode = strtoul(text, &end, 8);
+    uint64_t mode;
 
-    if (text[0] < '0' || text[0] > '7' || *end || mode > 0777)
+    if (!number_parse_base(text, 8, 0777, &mode))
         usage_die("--%s: an octal mode from 0 to 0777, as 0660, not '%s'", option, text);
     access->mode = (mode_t)mode;
     access->option = option;

@@ -7,6 +7,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "number.h"
+
 const char usage_help[] =
     "Usage: fdset-helper [OPTION]...\n"
     "\n"
@@ -67,20 +69,10 @@ void usage_die(const char *format, ...) {
     exit(2);
 }
 
-bool usage_parse(const char *text, uint64_t most, uint64_t *value) {
-    char *end;
-
-    if (text[0] < '0' || text[0] > '9')
-        return false;
-    errno = 0;
-    *value = strtoull(text, &end, 10);
-    return errno == 0 && *end == '\0' && *value <= most;
-}
-
 uint64_t usage_number(const char *option, const char *text, uint64_t most) {
     uint64_t value;
 
-    if (!usage_parse(text, most, &value))
+    if (!number_parse(text, most, &value))
         usage_die("--%s: not a number from 0 to %llu: '%s'", option, (unsigned long long)most,
                   text);
     return value;

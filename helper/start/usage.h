@@ -2,7 +2,6 @@
 /* How the command line is said, and how a wrong one ends the helper. */
 #pragma once
 
-#include <stdbool.h>
 #include <stdint.h>
 
 /* What --help says. */
@@ -11,8 +10,5 @@ extern const char usage_help[];
 /* Says why, and where to read more, and exits with status 2. */
 void usage_die(const char *format, ...) __attribute__((format(printf, 1, 2), noreturn));
 
-/* A decimal number of at most `most`, whole. */
-bool usage_parse(const char *text, uint64_t most, uint64_t *value);
-
-/* The same, or the end. `option` has no dashes, here and elsewhere. */
+/* A number from 0 to `most`, or the end. `option` has no dashes, here and elsewhere. */
 uint64_t usage_number(const char *option, const char *text, uint64_t most);
