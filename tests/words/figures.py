@@ -86,7 +86,7 @@ ROWS = [
      lambda: defined("contrib/fdsetctl/ask/sources.c", "PATIENCE_MS") // 1000,
      [rf"does not answer within {N} seconds"]),
     ("seconds of fdsetctl --wait",
-     lambda: found("contrib/fdsetctl/ask/connect.c", r"patience_ms = (\d+)") // 1000,
+     lambda: defined("contrib/fdsetctl/base/options.c", "WAIT_MS_DEFAULT") // 1000,
      [rf"wait is over after {N} seconds", rf"a helper to answer there; default: {N}"]),
     ("sets that a helper holds", lambda: default("sets"),
      [rf"than the helper's {N} sets", rf"sets=4096\*: the default is {N}\b"]),
