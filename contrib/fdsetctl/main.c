@@ -10,17 +10,7 @@
 #include "base/suggest.h"
 #include "common/descriptors.h"
 #include "common/memory.h"
-
-/* Each is in a file of its name, in verbs/. */
-#define VERBS(VERB) \
-    VERB(add)       \
-    VERB(remove)    \
-    VERB(list)      \
-    VERB(show)      \
-    VERB(who)       \
-    VERB(watch)     \
-    VERB(info)      \
-    VERB(stats)
+#include "verbs.h"
 
 #define DECLARATION(name) extern const struct verb verb_##name;
 #define ROW(name)         &verb_##name,
