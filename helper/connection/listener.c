@@ -44,9 +44,10 @@ static bool manager_allowed(const struct listener *listener, uid_t uid) {
 /* Says why and hangs up. The peer's next packet may meet a closed socket, but
  * this one is there for it to read. */
 static void turn_away(struct sessions *sessions, int socket, struct refusal *refusal) {
-    uint32_t length = reply_encode_error(sessions, 0, refusal);
+    size_t length;
+    const uint8_t *bytes = reply_encode_error(sessions, 0, refusal, &length);
 
-    packet_send(socket, sessions->bytes, length, NULL, 0, MSG_DONTWAIT);
+    packet_send(socket, bytes, length, NULL, 0, MSG_DONTWAIT);
     close(socket);
 }
 

@@ -23,14 +23,8 @@ void error_fill(Fdset__V1__Error *error, struct refusal *refusal) {
     error->text = refusal->text;
 }
 
-static uint32_t encode(struct sessions *sessions, const Fdset__V1__Reply *reply) {
-    int length = reply_encode(reply, sessions->bytes);
-
-    assert(length > 0); /* every handler keeps within a packet */
-    return (uint32_t)length;
-}
-
-uint32_t reply_encode_error(struct sessions *sessions, uint32_t serial, struct refusal *refusal) {
+const uint8_t *reply_encode_error(struct sessions *sessions, uint32_t serial,
+                                  struct refusal *refusal, size_t *length) {
     Fdset__V1__Reply reply = FDSET__V1__REPLY__INIT;
     Fdset__V1__Error error;
 
@@ -38,20 +32,24 @@ uint32_t reply_encode_error(struct sessions *sessions, uint32_t serial, struct r
     reply.serial = serial;
     reply.body_case = FDSET__V1__REPLY__BODY_ERROR;
     reply.error = &error;
-    return encode(sessions, &reply);
+    return reply_encode(&reply, sessions->bytes, length);
 }
 
 void reply_error(struct session *session, uint32_t serial, struct refusal *refusal) {
-    uint32_t length = reply_encode_error(session->sessions, serial, refusal);
+    size_t length;
+    const uint8_t *bytes = reply_encode_error(session->sessions, serial, refusal, &length);
 
-    outbox_send(session, session->sessions->bytes, length, NULL, 0);
+    outbox_send(session, bytes, (uint32_t)length, NULL, 0);
 }
 
 void reply_send(struct session *session, Fdset__V1__Reply *reply, struct lease *const *leases,
                 uint32_t lease_count) {
+    size_t length;
+
     reply->descriptors = lease_count;
-    uint32_t length = encode(session->sessions, reply);
-    outbox_send(session, session->sessions->bytes, length, leases, lease_count);
+    const uint8_t *bytes = reply_encode(reply, session->sessions->bytes, &length);
+    assert(bytes); /* every handler keeps within a packet */
+    outbox_send(session, bytes, (uint32_t)length, leases, lease_count);
 }
 
 void reply_done(struct session *session, uint32_t serial) {

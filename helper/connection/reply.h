@@ -9,8 +9,9 @@
 /* Fills in the protocol's Error; the text is borrowed from the refusal. */
 void error_fill(Fdset__V1__Error *error, struct refusal *refusal);
 
-/* Encodes an Error into sessions.bytes, and returns its length. */
-uint32_t reply_encode_error(struct sessions *sessions, uint32_t serial, struct refusal *refusal);
+/* Encodes an Error into sessions.bytes, and returns where there. */
+const uint8_t *reply_encode_error(struct sessions *sessions, uint32_t serial,
+                                  struct refusal *refusal, size_t *length);
 
 /* Sends a reply with the descriptors of `leases`. */
 void reply_send(struct session *session, Fdset__V1__Reply *reply, struct lease *const *leases,

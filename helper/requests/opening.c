@@ -144,8 +144,10 @@ void open_counted(struct service *service, struct session *session, const char *
 
 void reply_opened(struct session *session, uint32_t serial, struct lease *lease) {
     Fdset__V1__Opened opened = opened_by(lease);
-    uint8_t bytes[OPENED_REPLY_BYTES];
-    size_t length = opened_reply_encode(serial, &opened, bytes);
+    Fdset__V1__Reply reply = FDSET__V1__REPLY__INIT;
 
-    outbox_send(session, bytes, (uint32_t)length, &lease, 1);
+    reply.serial = serial;
+    reply.body_case = FDSET__V1__REPLY__BODY_OPENED;
+    reply.opened = &opened;
+    reply_send(session, &reply, &lease, 1);
 }

@@ -6,7 +6,7 @@
 #include "shortcut/shortcut.h"
 
 /* What is left to read. */
-struct reader {
+struct field_reader {
     const uint8_t *at, *end;
 };
 
@@ -14,14 +14,17 @@ struct reader {
 #define INLINE static inline __attribute__((always_inline))
 
 /* At most five bytes, of which the last has the uppermost four bits. */
-static bool read_long_value(struct reader *reader, uint32_t *value) {
+static bool read_long_value(struct field_reader *reader, uint32_t *value) {
+    const uint8_t *at = reader->at, *end = reader->end;
     uint32_t result = 0;
-    for (unsigned shift = 0; shift < 35 && reader->at < reader->end; shift += 7) {
-        uint8_t byte = *reader->at++;
+
+    for (unsigned shift = 0; at < end; shift += 7) {
+        uint32_t byte = *at++;
         if (shift == 28 && byte > 0x0f)
             return false;
-        result |= (uint32_t)(byte & 0x7f) << shift;
+        result |= (byte & 0x7f) << shift;
         if (byte < 0x80) {
+            reader->at = at;
             *value = result;
             return true;
         }
@@ -29,7 +32,7 @@ static bool read_long_value(struct reader *reader, uint32_t *value) {
     return false;
 }
 
-INLINE bool read_value(struct reader *reader, uint32_t *value) {
+INLINE bool read_value(struct field_reader *reader, uint32_t *value) {
     if (reader->at == reader->end || *reader->at >= 0x80)
         return read_long_value(reader, value);
     *value = *reader->at++;
@@ -37,11 +40,11 @@ INLINE bool read_value(struct reader *reader, uint32_t *value) {
 }
 
 /* Whether the next field is this one; it may be left out, being 0. */
-INLINE bool next_is(const struct reader *reader, uint8_t field) {
+INLINE bool next_is(const struct field_reader *reader, uint8_t field) {
     return reader->at < reader->end && *reader->at == field;
 }
 
-INLINE bool read_number(struct reader *reader, uint8_t field, uint32_t *value) {
+INLINE bool read_number(struct field_reader *reader, uint8_t field, uint32_t *value) {
     if (!next_is(reader, field))
         return true;
     reader->at++;
@@ -49,24 +52,25 @@ INLINE bool read_number(struct reader *reader, uint8_t field, uint32_t *value) {
 }
 
 /* What is inside a field that must be there. */
-INLINE bool read_inside(struct reader *reader, uint8_t field, struct reader *inside) {
+INLINE bool read_inside(struct field_reader *reader, uint8_t field, struct field_reader *inside) {
     uint32_t length;
     if (!next_is(reader, field))
         return false;
     reader->at++;
     if (!read_value(reader, &length) || length > (size_t)(reader->end - reader->at))
         return false;
-    *inside = (struct reader){reader->at, reader->at + length};
+    *inside = (struct field_reader){reader->at, reader->at + length};
     reader->at += length;
     return true;
 }
 
-INLINE bool is_at_end(const struct reader *reader) {
+INLINE bool is_at_end(const struct field_reader *reader) {
     return reader->at == reader->end;
 }
 
-static bool read_open(struct reader reader, Fdset__V1__Open *open, struct packet_arena *arena) {
-    struct reader path;
+static bool read_open(struct field_reader reader, Fdset__V1__Open *open,
+                      struct packet_arena *arena) {
+    struct field_reader path;
     *open = (Fdset__V1__Open)FDSET__V1__OPEN__INIT;
     if (next_is(&reader, OPEN_PATH)) {
         if (!read_inside(&reader, OPEN_PATH, &path))
@@ -83,8 +87,8 @@ static bool read_open(struct reader reader, Fdset__V1__Open *open, struct packet
 }
 
 /* How many items there are, each of which must be a MANY_ITEM. 0 if not. */
-static size_t count_items(struct reader reader) {
-    struct reader item;
+static size_t count_items(struct field_reader reader) {
+    struct field_reader item;
     size_t count = 0;
     while (!is_at_end(&reader)) {
         if (!read_inside(&reader, MANY_ITEM, &item))
@@ -94,9 +98,9 @@ static size_t count_items(struct reader reader) {
     return count;
 }
 
-static bool read_open_many(struct reader reader, Fdset__V1__OpenMany *many,
+static bool read_open_many(struct field_reader reader, Fdset__V1__OpenMany *many,
                            struct packet_arena *arena) {
-    struct reader item;
+    struct field_reader item;
     fdset__v1__open_many__init(many);
     size_t count = count_items(reader);
     many->opens = packet_arena_take(arena, count * sizeof(*many->opens));
@@ -112,8 +116,9 @@ static bool read_open_many(struct reader reader, Fdset__V1__OpenMany *many,
     return true;
 }
 
-static bool read_close(struct reader reader, Fdset__V1__Close *closed, struct packet_arena *arena) {
-    struct reader leases;
+static bool read_close(struct field_reader reader, Fdset__V1__Close *closed,
+                       struct packet_arena *arena) {
+    struct field_reader leases;
     *closed = (Fdset__V1__Close)FDSET__V1__CLOSE__INIT;
     if (!read_inside(&reader, MANY_ITEM, &leases) || !is_at_end(&reader))
         return false;
@@ -128,7 +133,7 @@ static bool read_close(struct reader reader, Fdset__V1__Close *closed, struct pa
 
 static Fdset__V1__Request *read_request(const uint8_t *bytes, size_t length,
                                         struct packet_arena *arena) {
-    struct reader reader = {bytes, bytes + length}, inside;
+    struct field_reader reader = {bytes, bytes + length}, inside;
     struct {
         Fdset__V1__Request request;
         union {
@@ -156,7 +161,7 @@ static Fdset__V1__Request *read_request(const uint8_t *bytes, size_t length,
     return &new->request;
 }
 
-static bool read_opened(struct reader reader, Fdset__V1__Opened *opened) {
+static bool read_opened(struct field_reader reader, Fdset__V1__Opened *opened) {
     uint32_t truncate = 0;
     *opened = (Fdset__V1__Opened)FDSET__V1__OPENED__INIT;
     bool read = read_number(&reader, OPENED_LEASE, &opened->lease) &&
@@ -167,9 +172,9 @@ static bool read_opened(struct reader reader, Fdset__V1__Opened *opened) {
 }
 
 /* Only where every open has succeeded. */
-static bool read_opened_many(struct reader reader, Fdset__V1__OpenedMany *many,
+static bool read_opened_many(struct field_reader reader, Fdset__V1__OpenedMany *many,
                              struct packet_arena *arena) {
-    struct reader item, inside;
+    struct field_reader item, inside;
     struct result {
         Fdset__V1__OpenedMany__Result result;
         Fdset__V1__Opened opened;
@@ -196,7 +201,7 @@ static bool read_opened_many(struct reader reader, Fdset__V1__OpenedMany *many,
 
 static Fdset__V1__Reply *read_reply(const uint8_t *bytes, size_t length,
                                     struct packet_arena *arena) {
-    struct reader reader = {bytes, bytes + length}, inside;
+    struct field_reader reader = {bytes, bytes + length}, inside;
     struct {
         Fdset__V1__Reply reply;
         union {

@@ -8,8 +8,7 @@
  * the plain form only, fields in order and each at most once, as every writer
  * has it; anything else, well-formed or not, is left to protobuf-c. So these
  * four do what packet_encode() and packet_decode() do, and nothing else.
- * tests/unit/shortcut.c holds the two against each other. shortcut-read.c decodes,
- * shortcut-write.c encodes. */
+ * tests/unit/shortcut.c holds the two against each other. read.c decodes, write.c encodes. */
 #pragma once
 
 #include "fdset.pb-c.h"
@@ -19,14 +18,11 @@
 Fdset__V1__Request *request_decode(const uint8_t *bytes, size_t length, struct packet_arena *arena);
 Fdset__V1__Reply *reply_decode(const uint8_t *bytes, size_t length, struct packet_arena *arena);
 
-/* As packet_encode(), into `bytes` of FDSET_MAX_PACKET_BYTES. */
-int request_encode(const Fdset__V1__Request *request, uint8_t *bytes);
-int reply_encode(const Fdset__V1__Reply *reply, uint8_t *bytes);
+/* As packet_encode(), somewhere in `bytes` of FDSET_MAX_PACKET_BYTES. Return where the message
+ * begins, or NULL where it is larger than that. */
+const uint8_t *request_encode(const Fdset__V1__Request *request, uint8_t *bytes, size_t *length);
+const uint8_t *reply_encode(const Fdset__V1__Reply *reply, uint8_t *bytes, size_t *length);
 
-/* The Reply to an Open, in so many bytes at most. Returns their number. */
-#define OPENED_REPLY_BYTES 32
-size_t opened_reply_encode(uint32_t serial, const Fdset__V1__Opened *opened,
-                           uint8_t bytes[OPENED_REPLY_BYTES]);
-
-/* The length in `room` bytes, or 0 where it is none of these messages or does not fit. */
-size_t request_encode_short(const Fdset__V1__Request *request, uint8_t *bytes, size_t room);
+/* The same in `room` bytes, a few more than it takes; NULL also where it is none of these messages. */
+const uint8_t *request_encode_short(const Fdset__V1__Request *request, uint8_t *bytes, size_t room,
+                                    size_t *length);

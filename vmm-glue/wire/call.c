@@ -42,18 +42,18 @@ static int packet_post(struct connection *connection, const uint8_t *bytes, size
 static int request_send(struct connection *connection, const Fdset__V1__Request *request,
                         const int *descriptors, size_t count, bool patient) {
     uint8_t small[SMALL_PACKET_BYTES];
-    size_t length = request_encode_short(request, small, sizeof(small));
-    if (length > 0)
-        return packet_post(connection, small, length, descriptors, count, patient);
+    size_t length;
+    const uint8_t *at = request_encode_short(request, small, sizeof(small), &length);
+    if (at)
+        return packet_post(connection, at, length, descriptors, count, patient);
 
     uint8_t *bytes = malloc(FDSET_MAX_PACKET_BYTES);
     if (!bytes)
         return -ENOMEM;
-    int result = request_encode(request, bytes);
-    if (result > 0)
-        result = packet_post(connection, bytes, (size_t)result, descriptors, count, patient);
+    at = request_encode(request, bytes, &length);
+    int error = at ? packet_post(connection, at, length, descriptors, count, patient) : -E2BIG;
     free(bytes);
-    return result;
+    return error;
 }
 
 void connection_tell_closed(struct connection *connection, uint32_t generation, uint32_t *leases,
