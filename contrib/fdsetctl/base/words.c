@@ -111,33 +111,21 @@ struct number_words device_text(dev_t device) {
 }
 
 const char *type_word(mode_t type) {
-    switch (type & S_IFMT) {
-    case S_IFREG:
-        return "regular";
-    case S_IFBLK:
-        return "block";
-    case S_IFCHR:
-        return "character";
-    case S_IFIFO:
-        return "fifo";
-    case S_IFSOCK:
-        return "socket";
-    default:
-        return NULL;
-    }
+    return S_ISREG(type)    ? "regular"
+           : S_ISBLK(type)  ? "block"
+           : S_ISCHR(type)  ? "character"
+           : S_ISFIFO(type) ? "fifo"
+           : S_ISSOCK(type) ? "socket"
+                            : NULL;
 }
 
 const char *mode_word(int flags) {
-    switch (flags & O_ACCMODE) {
-    case O_RDONLY:
-        return "read-only";
-    case O_WRONLY:
-        return "write-only";
-    case O_RDWR:
-        return "read-write";
-    default:
-        return "unknown";
-    }
+    static const char *const words[] = {[O_RDONLY] = "read-only",
+                                        [O_WRONLY] = "write-only",
+                                        [O_RDWR] = "read-write",
+                                        [O_ACCMODE] = "unknown"};
+
+    return words[flags & O_ACCMODE];
 }
 
 const char *flag_word(size_t index, int flags, bool *is_set) {
@@ -163,10 +151,6 @@ const char *flag_word(size_t index, int flags, bool *is_set) {
 void words_append(struct words *words, const char *word) {
     size_t length = strlen(words->text);
     snprintf(words->text + length, sizeof(words->text) - length, "%s%s", length ? "," : "", word);
-}
-
-const char *words_text(const struct words *words) {
-    return words->text[0] ? words->text : "-";
 }
 
 struct words flags_words(int flags) {
@@ -219,18 +203,11 @@ const char *lifetime_word(enum fdset_lifetime lifetime) {
 }
 
 const char *state_word(enum fdset_member_state state) {
-    switch (state) {
-    case FDSET_MEMBER_LISTED:
-        return "listed";
-    case FDSET_MEMBER_REMOVED:
-        return "removed";
-    case FDSET_MEMBER_SETTLING:
-        return "settling";
-    case FDSET_MEMBER_CLOSING:
-        return "closing";
-    default:
-        return "unknown";
-    }
+    return state == FDSET_MEMBER_LISTED     ? "listed"
+           : state == FDSET_MEMBER_REMOVED  ? "removed"
+           : state == FDSET_MEMBER_SETTLING ? "settling"
+           : state == FDSET_MEMBER_CLOSING  ? "closing"
+                                            : "unknown";
 }
 
 const char *sharing_word(enum fdset_sharing sharing) {

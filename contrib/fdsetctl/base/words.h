@@ -53,13 +53,12 @@ const char *mode_word(int flags);
  * from 0. NULL after the last; `*is_set` tells whether `flags` has it. */
 const char *flag_word(size_t index, int flags, bool *is_set);
 
-/* Several words with commas between; "-" for none. There is room for all flags
- * and rules that a member can have. */
+/* Several words with commas between. There is room for all flags and rules that a member can
+ * have. */
 struct words {
     char text[192];
 };
 void words_append(struct words *words, const char *word);
-const char *words_text(const struct words *words);
 
 /* The words of all flags. */
 struct words flags_words(int flags);

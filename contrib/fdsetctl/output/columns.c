@@ -16,10 +16,6 @@ static char *duration(uint64_t milliseconds) {
     return xstrdup(duration_text(milliseconds).text);
 }
 
-static char *pid(pid_t number) {
-    return number > 0 ? xasprintf("%d", (int)number) : NULL;
-}
-
 static char *list(struct words words) {
     return text(words.text[0] ? words.text : NULL);
 }
@@ -53,29 +49,6 @@ static char *set_expires(const struct row *row) {
 
 static char *set_holds(const struct row *row) {
     return xasprintf("%u", row->set->holds);
-}
-
-static bool any_name(const struct fdset_info *set) {
-    return set->name;
-}
-
-static bool any_owner(const struct fdset_info *set) {
-    return set->owner;
-}
-
-static bool any_expires(const struct fdset_info *set) {
-    return set->expires_ms >= 0;
-}
-
-static bool any_device_number(const struct fdset_info *set) {
-    for (size_t i = 0; i < set->member_count; i++)
-        if (set->members[i].device_number)
-            return true;
-    return false;
-}
-
-static bool any_holds(const struct fdset_info *set) {
-    return set->holds;
 }
 
 /* ------------------------------------- of a member, which a held set may lack */
@@ -132,32 +105,12 @@ static char *lease_number(const struct row *row) {
     return xasprintf("%u", row->lease->lease);
 }
 
-static char *lease_mode(const struct row *row) {
-    return text(mode_word(row->lease->flags));
-}
-
-static char *lease_flags(const struct row *row) {
-    return list(flags_words(row->lease->flags));
-}
-
-static char *lease_age(const struct row *row) {
-    return duration(row->lease->age_ms);
-}
-
 static char *lease_since(const struct row *row) {
     struct timespec now;
 
     clock_gettime(CLOCK_REALTIME, &now);
     return text(
         time_text((uint64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000 - row->lease->age_ms).text);
-}
-
-static char *lease_pid(const struct row *row) {
-    return pid(row->lease->pid);
-}
-
-static char *lease_holder(const struct row *row) {
-    return text(row->lease->name);
 }
 
 /* ------------------------------------------------------- of a waiting open */
@@ -170,40 +123,37 @@ static char *waiting_path(const struct row *row) {
     return text(row->waiting->path);
 }
 
-static char *waiting_mode(const struct row *row) {
-    return text(mode_word(row->waiting->flags));
-}
-
-static char *waiting_flags(const struct row *row) {
-    return list(flags_words(row->waiting->flags));
-}
-
-static char *waiting_age(const struct row *row) {
-    return duration(row->waiting->age_ms);
-}
-
 static char *waiting_expires(const struct row *row) {
     return row->waiting->expires_ms ? duration(row->waiting->expires_ms) : NULL;
 }
 
-static char *waiting_pid(const struct row *row) {
-    return pid(row->waiting->pid);
+/* -------------------------------------------------------------- of either */
+
+static char *opened_mode(const struct row *row) {
+    return text(mode_word(row->opened.flags));
 }
 
-static char *waiting_holder(const struct row *row) {
-    return text(row->waiting->name);
+static char *opened_flags(const struct row *row) {
+    return list(flags_words(row->opened.flags));
+}
+
+static char *opened_age(const struct row *row) {
+    return duration(row->opened.age_ms);
+}
+
+static char *opened_pid(const struct row *row) {
+    return row->opened.pid > 0 ? xasprintf("%d", (int)row->opened.pid) : NULL;
+}
+
+static char *opened_name(const struct row *row) {
+    return text(row->opened.name);
 }
 
 /* ----------------------------------------------------------------- columns */
 
-static bool never(const struct fdset_info *set) {
-    (void)set;
-    return false;
-}
-
 /* OPAQUE stays last: it may have blanks in it. */
 static const struct column member_columns[] = {
-    {{"VM"}, row_vm, never, .several = true},
+    {{"VM"}, row_vm, IF_SEVERAL},
     {{"SET", true}, set_number},
     {{"MEMBER", true}, member_number},
     {{"MODE"}, member_mode},
@@ -212,44 +162,44 @@ static const struct column member_columns[] = {
     {{"LEASES", true}, member_leases},
     {{"AGE", true}, member_age},
     {{"LIFETIME"}, set_lifetime},
-    {{"NAME"}, set_name, any_name},
-    {{"OWNER"}, set_owner, any_owner},
-    {{"EXPIRES", true}, set_expires, any_expires},
-    {{"HOLDS", true}, set_holds, any_holds},
-    {{"TYPE"}, member_type, never},
-    {{"DEVICE-NUMBER"}, member_device_number, any_device_number},
-    {{"DEVICE"}, member_device, never},
-    {{"INODE", true}, member_inode, never},
+    {{"NAME"}, set_name, IF_ANY},
+    {{"OWNER"}, set_owner, IF_ANY},
+    {{"EXPIRES", true}, set_expires, IF_ANY},
+    {{"HOLDS", true}, set_holds, IF_ANY},
+    {{"TYPE"}, member_type, IF_NAMED},
+    {{"DEVICE-NUMBER"}, member_device_number, IF_ANY},
+    {{"DEVICE"}, member_device, IF_NAMED},
+    {{"INODE", true}, member_inode, IF_NAMED},
     {{"OPAQUE"}, member_opaque},
     {{NULL}},
 };
 
 static const struct column lease_columns[] = {
-    {{"VM"}, row_vm, never, .several = true},
+    {{"VM"}, row_vm, IF_SEVERAL},
     {{"LEASE", true}, lease_number},
     {{"SET", true}, set_number},
-    {{"SET-NAME"}, set_name, never},
+    {{"SET-NAME"}, set_name, IF_NAMED},
     {{"MEMBER", true}, member_number},
-    {{"MODE"}, lease_mode},
-    {{"FLAGS"}, lease_flags},
-    {{"AGE", true}, lease_age},
-    {{"SINCE"}, lease_since, never},
-    {{"PID", true}, lease_pid},
-    {{"NAME"}, lease_holder},
-    {{"OPAQUE"}, member_opaque, never},
+    {{"MODE"}, opened_mode},
+    {{"FLAGS"}, opened_flags},
+    {{"AGE", true}, opened_age},
+    {{"SINCE"}, lease_since, IF_NAMED},
+    {{"PID", true}, opened_pid},
+    {{"NAME"}, opened_name},
+    {{"OPAQUE"}, member_opaque, IF_NAMED},
     {{NULL}},
 };
 
 static const struct column waiting_columns[] = {
-    {{"VM"}, row_vm, never, .several = true},
+    {{"VM"}, row_vm, IF_SEVERAL},
     {{"WAITING", true}, waiting_number},
     {{"PATH"}, waiting_path},
-    {{"MODE"}, waiting_mode},
-    {{"FLAGS"}, waiting_flags},
-    {{"AGE", true}, waiting_age},
+    {{"MODE"}, opened_mode},
+    {{"FLAGS"}, opened_flags},
+    {{"AGE", true}, opened_age},
     {{"EXPIRES", true}, waiting_expires},
-    {{"PID", true}, waiting_pid},
-    {{"NAME"}, waiting_holder},
+    {{"PID", true}, opened_pid},
+    {{"NAME"}, opened_name},
     {{NULL}},
 };
 

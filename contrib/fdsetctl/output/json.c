@@ -205,13 +205,12 @@ static void holders_add(json_t *holders, const struct source *source, const stru
 
 json_t *holders_json(const struct sources *sources, const struct file_id *file) {
     json_t *holders = json_array();
+    struct member_cursor cursor = {0};
+    const struct fdset_member_info *member;
 
-    for (size_t i = 0; i < sources->count; i++)
-        for (size_t j = 0; j < sources->all[i].listing->count; j++) {
-            const struct fdset_info *set = &sources->all[i].listing->sets[j];
-            for (size_t k = 0; k < set->member_count; k++)
-                if (file_id_fits(file, &set->members[k]))
-                    holders_add(holders, &sources->all[i], set, &set->members[k]);
-        }
+    while ((member = sources_next(sources, file, &cursor))) {
+        const struct source *source = &sources->all[cursor.source];
+        holders_add(holders, source, &source->listing->sets[cursor.set], member);
+    }
     return json_pack("{s:o}", "holders", holders);
 }

@@ -24,7 +24,7 @@ static bool column_choose(struct choice *choice, const struct column *columns, c
                           size_t length) {
     for (; columns->fill; columns++)
         if (strlen(columns->table.name) == length &&
-            !strncasecmp(columns->table.name, name, length)) {
+            strncasecmp(columns->table.name, name, length) == 0) {
             if (choice->count == MAX_COLUMNS)
                 return false;
             choice->all[choice->count++] = columns;
@@ -42,23 +42,6 @@ static bool output_parse(struct choice *choice, enum view view, const char *outp
         if (!*output)
             return true;
     }
-}
-
-static bool is_wanted(const struct column *column, const struct sources *sources) {
-    bool wanted = !column->wanted || (column->several && sources->several);
-
-    for (size_t i = 0; i < sources->count; i++)
-        for (size_t j = 0; !wanted && j < sources->all[i].listing->count; j++)
-            wanted = column->wanted(&sources->all[i].listing->sets[j]);
-    return wanted;
-}
-
-static void usual_choose(struct choice *choice, const struct view_request *request) {
-    const struct column *column = view_all_columns[request->view];
-
-    for (; column->fill; column++)
-        if (is_wanted(column, request->sources))
-            choice->all[choice->count++] = column;
 }
 
 static bool view_has(enum view view, const char *output) {
@@ -95,6 +78,7 @@ struct sink {
     void (*line)(struct sink *sink, const struct row *row);
     struct libscols_table *table; /* of a table, */
     void *seen;                   /* of values: those that have been printed */
+    bool is_any;                  /* of a column: there is a value in it */
     const char *vm;               /* whose lines those are */
 };
 
@@ -105,9 +89,17 @@ static void row_give(struct sink *sink, struct row row) {
 
 static void leases_give(struct sink *sink, struct row row) {
     for (size_t i = 0; i < row.member->lease_count; i++) {
-        row.lease = &row.member->leases[i];
+        const struct fdset_lease_info *lease = row.lease = &row.member->leases[i];
+        row.opened = (struct opened){lease->flags, lease->age_ms, lease->pid, lease->name};
         row_give(sink, row);
     }
+}
+
+static void waiting_give(struct sink *sink, const struct fdset_waiting_info *waiting) {
+    row_give(sink, (struct row){
+                       .waiting = waiting,
+                       .opened = {waiting->flags, waiting->age_ms, waiting->pid, waiting->name},
+                   });
 }
 
 static void set_give(struct sink *sink, const struct view_request *request,
@@ -132,11 +124,35 @@ static void lines_give(struct sink *sink, const struct view_request *request) {
         for (size_t j = 0; request->view != VIEW_WAITING && j < listing->count; j++)
             set_give(sink, request, &listing->sets[j]);
         for (size_t j = 0; request->view == VIEW_WAITING && j < listing->waiting_count; j++)
-            row_give(sink, (struct row){.waiting = &listing->waiting[j]});
+            waiting_give(sink, &listing->waiting[j]);
     }
 }
 
 /* ------------------------------------------------------------------- table */
+
+static void value_look(struct sink *sink, const struct row *row) {
+    char *value = sink->choice.all[0]->fill(row);
+
+    sink->is_any |= value && strcmp(value, "0") != 0;
+    free(value);
+}
+
+static bool is_usual(const struct column *column, const struct view_request *request) {
+    struct sink sink = {.line = value_look, .choice = {{column}, 1}};
+
+    if (column->use == IF_ANY)
+        lines_give(&sink, request);
+    return column->use == ALWAYS || sink.is_any ||
+           (column->use == IF_SEVERAL && request->sources->several);
+}
+
+static void usual_choose(struct choice *choice, const struct view_request *request) {
+    const struct column *column = view_all_columns[request->view];
+
+    for (; column->fill; column++)
+        if (is_usual(column, request))
+            choice->all[choice->count++] = column;
+}
 
 static void line_print(struct sink *sink, const struct row *row) {
     struct libscols_line *line = table_line(sink->table);
