@@ -2,8 +2,10 @@
 /* libfdset-preload.so in more than one process: children, threads, and the ways in
  * which a program attaches.
  *
- *     shim-processes          the tests
- *     shim-processes opens    for the tests: opens a set, however it attaches */
+ *     shim-processes              the tests
+ *     shim-processes opens        for the tests: opens a set, however it attaches
+ *     shim-processes together     for the tests: opens set 3 in many threads at once
+ *     shim-processes executed FD  for the tests: has inherited FD, a lease */
 #include "shim-scene.h"
 
 #include <errno.h>
@@ -367,6 +369,81 @@ static void test_questions_after_the_helpers_end(void **state) {
         fail_msg("%s", text);
 }
 
+/* ---------------------------------------------------------------- threads */
+
+enum { THREADS = 8 };
+
+static void *open_at_once(void *barrier) {
+    pthread_barrier_wait(barrier);
+    int fd = open(CDROM, O_RDONLY);
+    return fd >= 0 && close(fd) == 0 ? barrier : NULL;
+}
+
+/* "shim-processes together": none of them has attached before. */
+static int together(void) {
+    pthread_t threads[THREADS];
+    pthread_barrier_t barrier;
+    int failed = 0;
+
+    pthread_barrier_init(&barrier, NULL, THREADS);
+    for (int i = 0; i < THREADS; i++)
+        if (pthread_create(&threads[i], NULL, open_at_once, &barrier))
+            return 3;
+    for (int i = 0; i < THREADS; i++) {
+        void *result;
+        pthread_join(threads[i], &result);
+        failed += result == NULL;
+    }
+    return failed;
+}
+
+static void test_threads_attach_once(void **state) {
+    struct fdset_totals before = totals();
+
+    assert_child_well(run_again("LANG", "C", "together", NULL));
+    struct fdset_totals now = totals();
+    assert_int_equal(now.opens, before.opens + THREADS);
+    assert_int_equal(now.closes, before.closes + THREADS);
+    assert_int_equal(now.accepted, before.accepted + 1);
+}
+
+/* ------------------------------------------------------------------- exec */
+
+/* As in a program that one has started which was given the socket by number. */
+static void test_the_path_serves_where_the_socket_is_gone(void **state) {
+    assert_int_equal(fcntl(900, F_GETFD), -1);
+    assert_child_well(run_again("FDSET_VMM_FD", "900", "opens", NULL));
+}
+
+/* "shim-processes executed FD": what was a lease before is just a descriptor now. */
+static int executed(const char *number) {
+    int fd = atoi(number);
+    char byte;
+
+    if (pread(fd, &byte, 1, 0) != 1 || close(fd))
+        return 1;
+    int again = open(DISK, O_RDWR); /* exclusive: so the other has ended */
+    return again >= 0 && close(again) == 0 ? 0 : 2;
+}
+
+static void test_exec_ends_a_lease(void **state) {
+    struct fdset_totals before = totals();
+    pid_t child = fork();
+
+    if (child == 0) {
+        int fd = open(DISK, O_RDWR);
+        char number[16];
+        snprintf(number, sizeof number, "%d", fd);
+        execl("/proc/self/exe", "shim-processes", "executed", number, NULL);
+        _exit(127);
+    }
+    assert_child_well(child);
+    struct fdset_totals now = totals();
+    assert_int_equal(now.opens, before.opens + 2);
+    assert_int_equal(now.closes, before.closes + 1);
+    assert_int_equal(now.hangups, before.hangups + 1);
+}
+
 #define shim_test(function) cmocka_unit_test_teardown(function, no_leases)
 
 int main(int argc, char **argv) {
@@ -384,9 +461,16 @@ int main(int argc, char **argv) {
         shim_test(test_what_fails_is_told_once),
         shim_test(test_is_called_as_it_is_told_to),
         shim_test(test_questions_after_the_helpers_end),
+        shim_test(test_threads_attach_once),
+        shim_test(test_the_path_serves_where_the_socket_is_gone),
+        shim_test(test_exec_ends_a_lease),
     };
 
     self = argv[0];
+    if (argc > 1 && !strcmp(argv[1], "together"))
+        return together();
+    if (argc > 2 && !strcmp(argv[1], "executed"))
+        return executed(argv[2]);
     if (argc > 1)
         return opens();
     return cmocka_run_group_tests(tests, group_begin, group_end);

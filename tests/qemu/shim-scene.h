@@ -53,3 +53,6 @@ int socket_find(void);
 
 /* Waits for a child that ends with 0 if all was well with it. */
 void assert_child_well(pid_t child);
+
+/* Runs this program once more, with one variable set. */
+pid_t run_again(const char *name, const char *value, const char *what, const char *argument);

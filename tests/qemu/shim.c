@@ -3,6 +3,7 @@
  * plain functions of libc do with /dev/fdset/N, and what the helper then knows. */
 #include "shim-scene.h"
 
+#include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -10,7 +11,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -333,6 +336,139 @@ static void test_names(void **state) {
     assert_int_equal(access(DISK, F_OK), 0);
 }
 
+/* ------------------------------------------------------- rarer functions */
+
+int __openat_2(int directory, const char *path, int flags);
+int __openat64_2(int directory, const char *path, int flags);
+
+static void test_rarer_opens(void **state) {
+    int fds[] = {
+        __openat_2(AT_FDCWD, DISK, O_RDONLY),
+        __openat64_2(-1, DISK, O_RDWR),
+    };
+
+    assert_leases(2);
+    for (size_t i = 0; i < 2; i++) {
+        assert_is_disk(fds[i]);
+        assert_int_equal(close(fds[i]), 0);
+    }
+    int log = creat(LOG, 0600), again = creat64(LOG, 0600);
+    assert_int_equal(fcntl(log, F_GETFL) & O_ACCMODE, O_WRONLY);
+    assert_leases(2);
+    close(log);
+    close(again);
+    char path[128];
+    snprintf(path, sizeof path, "%s/other", directory);
+    int other = creat(path, 0640);
+    struct stat status;
+    assert_int_equal(fstat(other, &status), 0);
+    assert_int_equal(status.st_mode & 0777, 0640);
+    close(other);
+    assert_int_equal(access(path, F_OK), 0);
+    assert_int_equal(faccessat(AT_FDCWD, path, F_OK, 0), 0);
+    assert_int_equal(unlinkat(AT_FDCWD, path, 0), 0);
+    assert_int_equal(faccessat(AT_FDCWD, path, F_OK, 0), -1);
+    assert_int_equal(remove(path), -1);
+    assert_int_equal(errno, ENOENT);
+}
+
+static void test_statx(void **state) {
+    struct statx status = {0};
+
+    assert_int_equal(statx(AT_FDCWD, DISK, AT_SYMLINK_NOFOLLOW, STATX_BASIC_STATS, &status), 0);
+    assert_int_equal(status.stx_ino, disk.st_ino);
+    assert_int_equal(statx(AT_FDCWD, NOTHING, 0, STATX_BASIC_STATS, &status), -1);
+    assert_int_equal(errno, ENOENT);
+    assert_int_equal(statx(AT_FDCWD, "/dev/null", 0, STATX_BASIC_STATS, &status), 0);
+    assert_int_equal(status.stx_mode & S_IFMT, S_IFCHR);
+}
+
+/* The same functions under the names that older programs know them by. */
+static void test_stat_of_an_older_libc(void **state) {
+    static const char *const names[] = {"__xstat", "__xstat64", "__lxstat", "__lxstat64"};
+#ifdef __x86_64__
+    const int version = 1;
+#else
+    const int version = 0;
+#endif
+    struct stat status;
+
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        int (*old)(int, const char *, struct stat *) = dlsym(RTLD_DEFAULT, names[i]);
+        memset(&status, 0, sizeof status);
+        assert_int_equal(old(version, DISK, &status), 0);
+        assert_int_equal(status.st_ino, disk.st_ino);
+        assert_int_equal(old(version, "/dev/null", &status), 0);
+        assert_true(S_ISCHR(status.st_mode));
+    }
+    int (*old)(int, int, const char *, struct stat *, int) = dlsym(RTLD_DEFAULT, "__fxstatat64");
+    assert_int_equal(old(version, AT_FDCWD, DISK, &status, 0), 0);
+    assert_int_equal(status.st_ino, disk.st_ino);
+}
+
+static void test_access_and_names_by_directory(void **state) {
+    char target[16];
+
+    assert_int_equal(faccessat(AT_FDCWD, DISK, R_OK | W_OK, 0), 0);
+    assert_int_equal(faccessat(AT_FDCWD, CDROM, W_OK, AT_EACCESS), -1);
+    assert_int_equal(errno, EACCES);
+    assert_int_equal(readlinkat(AT_FDCWD, DISK, target, sizeof target), -1);
+    assert_int_equal(errno, EINVAL);
+    assert_true(readlinkat(AT_FDCWD, "/proc/self/exe", target, sizeof target) > 0);
+    assert_int_equal(unlinkat(AT_FDCWD, DISK, 0), 0);
+    assert_int_equal(unlinkat(AT_FDCWD, DISK, AT_REMOVEDIR), -1);
+    assert_int_equal(errno, ENOTDIR);
+    assert_int_equal(remove(DISK), 0);
+    assert_int_equal(access(DISK, F_OK), 0);
+}
+
+/* --------------------------------------------------------------- how many */
+
+/* More than MAX_HOLDINGS of open_leases.c, with descriptors above its MAX_MARKS. */
+static void test_many_descriptors(void **state) {
+    enum { MANY = 300, HIGH = 70000 };
+    static int fds[MANY], copies[MANY];
+    struct rlimit limit;
+
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &limit), 0);
+    limit.rlim_cur = limit.rlim_max;
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &limit), 0);
+    int from = limit.rlim_cur > HIGH + MANY ? HIGH : (int)limit.rlim_cur - MANY;
+    for (int i = 0; i < MANY; i++) {
+        fds[i] = open(CDROM, O_RDONLY);
+        copies[i] = fcntl(fds[i], F_DUPFD_CLOEXEC, from);
+        assert_true(fds[i] >= 0);
+        assert_true(copies[i] >= from);
+    }
+    assert_leases(MANY);
+    for (int i = 0; i < MANY; i++)
+        assert_int_equal(close(fds[i]), 0);
+    assert_leases(MANY);
+    for (int i = 0; i < MANY; i++)
+        assert_int_equal(close(copies[i]), 0);
+    assert_leases(0);
+}
+
+/* Closed where nobody sees it, the number is given out again. */
+static void test_closed_behind_its_back(void **state) {
+    int fd = open(CDROM, O_RDONLY);
+
+    assert_leases(1);
+    assert_int_equal(syscall(SYS_close, fd), 0);
+    int null = open("/dev/null", O_RDONLY);
+    assert_int_equal(null, fd);
+    assert_int_equal(close(null), 0);
+    assert_leases(0);
+
+    fd = open(CDROM, O_RDONLY);
+    assert_int_equal(syscall(SYS_close, fd), 0);
+    int second = open(DISK, O_RDONLY);
+    assert_int_equal(second, fd);
+    assert_leases(1);
+    assert_int_equal(close(second), 0);
+    assert_leases(0);
+}
+
 #define shim_test(function) cmocka_unit_test_teardown(function, no_leases)
 
 int main(void) {
@@ -353,6 +489,12 @@ int main(void) {
         shim_test(test_stat_leaves_an_open_disk_alone),
         shim_test(test_access_is_what_members_can),
         shim_test(test_names),
+        shim_test(test_rarer_opens),
+        shim_test(test_statx),
+        shim_test(test_stat_of_an_older_libc),
+        shim_test(test_access_and_names_by_directory),
+        shim_test(test_many_descriptors),
+        shim_test(test_closed_behind_its_back),
     };
     return cmocka_run_group_tests(tests, group_begin, group_end);
 }
