@@ -2,20 +2,8 @@
 # SPDX-License-Identifier: MIT
 # fdsetctl, against a helper. QEMU has no part in it.
 # shellcheck disable=SC2317,SC2119,SC2094,SC2016
-# shellcheck source-path=SCRIPTDIR source=common.sh
-. "$(dirname "$0")/common.sh"
-
-# status WANTED COMMAND...: its exit status.
-status() {
-    local wanted=$1 found=0
-    shift
-    "$@" >output 2>&1 || found=$?
-    equal "$wanted" "$found" "status of '$*', which says '$(cat output)'"
-}
-
-images_make() {
-    truncate -s 64k a.img b.img c.img
-}
+# shellcheck source-path=SCRIPTDIR source=fdsetctl-scene.sh
+. "$(dirname "$0")/fdsetctl-scene.sh"
 
 test_wrong_command_lines_do_nothing() {
     helper_start
@@ -44,6 +32,59 @@ test_wrong_command_lines_do_nothing() {
     status 2 fdsetctl remove 1 2 3
     status 2 fdsetctl list 1x/
     status 2 fdsetctl list 1 2
+    equal '' "$(fdsetctl list)" "sets"
+}
+
+test_wrong_options_do_nothing() {
+    helper_start
+    images_make
+    status 2 fdsetctl add --name 1/a a.img
+    status 2 fdsetctl add --name '' a.img
+    status 2 fdsetctl add --name "a$(printf '%0255d' 0)" a.img
+    status 2 fdsetctl add --name base a.img b.img
+    status 2 fdsetctl add --replace a.img
+    status 2 fdsetctl add --lifetime long a.img
+    status 2 fdsetctl add --lifetime idle a.img
+    status 2 fdsetctl add --idle 5s a.img
+    status 2 fdsetctl add --grace 5s a.img
+    status 2 fdsetctl add --lifetime once --idle 5s --grace 5s a.img
+    status 2 fdsetctl add --allow-socket a.img
+    status 2 fdsetctl add --owner '' a.img
+    status 2 fdsetctl add --owner "$(printf '%064d' 0)" a.img
+    status 2 fdsetctl add --owner $'\e' a.img
+    local time
+    for time in 5 5h s 0s -1s '5 s' 4294968s 71583min 5sec ''; do
+        status 2 fdsetctl add --lifetime idle --idle "$time" a.img
+    done
+    refused '--lifetime once ends with the connection of fdsetctl, which is at once: give it --grace TIME' \
+        fdsetctl add --lifetime once a.img
+    refused 'give it --grace TIME' fdsetctl add --lifetime connection a.img
+    status 2 fdsetctl list --leases --waiting
+    status 2 fdsetctl list --name base 1
+    status 2 fdsetctl list --name 1
+    status 2 fdsetctl list --owner ''
+    status 2 fdsetctl list --json --output SET
+    refused "'SETS' is not a list of columns; there are VM,SET,MEMBER,MODE" fdsetctl list --output SETS
+    status 2 fdsetctl list --output ''
+    status 2 fdsetctl list --output SET,
+    status 2 fdsetctl list --leases --output STATE
+    status 2 fdsetctl remove -- -x/
+    status 2 fdsetctl show
+    status 2 fdsetctl show 1 2
+    status 2 fdsetctl show 1 --sandbox
+    status 2 fdsetctl show /dev/fdset/
+    status 1 fdsetctl show 1
+    status 1 fdsetctl show base
+    status 2 fdsetctl stats 1
+    status 2 fdsetctl watch 1
+    status 2 fdsetctl watch --count 0
+    status 2 fdsetctl watch --count x
+    status 2 fdsetctl watch --all --kinds added
+    status 2 fdsetctl watch --kinds ''
+    status 2 fdsetctl watch --kinds added,
+    refused "'gone' is not a list of kinds; there are added,removed,opened,closed,denied,wanted," \
+        fdsetctl watch --kinds gone
+    status 2 fdsetctl stats --json --openmetrics
     equal '' "$(fdsetctl list)" "sets"
 }
 
