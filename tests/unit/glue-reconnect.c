@@ -251,24 +251,12 @@ static void note(struct fdset_vmm *vmm, int fd, void *context) {
     outcome = fd;
 }
 
-static void *run_dispatch(void *data) {
-    struct call *call = data;
-    call->result = fdset_vmm_dispatch(fake.vmm, call->flags);
-    return NULL;
-}
-
-static void start_dispatch(struct call *call, int timeout_ms) {
-    *call = (struct call){.flags = timeout_ms};
-    assert_int_equal(pthread_create(&call->thread, NULL, run_dispatch, call), 0);
-}
-
 static void poll_for_ever(int fd) {
     struct pollfd pollfd = {fd, POLLIN, 0};
     assert_int_equal(poll(&pollfd, 1, -1), 1);
 }
 
 static void test_event_loop(void **state) {
-    struct call loop;
     begin_vmm(&eager);
     int poll_fd = fdset_vmm_poll_fd(fake.vmm);
     assert_int_equal(fdset_open_submit(fake.vmm, "/dev/fdset/1", O_RDWR, 0, note, NULL), 0);
@@ -280,22 +268,47 @@ static void test_event_loop(void **state) {
     assert_int_equal(fdset_open_submit(fake.vmm, "/dev/fdset/1", O_RDWR, 0, note, NULL),
                      -ECONNRESET);
 
-    /* It is told that there is an attempt to make, and makes it. */
+    /* It is told that there is an attempt to make, and makes it, without waiting for the
+     * helper's answer. */
     poll_for_ever(poll_fd);
-    start_dispatch(&loop, 0);
+    assert_int_equal(fdset_vmm_dispatch(fake.vmm, 0), 0);
+    assert_string_equal(story, "D");
+    struct pollfd pollfd = {poll_fd, POLLIN, 0};
+    assert_int_equal(poll(&pollfd, 1, 0), 0);
+    assert_int_equal(fdset_open_submit(fake.vmm, "/dev/fdset/1", O_RDWR, 0, note, NULL),
+                     -ECONNRESET);
     accept_role(ROLE(VMM));
-    assert_int_equal(call_end(&loop), 0);
+    poll_for_ever(poll_fd);
+    assert_int_equal(fdset_vmm_dispatch(fake.vmm, 0), 0);
     assert_string_equal(story, "DU");
 
     /* And it polls the new socket. */
     assert_int_equal(fdset_open_submit(fake.vmm, "/dev/fdset/1", O_RDWR, 0, note, NULL), 0);
     uint32_t serial = fake_receive(REQUEST_IS(OPEN))->serial;
-    struct pollfd pollfd = {poll_fd, POLLIN, 0};
     assert_int_equal(poll(&pollfd, 1, 0), 0);
     fake_error(serial, EBUSY, "busy");
     poll_for_ever(poll_fd);
     assert_int_equal(fdset_vmm_dispatch(fake.vmm, 0), 1);
     assert_int_equal(outcome, -EBUSY);
+    end();
+}
+
+/* Nor does it wait for one that never answers: it gives that attempt up when it is told to
+ * look again, which is a second later. */
+static void test_event_loop_and_a_helper_that_does_not_answer(void **state) {
+    begin_vmm(&hopeless);
+    int poll_fd = fdset_vmm_poll_fd(fake.vmm);
+    fake_die();
+    poll_for_ever(poll_fd);
+    assert_int_equal(fdset_vmm_dispatch(fake.vmm, 0), 0);
+    accept_one();
+    struct pollfd pollfd = {poll_fd, POLLIN, 0};
+    assert_int_equal(poll(&pollfd, 1, 500), 0);
+    assert_int_equal(fdset_vmm_dispatch(fake.vmm, 0), 0);
+    assert_string_equal(story, "D");
+    poll_for_ever(poll_fd);
+    assert_int_equal(fdset_vmm_dispatch(fake.vmm, 0), -ECONNRESET);
+    assert_string_equal(story, "DG");
     end();
 }
 
@@ -377,6 +390,31 @@ static void test_subscription_goes_on(void **state) {
     end();
 }
 
+/* All of it in one thread: no step waits for the helper. */
+static void test_subscription_goes_on_in_a_loop(void **state) {
+    struct fdset_event event;
+    struct call call;
+    begin(ROLE(MANAGER));
+    assert_int_equal(fdset_manager_set_reconnect(fake.manager, &eager), 0);
+    int poll_fd = fdset_manager_poll_fd(fake.manager);
+    assert_int_equal(pthread_create(&call.thread, NULL, run_subscribe, &call), 0);
+    serve_subscribe();
+    assert_int_equal(call_end(&call), 0);
+    fake_die();
+    poll_for_ever(poll_fd);
+    assert_int_equal(fdset_next_event(fake.manager, &event, 0), 0);
+    accept_role(ROLE(MANAGER));
+    poll_for_ever(poll_fd);
+    assert_int_equal(fdset_next_event(fake.manager, &event, 0), 0);
+    assert_string_equal(story, "D");
+    serve_subscribe();
+    poll_for_ever(poll_fd);
+    assert_int_equal(fdset_next_event(fake.manager, &event, 0), 1);
+    assert_int_equal(event.kind, FDSET_EVENT_RECONNECTED);
+    assert_string_equal(story, "DU");
+    end();
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         oracle_test(test_old_leases_are_not_told_to_the_new_helper),
@@ -387,8 +425,10 @@ int main(void) {
         oracle_test(test_only_by_a_path_and_only_while_wanted),
         oracle_test(test_callback_that_uses_the_object),
         oracle_test(test_event_loop),
+        oracle_test(test_event_loop_and_a_helper_that_does_not_answer),
         oracle_test(test_what_was_unsent_fails),
         oracle_test(test_subscription_goes_on),
+        oracle_test(test_subscription_goes_on_in_a_loop),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

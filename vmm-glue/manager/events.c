@@ -6,6 +6,10 @@
 
 #include "manager/manager.h"
 #include "wire/failure.h"
+#include "wire/poll.h"
+#include "wire/pump.h"
+#include "wire/send.h"
+#include "wire/waiters.h"
 
 /* As <fdset/manager.h> says. */
 #define EVENTS_KEPT 1024
@@ -44,47 +48,66 @@ static void keep(struct fdset_manager *manager, const Fdset__V1__Event *from) {
     manager->lost = 0;
 }
 
-static struct fdset_manager *manager_of(struct connection *connection) {
-    return (struct fdset_manager *)((char *)connection -
-                                    offsetof(struct fdset_manager, connection));
+/* Called with the lock held, after each change. */
+static void events_changed(struct fdset_manager *manager) {
+    manager->connection.has_events = manager->event_count > 0;
+    poll_changed(&manager->connection);
 }
 
 /* Called with the connection's lock held. */
 static void events_arrived(struct connection *connection, const Fdset__V1__Events *events) {
-    struct fdset_manager *manager = manager_of(connection);
+    struct fdset_manager *manager = (struct fdset_manager *)connection;
     manager->lost += events->lost;
     for (size_t i = 0; i < events->n_events; i++)
         keep(manager, events->events[i]);
-    connection_news(connection, manager->event_count > 0);
+    events_changed(manager);
 }
 
 /* ------------------------------------------------------------ subscriptions */
 
-static int subscribe(struct connection *connection, uint32_t kinds) {
-    Fdset__V1__Subscribe subscribe = FDSET__V1__SUBSCRIBE__INIT;
-    Fdset__V1__Request request = REQUEST(subscribe = &subscribe, SUBSCRIBE);
+/* A Subscribe with all that it points to. */
+struct subscription {
+    struct question question; /* first */
+    Fdset__V1__Subscribe body;
     Fdset__V1__EventKind chosen[32];
+    uint32_t kinds;
+};
+
+static void subscription_write(struct subscription *subscription, uint32_t kinds) {
+    Fdset__V1__Subscribe *body = &subscription->body;
+
+    fdset__v1__subscribe__init(body);
+    body->kinds = subscription->chosen;
+    subscription->kinds = kinds;
     /* RECONNECTED is the library's own, and other bits are none. */
     for (unsigned kind = FDSET_EVENT_ADDED; kind <= FDSET_EVENT_SETTLE_STUCK; kind++)
         if (kinds & FDSET_EVENT_BIT(kind))
-            chosen[subscribe.n_kinds++] = (Fdset__V1__EventKind)kind;
-    subscribe.kinds = chosen;
-    return connection_call(connection, &request, NULL, 0, FDSET__V1__REPLY__BODY_DONE);
+            body->kinds[body->n_kinds++] = (Fdset__V1__EventKind)kind;
 }
 
-/* Asks a restarted helper for the same over the fresh connection. */
-static int renew(struct connection *connection, struct connection *fresh) {
-    struct fdset_manager *manager = manager_of(connection);
-    int error = manager->subscribed ? subscribe(fresh, manager->kinds) : 0;
-    if (manager->subscribed && !error)
-        connection_release(fresh);
-    return error;
+static int subscribed_read(struct question *question, const Fdset__V1__Reply *reply) {
+    question->manager->subscribed = true;
+    question->manager->kinds = ((const struct subscription *)question)->kinds;
+    return 0;
+}
+
+/* Asks a restarted helper for the same. */
+static int renew(struct connection *connection, struct waiter *waiter) {
+    const struct fdset_manager *manager = (const struct fdset_manager *)connection;
+    struct subscription subscription;
+    Fdset__V1__Request request = REQUEST(subscribe = &subscription.body, SUBSCRIBE);
+
+    if (!manager->subscribed)
+        return 0;
+    subscription_write(&subscription, manager->kinds);
+    int error = request_send(connection, &request, NULL, 0, waiter);
+    return error ? send_error(error) : 1;
 }
 
 /* Called with the lock held. This event must not be lost: where all places are
  * taken, it takes the last one's. */
 static void renewed(struct connection *connection) {
-    struct fdset_manager *manager = manager_of(connection);
+    struct fdset_manager *manager = (struct fdset_manager *)connection;
     struct fdset_event event = {.kind = FDSET_EVENT_RECONNECTED, .set = -1, .lost = manager->lost};
     if (!manager->subscribed)
         return;
@@ -97,7 +120,7 @@ static void renewed(struct connection *connection) {
         *next_place(manager) = event;
     }
     manager->lost = 0;
-    connection_news(connection, true);
+    events_changed(manager);
 }
 
 static int make_room(struct fdset_manager *manager) {
@@ -117,19 +140,38 @@ static int make_room(struct fdset_manager *manager) {
     return 0;
 }
 
-int fdset_subscribe(struct fdset_manager *manager, uint32_t kinds) {
-    struct connection *connection = &manager->connection;
-    if (connection_foreign(connection))
-        return connection_say_foreign();
-    int error = make_room(manager);
+static int subscription_new(struct fdset_manager *manager, uint32_t kinds,
+                            struct question **question) {
+    int error = connection_foreign(&manager->connection) ? connection_say_foreign() : 0;
+
     if (!error)
-        error = subscribe(connection, kinds);
+        error = make_room(manager);
     if (error)
         return error;
-    manager->subscribed = true;
-    manager->kinds = kinds;
-    connection_release(connection);
+    *question = question_new(manager, sizeof(struct subscription), FDSET__V1__REPLY__BODY_DONE,
+                             subscribed_read);
+    struct subscription *subscription = (struct subscription *)*question;
+    if (!subscription)
+        return -ENOMEM;
+    subscription_write(subscription, kinds);
+    subscription->question.message.body_case = FDSET__V1__REQUEST__BODY_SUBSCRIBE;
+    subscription->question.message.subscribe = &subscription->body;
     return 0;
+}
+
+int fdset_subscribe(struct fdset_manager *manager, uint32_t kinds) {
+    struct question *question;
+    int error = subscription_new(manager, kinds, &question);
+
+    return error ? error : question_ask(question);
+}
+
+int fdset_subscribe_submit(struct fdset_manager *manager, uint32_t kinds, fdset_done_function done,
+                           void *context) {
+    struct question *question;
+    int error = subscription_new(manager, kinds, &question);
+
+    return error ? error : question_submit(question, done, context);
 }
 
 /* ------------------------------------------------------------------- reading */
@@ -139,7 +181,7 @@ static void take(struct fdset_manager *manager, struct fdset_event *event) {
     *event = manager->events[manager->first_event];
     manager->first_event = (manager->first_event + 1) % EVENTS_KEPT;
     manager->event_count--;
-    connection_news(&manager->connection, manager->event_count > 0);
+    events_changed(manager);
 }
 
 int fdset_next_event(struct fdset_manager *manager, struct fdset_event *event, int timeout_ms) {
@@ -152,12 +194,12 @@ int fdset_next_event(struct fdset_manager *manager, struct fdset_event *event, i
         return connection_say_foreign();
     pthread_mutex_lock(&connection->lock);
     while (manager->event_count == 0 && result > 0)
-        result = connection_pump(connection, until);
+        result = pump(connection, until);
     if (manager->event_count > 0) {
         take(manager, event);
         result = 1;
     }
-    connection_pass_on(connection);
+    waiters_pass_on(connection);
     pthread_mutex_unlock(&connection->lock);
     return result;
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The inside of a manager's object. */
+/* The inside of a manager's object, and what is asked by it. */
 #pragma once
 
 #include <fdset/manager.h>
@@ -7,7 +7,7 @@
 #include "wire/connection.h"
 
 struct fdset_manager {
-    struct connection connection;
+    struct connection connection; /* first: its functions are given the one for the other */
 
     /* Events that have come and were not asked for yet, a ring; guarded by the
      * connection's lock. NULL before the first subscription. */
@@ -19,3 +19,35 @@ struct fdset_manager {
     bool subscribed;
     uint32_t kinds;
 };
+
+/* What is asked of the helper, waiting for the answer or not. On the heap: the first member of
+ * what has all that the request points to. */
+struct question {
+    struct request request; /* first */
+    struct fdset_manager *manager;
+    Fdset__V1__Request message;
+    Fdset__V1__Reply__BodyCase expected;
+    const int *descriptors;
+    size_t descriptor_count;
+
+    /* Takes the answer out of the buffers. Returns what the call returns, 0 or more or -errno
+     * and has said why; or QUESTION_GOES_ON where `message` is to be asked now. */
+    int (*read)(struct question *question, const Fdset__V1__Reply *reply);
+#define QUESTION_GOES_ON (-10000)
+
+    /* Called with what the call returns. May be NULL. */
+    int (*end)(struct question *question, int result);
+
+    int result;
+    fdset_done_function done;
+    void *context;
+};
+
+/* A question of `size` bytes, zero but for these. NULL: no memory, said. */
+struct question *question_new(struct fdset_manager *manager, size_t size,
+                              Fdset__V1__Reply__BodyCase expected,
+                              int (*read)(struct question *, const Fdset__V1__Reply *));
+
+/* Asks and waits; or asks, and gives out the outcome by `done`. They consume the question. */
+int question_ask(struct question *question);
+int question_submit(struct question *question, fdset_done_function done, void *context);

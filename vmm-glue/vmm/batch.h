@@ -7,10 +7,7 @@
 #include <stddef.h>
 
 #include "fdset.pb-c.h"
-#include "name.h"
-
-/* No path that the helper takes is longer. */
-#define LONGEST_PATH (SET_PATH_BYTES - 1)
+#include "packet.h"
 
 /* The message, which is sent as it stands: message.n_opens are in it. */
 struct batch {
@@ -23,9 +20,9 @@ struct batch {
 /* Also before the first use. */
 void batch_clear(struct batch *batch);
 
-/* Adds an open, which does not wait; borrows `path`, of LONGEST_PATH at most, until the
+/* Adds an open, which does not wait; borrows `path`, whose length path_check() allows, until the
  * batch is cleared. Returns false where it does not fit any more. One fits always. */
-bool batch_add(struct batch *batch, const char *path, int flags);
+bool batch_add(struct batch *batch, const char *path, size_t length, int flags);
 
 /* What has become of one open of a batch: 0 and what was `opened`, whose lease is never
  * 0, or -errno and a `text`, which belongs to the result. */

@@ -5,9 +5,11 @@
 #include <fdset/vmm.h>
 
 #include "feature.h"
+#include "vmm/accept.h"
 #include "vmm/vmm.h"
-#include "wire/connection.h"
+#include "wire/call.h"
 #include "wire/failure.h"
+#include "wire/receive.h"
 
 /* Rounded down, also before 1970. */
 static struct timespec time_read(int64_t nanoseconds) {
@@ -60,6 +62,6 @@ int fdset_look(struct fdset_vmm *vmm, const char *path, struct fdset_look_result
         return error;
     result->modes = connection->reply->looked->modes;
     status_read(&result->status, connection->reply->looked);
-    connection_release(connection);
+    reply_release(connection);
     return 0;
 }

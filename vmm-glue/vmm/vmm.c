@@ -1,39 +1,42 @@
 /* SPDX-License-Identifier: MIT */
+/* A VMM's object, and the calls of it that wait: open, hold, close. */
+#include "vmm/vmm.h"
+
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
-#include <sys/stat.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
-#include <fdset/vmm.h>
-
 #include "feature.h"
-#include "vmm/leases.h"
-#include "vmm/process.h"
-#include "vmm/vmm.h"
-#include "wire/connection.h"
+#include "vmm/accept.h"
+#include "wire/call.h"
 #include "wire/failure.h"
+#include "wire/handshake.h"
 #include "wire/own.h"
+#include "wire/poll.h"
+#include "wire/receive.h"
+#include "wire/reconnect.h"
+#include "wire/requests.h"
 
 /* ------------------------------------------------------- beginning and end */
 
-/* Consumes `socket`. On success `vmm` gets an object without a helper. */
-static int vmm_new(struct fdset_vmm **vmm, int socket, const char *name) {
+/* Consumes `socket`, or fails as connection_dial() has, which has returned it. On success
+ * `vmm` gets an object without a helper. */
+static int vmm_new(struct fdset_vmm **vmm, int socket, const char *path, const char *name) {
+    struct identity identity = {FDSET__V1__ROLE__ROLE_VMM, path, name, NULL};
     struct fdset_vmm *new = calloc(1, sizeof(*new));
+
     if (!new) {
         close(socket);
         return fail(ENOMEM, "out of memory");
     }
-    int error = connection_open(&new->connection, socket, FDSET__V1__ROLE__ROLE_VMM, name, NULL);
+    int error = connection_open(&new->connection, socket, &identity);
     if (error) {
         free(new);
         return error;
     }
     leases_init(&new->leases);
-    submissions_init(new);
+    submissions_clear(&new->submissions);
     new->helper = (struct helper){-1, -1, false};
     *vmm = new;
     return 0;
@@ -51,7 +54,7 @@ int fdset_vmm_spawn(struct fdset_vmm **vmm, const struct fdset_spawn_options *op
     int error = helper_start(&helper, options, &socket);
     if (error)
         return error;
-    error = vmm_new(vmm, socket, options->name);
+    error = vmm_new(vmm, socket, NULL, options->name);
     if (!error) {
         /* NOLINTNEXTLINE(clang-analyzer-core.NullDereference): there is one where there is no error */
         (*vmm)->helper = helper;
@@ -67,21 +70,13 @@ int fdset_vmm_spawn(struct fdset_vmm **vmm, const struct fdset_spawn_options *op
 int fdset_vmm_attach_fd(struct fdset_vmm **vmm, int socket, const char *name) {
     NO_CANCELLATION;
     *vmm = NULL;
-    return vmm_new(vmm, socket, name);
+    return vmm_new(vmm, socket, NULL, name);
 }
 
 int fdset_vmm_attach_path(struct fdset_vmm **vmm, const char *path, const char *name) {
     NO_CANCELLATION;
     *vmm = NULL;
-    int socket = connection_dial(path, 0);
-    int error = socket < 0 ? socket : vmm_new(vmm, socket, name);
-    if (!error)
-        error = connection_remember(&(*vmm)->connection, path, name, NULL);
-    if (error && *vmm) {
-        fdset_vmm_free(*vmm);
-        *vmm = NULL;
-    }
-    return error;
+    return vmm_new(vmm, connection_dial(path, true), path, name);
 }
 
 int fdset_vmm_set_reconnect(struct fdset_vmm *vmm, const struct fdset_reconnect *reconnect) {
@@ -92,7 +87,7 @@ void fdset_vmm_free(struct fdset_vmm *vmm) {
     NO_CANCELLATION;
     if (!vmm)
         return;
-    submitted_cancel(vmm);
+    requests_cancel(&vmm->connection);
     connection_close(&vmm->connection);
     if (connection_foreign(&vmm->connection) || vmm->helper.lingers)
         helper_forget(&vmm->helper);
@@ -100,6 +95,10 @@ void fdset_vmm_free(struct fdset_vmm *vmm) {
         helper_wait(&vmm->helper, NULL, 0);
     leases_destroy(&vmm->leases);
     free(vmm);
+}
+
+int fdset_vmm_poll_fd(struct fdset_vmm *vmm) {
+    return connection_poll_fd(&vmm->connection);
 }
 
 pid_t fdset_vmm_helper_pid(const struct fdset_vmm *vmm) {
@@ -114,73 +113,7 @@ int own_socket_move(struct fdset_vmm *vmm) {
     return connection_move(&vmm->connection);
 }
 
-/* ------------------------------------------------------------------ leases */
-
-/* As close(2), but a thread that is cancelled does not end in it: between the closing
- * and the telling the helper would hear of neither. */
-static int close_all_the_same(int fd) {
-    return (int)syscall(SYS_close, fd);
-}
-
-static void tell_closed(struct fdset_vmm *vmm, struct lease_id lease) {
-    if (lease.id)
-        connection_tell_closed(&vmm->connection, lease.generation, &lease.id, 1);
-}
-
-/* What open(2) does by O_TRUNC: nothing where it is not a regular file. */
-static int truncate_regular(int fd) {
-    struct stat status;
-    int result;
-    do {
-        result = ftruncate(fd, 0);
-    } while (result < 0 && errno == EINTR);
-    if (result == 0)
-        return 0;
-    int error = errno;
-    if (error == EINVAL && fstat(fd, &status) == 0 && !S_ISREG(status.st_mode))
-        return 0;
-    return fail(error, "the file was opened but cannot be truncated: %m");
-}
-
-/* Makes a received descriptor what the caller asked for. */
-static int lease_prepare(struct fdset_vmm *vmm, struct lease_id lease, bool truncate, int fd,
-                         int flags) {
-    if (truncate) {
-        int error = truncate_regular(fd);
-        if (error)
-            return error;
-    }
-    /* It arrived with FD_CLOEXEC. */
-    if (!(flags & O_CLOEXEC) && fcntl(fd, F_SETFD, 0) < 0)
-        return fail(errno, "cannot clear FD_CLOEXEC: %m");
-    struct lease_id stale;
-    if (leases_put(&vmm->leases, fd, lease, &stale) < 0)
-        return fail(ENOMEM, "out of memory");
-    tell_closed(vmm, stale);
-    return 0;
-}
-
-int lease_accept(struct fdset_vmm *vmm, const Fdset__V1__Opened *opened, uint32_t generation,
-                 int fd, int flags) {
-    struct lease_id lease = {opened->lease, generation};
-    int error = lease_prepare(vmm, lease, opened->truncate, fd, flags);
-    if (!error)
-        return fd;
-    close_all_the_same(fd);
-    tell_closed(vmm, lease);
-    return error;
-}
-
 /* ------------------------------------------------------------------- open */
-
-int path_check(const char *path) {
-    if (!path)
-        return fail(EFAULT, "no path is given");
-    if (strlen(path) > LONGEST_PATH)
-        return fail(EINVAL, "not a set's path, which has at most %zu bytes: it has %zu",
-                    LONGEST_PATH, strlen(path));
-    return 0;
-}
 
 int fdset_open(struct fdset_vmm *vmm, const char *path, int flags) {
     return fdset_open_wait(vmm, path, flags, 0);
@@ -203,13 +136,13 @@ int fdset_open_wait(struct fdset_vmm *vmm, const char *path, int flags, unsigned
     Fdset__V1__Opened opened = *connection->reply->opened;
     uint32_t generation = connection->generation;
     int fd = -1;
-    error = connection_check_descriptors(connection, 1);
+    error = reply_check_descriptors(connection, 1);
     if (!error)
         fd = packet_descriptors_take(&connection->descriptors, 0);
-    connection_release(connection);
+    reply_release(connection);
     if (!error)
         return lease_accept(vmm, &opened, generation, fd, flags);
-    tell_closed(vmm, (struct lease_id){opened.lease, generation});
+    lease_tell_closed(vmm, (struct lease_id){opened.lease, generation});
     return error;
 }
 
@@ -218,7 +151,7 @@ int fdset_open_wait(struct fdset_vmm *vmm, const char *path, int flags, unsigned
 static int call_done(struct fdset_vmm *vmm, Fdset__V1__Request *request) {
     int error = connection_call(&vmm->connection, request, NULL, 0, FDSET__V1__REPLY__BODY_DONE);
     if (!error)
-        connection_release(&vmm->connection);
+        reply_release(&vmm->connection);
     return error;
 }
 
@@ -258,7 +191,7 @@ static int leave(struct fdset_vmm *vmm, int fd, bool close, struct lease_id *end
 int fdset_close(struct fdset_vmm *vmm, int fd) {
     struct lease_id ended;
     int result = leave(vmm, fd, true, &ended);
-    tell_closed(vmm, ended);
+    lease_tell_closed(vmm, ended);
     return result;
 }
 
@@ -275,7 +208,7 @@ static void tell_closed_and_wait(struct fdset_vmm *vmm, struct lease_id lease) {
     bool answers = connection->features & FEATURE_BIT(CLOSE_ANSWER);
     pthread_mutex_unlock(&connection->lock);
     if (!answers)
-        tell_closed(vmm, lease);
+        lease_tell_closed(vmm, lease);
     else if (closed.n_leases && current)
         call_done(vmm, &request);
 }
@@ -310,12 +243,12 @@ int fdset_duplicated(struct fdset_vmm *vmm, int fd, int copy) {
     if (connection_foreign(&vmm->connection))
         return 0;
     int error = leases_share(&vmm->leases, fd, copy, &stale);
-    tell_closed(vmm, stale);
+    lease_tell_closed(vmm, stale);
     return error ? fail(-error, "cannot keep count of descriptor %d: %m", copy) : 0;
 }
 
 void fdset_forget(struct fdset_vmm *vmm, int fd) {
     struct lease_id ended;
     leave(vmm, fd, false, &ended);
-    tell_closed(vmm, ended);
+    lease_tell_closed(vmm, ended);
 }

@@ -1,24 +1,29 @@
 /* SPDX-License-Identifier: MIT */
 /* How a connection begins and ends. */
+#include "wire/handshake.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/time.h>
 #include <sys/un.h>
 #include <unistd.h>
 
 #include "feature.h"
-#include "wire/connection.h"
 #include "wire/failure.h"
 #include "wire/own.h"
+#include "wire/poll.h"
+#include "wire/receive.h"
+#include "wire/send.h"
 
 #define PROTOCOL_VERSION 1
 
-int connection_dial(const char *path, int patience_ms) {
+int connection_dial(const char *path, bool wait) {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
+    int type = SOCK_SEQPACKET | SOCK_CLOEXEC | (wait ? 0 : SOCK_NONBLOCK);
+
     if (!path || !*path)
         return fail(EINVAL, "no path of a socket is given");
     if (strlen(path) >= sizeof(address.sun_path))
@@ -26,17 +31,14 @@ int connection_dial(const char *path, int patience_ms) {
                     sizeof(address.sun_path) - 1, path);
     strcpy(address.sun_path, path);
 
-    int sock = own_descriptor(socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0));
+    int sock = own_descriptor(socket(AF_UNIX, type, 0));
     if (sock < 0)
         return fail(errno, "cannot make a socket: %m");
-    /* A full backlog would have it wait. 0 is for ever. */
-    struct timeval patience = {patience_ms / 1000, patience_ms % 1000 * 1000};
-    setsockopt(sock, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience));
     int result;
     do {
         result = connect(sock, (const struct sockaddr *)&address, sizeof(address));
     } while (result < 0 && errno == EINTR);
-    if (result == 0)
+    if (result == 0 && (wait || fcntl(sock, F_SETFL, 0) == 0))
         return sock;
     int error = errno;
     close(sock);
@@ -113,54 +115,81 @@ static void helper_keep(struct connection *connection, const Fdset__V1__HelloRep
     };
 }
 
-static int shake_hands(struct connection *connection, Fdset__V1__Role role, const char *name,
-                       const char *owner) {
+int hello_send(struct connection *connection, struct waiter *waiter) {
     Fdset__V1__Hello hello = FDSET__V1__HELLO__INIT;
     Fdset__V1__Request request = REQUEST(hello = &hello, HELLO);
+    const struct reconnecting *link = &connection->link;
+
     hello.version = PROTOCOL_VERSION;
     hello.features = FEATURES_KNOWN;
-    hello.name = (char *)(name ? name : default_name(role));
+    hello.name = (char *)(link->name ? link->name : default_name(connection->asked));
     hello.pid = getpid();
-    if (owner)
-        hello.owner = (char *)owner;
-    int error = connection_call(connection, &request, NULL, 0, FDSET__V1__REPLY__BODY_HELLO);
-    if (error && connection->farewell_error) /* turned away before Hello was read */
+    if (link->owner)
+        hello.owner = link->owner;
+    int error = request_send(connection, &request, NULL, 0, waiter);
+    return error ? send_error(error) : 0;
+}
+
+int hello_read(struct connection *connection, const struct waiter *waiter) {
+    if (waiter->failed && connection->farewell_error) /* turned away before Hello was read */
         return fail(connection->farewell_error, "%s", connection->farewell);
+    if (waiter->failed)
+        return connection_say_broken(connection, waiter->failed);
+    int error = reply_check(connection, FDSET__V1__REPLY__BODY_HELLO);
     if (error)
         return error;
-    error = hello_check(connection->reply->hello, role);
-    connection->role = connection->reply->hello->role;
-    connection->features = connection->reply->hello->features & FEATURES_KNOWN;
-    helper_keep(connection, connection->reply->hello);
-    connection_release(connection);
+    const Fdset__V1__HelloReply *hello = connection->reply->hello;
+    connection->role = hello->role;
+    connection->features = hello->features & FEATURES_KNOWN;
+    helper_keep(connection, hello);
+    return hello_check(hello, connection->asked);
+}
+
+static int shake_hands(struct connection *connection) {
+    struct waiter waiter = {0};
+
+    pthread_mutex_lock(&connection->lock);
+    int error = hello_send(connection, &waiter);
+    bool read = !error && receive_reply(connection, &waiter) == 0;
+    if (!error)
+        error = hello_read(connection, &waiter);
+    pthread_mutex_unlock(&connection->lock);
+    if (read)
+        reply_release(connection);
     return error;
 }
 
-void connection_leave(struct connection *connection) {
-    own_home_free(connection->at_home);
-    connection->at_home = NULL;
+/* NULL stays so. */
+static int string_keep(char **to, const char *from) {
+    *to = from ? strdup(from) : NULL;
+    return from && !*to ? fail(ENOMEM, "out of memory") : 0;
 }
 
-int connection_open(struct connection *connection, int socket, Fdset__V1__Role role,
-                    const char *name, const char *owner) {
+static int identity_keep(struct connection *connection, const struct identity *identity) {
+    struct reconnecting *link = &connection->link;
+
+    connection->asked = identity->role;
+    int error = string_keep(&link->path, identity->path);
+    if (!error)
+        error = string_keep(&link->name, identity->name);
+    return error ? error : string_keep(&link->owner, identity->owner);
+}
+
+int connection_open(struct connection *connection, int socket, const struct identity *identity) {
+    if (socket < 0)
+        return socket;
     connection->socket = socket;
     connection->owner = getpid();
     connection->at_home = own_home_make();
-    connection->asked = role;
     pthread_mutex_init(&connection->lock, NULL);
-    connection->last_serial = 0;
-    connection->waiters = connection->last = NULL;
-    connection->buffers_taken = false;
-    connection->broken = 0;
-    connection->farewell_error = 0;
-    connection->farewell[0] = '\0';
-    connection->descriptors.count = 0;
     connection->poll_fd = connection->alarm_fd = -1;
     packet_arena_init(&connection->arena);
 
-    int error = socket_adopt(socket);
+    int error = identity_keep(connection, identity);
     if (!error)
-        error = shake_hands(connection, role, name, owner);
+        error = socket_adopt(socket);
+    if (!error)
+        error = shake_hands(connection);
     if (error)
         connection_close(connection);
     return error;
@@ -170,7 +199,7 @@ void connection_close(struct connection *connection) {
     if (!connection_foreign(connection))
         shutdown(connection->socket, SHUT_RDWR);
     close(connection->socket);
-    connection_leave(connection);
+    own_home_free(connection->at_home);
     if (connection->poll_fd >= 0)
         close(connection->poll_fd);
     if (connection->alarm_fd >= 0)
@@ -178,4 +207,21 @@ void connection_close(struct connection *connection) {
     free(connection->link.path);
     free(connection->link.name);
     free(connection->link.owner);
+}
+
+int connection_move(struct connection *connection) {
+    int error = 0;
+
+    pthread_mutex_lock(&connection->lock);
+    int number = own_duplicate(connection->socket, 0);
+    if (number < 0) {
+        error = -errno;
+    } else {
+        poll_socket(connection, false);
+        connection->socket = number;
+        if (!connection->broken || !connection->link.kept || connection->link.greeting)
+            poll_socket(connection, true);
+    }
+    pthread_mutex_unlock(&connection->lock);
+    return error;
 }

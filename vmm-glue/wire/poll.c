@@ -2,31 +2,27 @@
 /* What is given to those who poll: an epoll of the socket and a timer. The timer is
  * what tells of things that do not come over the socket: it has expired as long as
  * there is news, and expires when it is time to reconnect. */
+#include "wire/poll.h"
+
 #include <errno.h>
 #include <sys/epoll.h>
 #include <sys/timerfd.h>
 #include <unistd.h>
 
-#include "wire/connection.h"
 #include "wire/failure.h"
 #include "wire/own.h"
 
-void connection_set_alarm(struct connection *connection) {
+void poll_set_alarm(struct connection *connection) {
+    const struct reconnecting *link = &connection->link;
     struct itimerspec when = {0};
+
     if (connection->alarm_fd < 0)
         return;
     if (connection->news)
         when.it_value.tv_nsec = 1; /* long ago */
-    else if (connection->broken && connection->link.kept && !connection->link.trying)
-        when.it_value = connection->link.next_attempt;
+    else if (connection->broken && link->kept && !link->telling)
+        when.it_value = link->greeting ? link->greeting_end : link->next_attempt;
     timerfd_settime(connection->alarm_fd, TFD_TIMER_ABSTIME, &when, NULL);
-}
-
-void connection_news(struct connection *connection, bool news) {
-    if (connection->news == news)
-        return;
-    connection->news = news;
-    connection_set_alarm(connection);
 }
 
 static void socket_control(struct connection *connection, int operation) {
@@ -35,16 +31,23 @@ static void socket_control(struct connection *connection, int operation) {
         epoll_ctl(connection->poll_fd, operation, connection->socket, &event);
 }
 
-void connection_poll_room(struct connection *connection, bool wanted) {
-    if (connection->no_room == wanted)
-        return;
-    connection->no_room = wanted;
-    socket_control(connection, EPOLL_CTL_MOD);
+void poll_changed(struct connection *connection) {
+    bool unsent = connection->unsent.first, no_room = unsent && connection->full;
+    bool news = connection->has_events || connection->done.first || (unsent && !no_room);
+
+    if (connection->no_room != no_room) {
+        connection->no_room = no_room;
+        socket_control(connection, EPOLL_CTL_MOD);
+    }
+    if (connection->news != news) {
+        connection->news = news;
+        poll_set_alarm(connection);
+    }
 }
 
 /* It must be taken out before another takes its number: a child of fork(2) may have
  * a copy, which would keep the old one in. */
-void connection_poll_socket(struct connection *connection, bool wanted) {
+void poll_socket(struct connection *connection, bool wanted) {
     socket_control(connection, wanted ? EPOLL_CTL_ADD : EPOLL_CTL_DEL);
 }
 
@@ -63,9 +66,9 @@ static int poll_fd_make(struct connection *connection) {
     }
     connection->poll_fd = poll_fd;
     connection->alarm_fd = alarm_fd;
-    connection_set_alarm(connection);
-    if (!connection->broken || !connection->link.kept)
-        connection_poll_socket(connection, true);
+    poll_set_alarm(connection);
+    if (!connection->broken || !connection->link.kept || connection->link.greeting)
+        poll_socket(connection, true);
     return 0;
 }
 

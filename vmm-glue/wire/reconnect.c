@@ -1,64 +1,67 @@
 /* SPDX-License-Identifier: MIT */
-/* Attaching to a restarted helper: <fdset/reconnect.h>. The attempts are made by
- * threads that need the helper, one at a time: it has the buffers meanwhile, so that
- * nobody reads from a socket that is being replaced. */
+/* Attaching to a restarted helper. The attempts are made by threads that need the helper,
+ * step by step: each connects, sends, or reads one reply, and none of them waits for longer
+ * than its caller wants to. */
+#include "wire/reconnect.h"
+
 #include <errno.h>
 #include <fcntl.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/time.h>
 #include <unistd.h>
 
-#include <fdset/vmm.h>
-
-#include "wire/connection.h"
 #include "wire/failure.h"
+#include "wire/handshake.h"
+#include "wire/poll.h"
+#include "wire/receive.h"
+#include "wire/schedule.h"
+#include "wire/waiters.h"
 
-/* How long each step of an attempt may wait for the helper. */
-#define ATTEMPT_MS 1000
+/* How long an attempt waits for each answer of the helper. */
+#define ANSWER_MS 1000
 
-int connection_remember(struct connection *connection, const char *path, const char *name,
-                        const char *owner) {
-    struct link *link = &connection->link;
-    link->path = strdup(path);
-    link->name = name ? strdup(name) : NULL;
-    link->owner = owner ? strdup(owner) : NULL;
-    if (!link->path || (name && !link->name) || (owner && !link->owner))
-        return fail(ENOMEM, "out of memory");
-    return 0;
+/* Called with the lock held, and gives it back meanwhile: the others wait. */
+static void tell(struct connection *connection, enum fdset_link state, const char *text) {
+    struct reconnecting *link = &connection->link;
+
+    if (!link->plan.state)
+        return;
+    link->telling = true;
+    link->who = pthread_self();
+    poll_set_alarm(connection);
+    pthread_mutex_unlock(&connection->lock);
+    link->plan.state(link->plan.context, state, text);
+    pthread_mutex_lock(&connection->lock);
+    link->telling = false;
+    poll_set_alarm(connection);
+    waiters_wake(connection);
 }
 
-int connection_check_entry(const struct connection *connection) {
-    if (!connection->link.trying || !pthread_equal(connection->link.who, pthread_self()))
-        return 0;
-    return fail(EDEADLK, "called by the function that is told of the connection's state");
+/* ------------------------------------------------------------------ the plan */
+
+static void greeting_end(struct connection *connection) {
+    if (!connection->link.greeting)
+        return;
+    poll_socket(connection, false);
+    shutdown(connection->socket, SHUT_RDWR);
+    connection->link.greeting = false;
+    waiter_take(connection, connection->link.waiter.serial);
 }
 
-/* Called with the lock held. */
 static void plan_take(struct connection *connection, const struct fdset_reconnect *plan) {
-    struct link *link = &connection->link;
+    greeting_end(connection);
     if (connection->broken)
-        connection_poll_socket(connection, !plan);
-    link->kept = plan;
-    if (plan)
-        link->plan = *plan;
-    if (link->plan.first_ms == 0)
-        link->plan.first_ms = 100;
-    if (link->plan.most_ms == 0)
-        link->plan.most_ms = 5000;
-    if (link->plan.most_ms < link->plan.first_ms)
-        link->plan.most_ms = link->plan.first_ms;
-    if (link->plan.give_up_ms == 0)
-        link->plan.give_up_ms = 30000;
+        poll_socket(connection, !plan);
+    schedule_plan(&connection->link, plan);
     if (connection->broken)
-        connection_schedule(connection);
-    connection_wake(connection); /* those who wait by the old plan */
+        schedule_begin(connection);
+    waiters_wake(connection); /* those who wait by the old plan */
 }
 
 int connection_set_reconnect(struct connection *connection, const struct fdset_reconnect *plan) {
     NO_CANCELLATION;
-    struct link *link = &connection->link;
+    const struct reconnecting *link = &connection->link;
+
     if (connection_foreign(connection))
         return connection_say_foreign();
     if (!link->path)
@@ -66,169 +69,134 @@ int connection_set_reconnect(struct connection *connection, const struct fdset_r
                                 "make it anew");
     pthread_mutex_lock(&connection->lock);
     int error = connection_check_entry(connection);
-    while (!error && link->trying) /* by the old plan */
-        connection_wait(connection, NULL);
+    while (!error && (link->telling || (link->greeting && connection->buffers_taken)))
+        waiters_wait(connection, NULL); /* by the old plan */
     if (!error)
         plan_take(connection, plan);
     pthread_mutex_unlock(&connection->lock);
     return error;
 }
 
-/* ----------------------------------------------------------------- schedule */
-
-static bool is_before(const struct timespec *one, const struct timespec *other) {
-    return one->tv_sec != other->tv_sec ? one->tv_sec < other->tv_sec
-                                        : one->tv_nsec < other->tv_nsec;
-}
-
-static bool is_over(const struct timespec *point) {
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return !is_before(&now, point);
-}
-
-static int at_most(unsigned milliseconds) {
-    return milliseconds < 86400000 ? (int)milliseconds : 86400000;
-}
-
-void connection_schedule(struct connection *connection) {
-    struct link *link = &connection->link;
-    if (link->kept)
-        connection_poll_socket(connection, false);
-    link->told_down = link->in_period = link->given_up = false;
-    connection_until(&link->next_attempt, 0);
-    connection_set_alarm(connection);
-}
-
-static void period_begin(struct link *link) {
-    if (link->in_period)
-        return;
-    link->in_period = true;
-    link->given_up = false;
-    link->pause_ms = link->plan.first_ms;
-    connection_until(&link->period_end, at_most(link->plan.give_up_ms));
-}
-
-/* After an attempt that failed. */
-static void period_go_on(struct link *link) {
-    connection_until(&link->next_attempt, at_most(link->pause_ms));
-    link->pause_ms =
-        link->pause_ms > link->plan.most_ms / 2 ? link->plan.most_ms : link->pause_ms * 2;
-    if (is_before(&link->next_attempt, &link->period_end))
-        return;
-    link->in_period = false;
-    link->given_up = true;
-    connection_until(&link->next_attempt, at_most(link->plan.most_ms));
-}
-
 /* ----------------------------------------------------------------- attempts */
 
-static void set_patience(int sock, int milliseconds) {
-    struct timeval patience = {milliseconds / 1000, milliseconds % 1000 * 1000};
-    setsockopt(sock, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
+static void renew_arrived(struct waiter *waiter, struct connection *connection) {
+    int error = waiter->failed ? connection_say_broken(connection, waiter->failed)
+                               : reply_check(connection, FDSET__V1__REPLY__BODY_DONE);
+
+    if (!error && connection->renewed)
+        connection->renewed(connection);
+    connection->link.greeted = error ? error : 1;
 }
 
-/* Connects, shakes hands, and asks for what the old connection had. */
-static int connect_anew(struct connection *connection, struct connection *fresh) {
-    const struct link *link = &connection->link;
-    int sock = connection_dial(link->path, ATTEMPT_MS);
-    if (sock < 0)
-        return sock;
-    set_patience(sock, ATTEMPT_MS);
-    int error = connection_open(fresh, sock, connection->asked, link->name, link->owner);
-    if (error)
-        return error;
-    if (connection->renew)
-        error = connection->renew(connection, fresh);
-    if (error)
-        connection_close(fresh);
-    else
-        set_patience(sock, 0);
-    return error;
-}
+static void hello_arrived(struct waiter *waiter, struct connection *connection) {
+    struct reconnecting *link = &connection->link;
+    int result = hello_read(connection, waiter);
 
-/* Called with the lock held: the fresh connection's socket gets the old one's number,
- * and what the old helper gave is the old helper's from here on. */
-static int take_over(struct connection *connection, struct connection *fresh) {
-    if (dup3(fresh->socket, connection->socket, O_CLOEXEC) < 0) {
-        int error = fail(errno, "cannot replace the socket to fdset-helper: %m");
-        connection_close(fresh);
-        return error;
+    waiter->arrived = renew_arrived;
+    if (!result && connection->renew)
+        result = connection->renew(connection, waiter);
+    if (result > 0) { /* one more answer is due */
+        connection_until(&link->greeting_end, ANSWER_MS);
+        poll_set_alarm(connection);
+    } else {
+        link->greeted = result ? result : 1;
     }
-    close(fresh->socket);
-    connection_leave(fresh);
-    connection->role = fresh->role;
-    connection->features = fresh->features;
-    connection->helper = fresh->helper;
+}
+
+/* Puts a fresh socket in the old one's place. What the old helper gave is the old helper's
+ * from here on. */
+static int greeting_begin(struct connection *connection) {
+    struct reconnecting *link = &connection->link;
+    int fresh = connection_dial(link->path, false);
+
+    if (fresh < 0)
+        return fresh;
+    int error = dup3(fresh, connection->socket, O_CLOEXEC) < 0
+                    ? fail(errno, "cannot replace the socket to fdset-helper: %m")
+                    : 0;
+    close(fresh);
+    if (error)
+        return error;
     connection->generation++;
-    connection->broken = 0;
     connection->farewell_error = 0;
     connection->farewell[0] = '\0';
-    connection_poll_socket(connection, true);
-    if (connection->renewed)
-        connection->renewed(connection);
-    return 0;
+    link->greeting = true;
+    link->greeted = 0;
+    link->waiter = (struct waiter){.arrived = hello_arrived};
+    connection_until(&link->greeting_end, ANSWER_MS);
+    poll_socket(connection, true);
+    poll_set_alarm(connection);
+    return hello_send(connection, &link->waiter);
 }
 
-static void tell(struct connection *connection, enum fdset_link state, const char *text) {
-    const struct fdset_reconnect *plan = &connection->link.plan;
-    if (plan->state)
-        plan->state(plan->context, state, text);
+static void attempt_failed(struct connection *connection) {
+    struct reconnecting *link = &connection->link;
+
+    greeting_end(connection);
+    schedule_next(link);
+    poll_set_alarm(connection);
+    if (link->given_up)
+        tell(connection, FDSET_LINK_GIVEN_UP, fdset_error_text());
+    waiters_wake(connection);
 }
 
-/* Without the lock, with the buffers. */
-static int attempt_make(struct connection *connection, struct connection *fresh) {
-    struct link *link = &connection->link;
+/* `broken` stays until everybody has been told, so that the others wait. */
+static void attempt_worked(struct connection *connection) {
+    connection->link.greeting = false;
+    tell(connection, FDSET_LINK_UP, "connected to fdset-helper again");
+    connection->broken = 0;
+    poll_set_alarm(connection);
+    waiters_wake(connection);
+    waiters_pass_on(connection);
+}
+
+static void attempt_begin(struct connection *connection) {
+    struct reconnecting *link = &connection->link;
+
+    schedule_attempt(link);
     if (!link->told_down) {
         link->told_down = true;
         connection_say_broken(connection, connection->broken);
         tell(connection, FDSET_LINK_DOWN, fdset_error_text());
     }
-    return fresh ? connect_anew(connection, fresh) : fail(ENOMEM, "out of memory");
+    if (greeting_begin(connection) < 0)
+        attempt_failed(connection);
 }
 
-/* Called with the lock held and the buffers free. */
-static void attempt(struct connection *connection) {
-    struct link *link = &connection->link;
-    period_begin(link);
-    link->trying = connection->buffers_taken = true;
-    link->who = pthread_self();
-    connection_set_alarm(connection);
-    pthread_mutex_unlock(&connection->lock);
-    struct connection *fresh = calloc(1, sizeof(*fresh));
-    int error = attempt_make(connection, fresh);
-    pthread_mutex_lock(&connection->lock);
-    if (!error)
-        error = take_over(connection, fresh);
-    free(fresh);
-    if (error)
-        period_go_on(link);
-    pthread_mutex_unlock(&connection->lock);
-    if (!error)
-        tell(connection, FDSET_LINK_UP, "connected to fdset-helper again");
-    else if (link->given_up)
-        tell(connection, FDSET_LINK_GIVEN_UP, fdset_error_text());
-    pthread_mutex_lock(&connection->lock);
-    link->trying = connection->buffers_taken = false;
-    connection_set_alarm(connection);
-    connection_wake(connection);
-    connection_pass_on(connection);
+/* Called with the buffers free. */
+static int attempt_go_on(struct connection *connection, const struct timespec *until) {
+    struct reconnecting *link = &connection->link;
+    bool patient = !until || time_is_before(&link->greeting_end, until);
+    int result = 1;
+
+    if (time_is_over(&link->greeting_end) && !receive_until(connection, &link->greeting_end))
+        link->greeted = fail(ETIMEDOUT, "fdset-helper does not answer");
+    else if (!link->greeted)
+        result = receive_until(connection, patient ? &link->greeting_end : until);
+    if (link->greeted < 0)
+        attempt_failed(connection);
+    else if (link->greeted > 0)
+        attempt_worked(connection);
+    return patient ? 1 : result;
 }
 
-int connection_reconnect(struct connection *connection, const struct timespec *until) {
-    struct link *link = &connection->link;
+int reconnect(struct connection *connection, const struct timespec *until) {
+    const struct reconnecting *link = &connection->link;
+
     if (!link->kept || connection->broken == ECANCELED)
         return connection_say_broken(connection, connection->broken);
-    if (connection->buffers_taken)
-        return connection_wait(connection, until);
-    if (is_over(&link->next_attempt)) {
-        attempt(connection);
+    if (connection->buffers_taken || link->telling)
+        return waiters_wait(connection, until);
+    if (link->greeting)
+        return attempt_go_on(connection, until);
+    if (time_is_over(&link->next_attempt)) {
+        attempt_begin(connection);
         return 1;
     }
     if (link->given_up)
         return connection_say_broken(connection, connection->broken);
-    if (until && is_before(until, &link->next_attempt))
-        return connection_wait(connection, until);
-    connection_wait(connection, &link->next_attempt);
+    if (until && time_is_before(until, &link->next_attempt))
+        return waiters_wait(connection, until);
+    waiters_wait(connection, &link->next_attempt);
     return 1;
 }

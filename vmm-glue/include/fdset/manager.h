@@ -328,10 +328,39 @@ int fdset_subscribe(struct fdset_manager *manager, uint32_t kinds);
  * where the helper has gone. Other threads may use the connection meanwhile. */
 int fdset_next_event(struct fdset_manager *manager, struct fdset_event *event, int timeout_ms);
 
-/* A descriptor that is readable (POLLIN) as long as fdset_next_event() has something
- * to do, also where another thread's call has taken the events in. It then may have
- * an event, or reconnect, or say that the connection is over. The same one for the
- * object's life; borrowed; -errno where it cannot be made. */
+/* For event loops: the calls above without waiting. Each takes the same arguments, sends the
+ * request, and returns 0 at once, or -errno where there is nothing to wait for. What the call
+ * would return is given to `done`, later, by fdset_manager_dispatch(), in the thread that
+ * calls that; what the call would fill in is filled in then, and fdset_error_text() tells of a
+ * failure. All arguments, descriptors too, are borrowed until then. Every request has an
+ * outcome, at the latest -ECONNRESET by dispatching after the helper's end, or -ECANCELED in
+ * fdset_manager_free(). `done` may use the object, but not dispatch or free it.
+ *
+ * Requests are sent in the order in which a thread makes them; a removal that waits does not
+ * hold up the answers to others. There is no limit to their number: what the helper does not
+ * take yet is sent by dispatching. While the helper is away they fail with -ECONNRESET; to
+ * dispatch, or to ask for events, is what brings it back (fdset_manager_set_reconnect()),
+ * and does not wait for it with a timeout of 0. */
+typedef void (*fdset_done_function)(struct fdset_manager *manager, int result, void *context);
+int fdset_add_submit(struct fdset_manager *manager, struct fdset_add *sets, size_t count,
+                     fdset_done_function done, void *context);
+int fdset_remove_submit(struct fdset_manager *manager, int set, uint32_t member, unsigned wait_ms,
+                        struct fdset_removed *removed, fdset_done_function done, void *context);
+int fdset_query_submit(struct fdset_manager *manager, const struct fdset_filter *filter,
+                       struct fdset_listing **listing, fdset_done_function done, void *context);
+int fdset_subscribe_submit(struct fdset_manager *manager, uint32_t kinds, fdset_done_function done,
+                           void *context);
+
+/* Waits up to `timeout_ms` (-1: for ever, 0: not at all) for outcomes and gives out those that
+ * are there. Returns how many, or -errno where the connection is over and all outcomes have
+ * been given. */
+int fdset_manager_dispatch(struct fdset_manager *manager, int timeout_ms);
+
+/* A descriptor that is readable (POLLIN) as long as fdset_next_event() or
+ * fdset_manager_dispatch() has something to do, also where another thread's call has taken it
+ * in: events, outcomes, something to send, a step of reconnecting. Who polls calls both,
+ * whichever it was. Once the connection is over for good, it is always readable. The same one
+ * for the object's life; borrowed; -errno where it cannot be made. */
 int fdset_manager_poll_fd(struct fdset_manager *manager);
 
 /* The socket itself. The number stays the same when it reconnects. Borrowed. */

@@ -15,8 +15,9 @@ enum fdset_link {
  * dispatches or waits for events. Attempts come first_ms, then twice that and so
  * on apart, at most most_ms. Calls wait for them. After give_up_ms they stop, and
  * calls fail with -ECONNRESET at once, until most_ms later a call begins again. An
- * attempt waits for a helper that does not answer for a second at each of its steps:
- * to connect, for its Hello, and, where a manager had subscribed, to subscribe again.
+ * attempt fails if the helper does not answer within a second: to its Hello, and, where a
+ * manager had subscribed, to that. A thread that dispatches or asks for events does not wait
+ * for longer than its timeout: the next one goes on where it has left off.
  *
  * A field that is 0 means its default. */
 struct fdset_reconnect {

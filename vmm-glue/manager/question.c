@@ -1,0 +1,106 @@
+/* SPDX-License-Identifier: MIT */
+/* What a manager asks of the helper, waiting for the answer or not. */
+#include <errno.h>
+#include <stdlib.h>
+
+#include "manager/manager.h"
+#include "wire/call.h"
+#include "wire/failure.h"
+#include "wire/receive.h"
+#include "wire/requests.h"
+#include "wire/send.h"
+
+static void question_free(struct question *question) {
+    free(question->request.text);
+    free(question);
+}
+
+static int question_end(struct question *question, int result) {
+    return question->end ? question->end(question, result) : result;
+}
+
+int question_ask(struct question *question) {
+    struct connection *connection = &question->manager->connection;
+    int result;
+
+    do {
+        result = connection_call(connection, &question->message, question->descriptors,
+                                 question->descriptor_count, question->expected);
+        if (result < 0)
+            break;
+        result = question->read(question, connection->reply);
+        reply_release(connection);
+    } while (result == QUESTION_GOES_ON);
+    result = question_end(question, result);
+    question_free(question);
+    return result;
+}
+
+/* ------------------------------------------------------------ without waiting */
+
+static int question_send(struct request *request, struct connection *connection) {
+    struct question *question = (struct question *)request;
+
+    return request_send(connection, &question->message, question->descriptors,
+                        question->descriptor_count, &request->waiter);
+}
+
+static void question_arrived(struct waiter *waiter, struct connection *connection) {
+    struct question *question = (struct question *)waiter;
+    int result = waiter->failed ? connection_say_broken(connection, waiter->failed)
+                                : reply_check(connection, question->expected);
+
+    if (!result)
+        result = question->read(question, connection->reply);
+    question->result = result;
+    if (result == QUESTION_GOES_ON) {
+        unsent_put(connection, &question->request);
+        return;
+    }
+    if (result < 0)
+        request_fail(&question->request, result, fdset_error_text());
+    request_done(connection, &question->request);
+}
+
+static void question_give_out(struct request *request) {
+    struct question *question = (struct question *)request;
+
+    if (request->error)
+        request_say_failure(request);
+    question->done(question->manager, question_end(question, question->result), question->context);
+    question_free(question);
+}
+
+struct question *question_new(struct fdset_manager *manager, size_t size,
+                              Fdset__V1__Reply__BodyCase expected,
+                              int (*read)(struct question *, const Fdset__V1__Reply *)) {
+    struct question *question = calloc(1, size);
+
+    if (!question) {
+        fail(ENOMEM, "out of memory");
+        return NULL;
+    }
+    question->request.waiter.arrived = question_arrived;
+    question->request.send = question_send;
+    question->request.give_out = question_give_out;
+    question->manager = manager;
+    fdset__v1__request__init(&question->message);
+    question->expected = expected;
+    question->read = read;
+    return question;
+}
+
+int question_submit(struct question *question, fdset_done_function done, void *context) {
+    question->done = done;
+    question->context = context;
+    int error = request_submit(&question->manager->connection, &question->request);
+    if (error) {
+        question_end(question, error);
+        question_free(question);
+    }
+    return error;
+}
+
+int fdset_manager_dispatch(struct fdset_manager *manager, int timeout_ms) {
+    return requests_dispatch(&manager->connection, timeout_ms);
+}

@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: MIT */
+/* What a path and a received descriptor must go through. */
+#include "vmm/accept.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "wire/call.h"
+#include "wire/failure.h"
+#include "wire/send.h"
+
+int path_check(const char *path) {
+    if (!path)
+        return fail(EFAULT, "no path is given");
+    if (strlen(path) > LONGEST_PATH)
+        return fail(EINVAL, "not a set's path, which has at most %zu bytes: it has %zu",
+                    LONGEST_PATH, strlen(path));
+    return 0;
+}
+
+/* As close(2), but a thread that is cancelled does not end in it: between the closing
+ * and the telling the helper would hear of neither. */
+int close_all_the_same(int fd) {
+    return (int)syscall(SYS_close, fd);
+}
+
+void leases_tell_closed(struct fdset_vmm *vmm, uint32_t generation, uint32_t *leases,
+                        size_t count) {
+    Fdset__V1__Close closed = FDSET__V1__CLOSE__INIT;
+    Fdset__V1__Request request = REQUEST(close = &closed, CLOSE);
+    struct connection *connection = &vmm->connection;
+
+    closed.leases = leases;
+    closed.n_leases = count;
+    pthread_mutex_lock(&connection->lock);
+    if (connection->generation == generation &&
+        request_send(connection, &request, NULL, 0, NULL) == -EAGAIN)
+        request_send_patiently(connection, &request, NULL, 0, NULL);
+    pthread_mutex_unlock(&connection->lock);
+}
+
+void lease_tell_closed(struct fdset_vmm *vmm, struct lease_id lease) {
+    if (lease.id)
+        leases_tell_closed(vmm, lease.generation, &lease.id, 1);
+}
+
+/* What open(2) does by O_TRUNC: nothing where it is not a regular file. */
+static int truncate_regular(int fd) {
+    struct stat status;
+    int result;
+    do {
+        result = ftruncate(fd, 0);
+    } while (result < 0 && errno == EINTR);
+    if (result == 0)
+        return 0;
+    int error = errno;
+    if (error == EINVAL && fstat(fd, &status) == 0 && !S_ISREG(status.st_mode))
+        return 0;
+    return fail(error, "the file was opened but cannot be truncated: %m");
+}
+
+/* Makes a received descriptor what the caller asked for. */
+static int lease_prepare(struct fdset_vmm *vmm, struct lease_id lease, bool truncate, int fd,
+                         int flags) {
+    if (truncate) {
+        int error = truncate_regular(fd);
+        if (error)
+            return error;
+    }
+    /* It arrived with FD_CLOEXEC. */
+    if (!(flags & O_CLOEXEC) && fcntl(fd, F_SETFD, 0) < 0)
+        return fail(errno, "cannot clear FD_CLOEXEC: %m");
+    struct lease_id stale;
+    if (leases_put(&vmm->leases, fd, lease, &stale) < 0)
+        return fail(ENOMEM, "out of memory");
+    lease_tell_closed(vmm, stale);
+    return 0;
+}
+
+int lease_accept(struct fdset_vmm *vmm, const Fdset__V1__Opened *opened, uint32_t generation,
+                 int fd, int flags) {
+    struct lease_id lease = {opened->lease, generation};
+    int error = lease_prepare(vmm, lease, opened->truncate, fd, flags);
+    if (!error)
+        return fd;
+    close_all_the_same(fd);
+    lease_tell_closed(vmm, lease);
+    return error;
+}

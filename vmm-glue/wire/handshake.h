@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: MIT */
+/* How a connection begins and ends. */
+#pragma once
+
+#include "wire/connection.h"
+
+/* Who one is to the helper. NULL for `path` means that there is no way to connect anew, for
+ * `name` the program's own, for `owner` none. */
+struct identity {
+    Fdset__V1__Role role; /* a MANAGER may turn out to be an OBSERVER */
+    const char *path, *name, *owner;
+};
+
+/* Connects to a socket by path. With `wait` it waits for a place among those who connect,
+ * else it fails with -EAGAIN. Returns the socket, close-on-exec. */
+int connection_dial(const char *path, bool wait);
+
+/* Shakes hands and fills in `connection`, zeroed before. Consumes `socket`, also on failure;
+ * -errno from connection_dial() is returned. */
+int connection_open(struct connection *connection, int socket, const struct identity *identity);
+
+/* Hangs up: for the parent's socket too, whoever has a copy of it. In a child,
+ * only closes the child's copy. */
+void connection_close(struct connection *connection);
+
+/* Goes on under another number than the socket has now, which the caller then has, still
+ * open. Returns 0 or -errno; nothing said. */
+int connection_move(struct connection *connection);
+
+/* With the lock held: sends a Hello; and takes in what has come for its waiter. */
+int hello_send(struct connection *connection, struct waiter *waiter);
+int hello_read(struct connection *connection, const struct waiter *waiter);

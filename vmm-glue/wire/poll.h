@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: MIT */
+/* What is given to those who poll. With the connection's lock held, but for the first. */
+#pragma once
+
+#include "wire/connection.h"
+
+/* The descriptor to poll, made when it is first asked for, or -errno. */
+int connection_poll_fd(struct connection *connection);
+
+/* To be called after any change to `unsent`, `done`, `full` and `has_events`: decides
+ * whether there is something for who polls. Nothing else does. */
+void poll_changed(struct connection *connection);
+
+/* Sets the alarm by what is so now. */
+void poll_set_alarm(struct connection *connection);
+
+/* Polls the socket, or not while it leads nowhere. */
+void poll_socket(struct connection *connection, bool wanted);

@@ -1,0 +1,204 @@
+/* SPDX-License-Identifier: MIT */
+/* A packet comes, and goes to whom it is for. */
+#include "wire/receive.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <stdio.h>
+#include <sys/socket.h>
+
+#include "shortcut/shortcut.h"
+#include "wire/failure.h"
+#include "wire/poll.h"
+#include "wire/schedule.h"
+#include "wire/waiters.h"
+
+/* Reads one packet into the buffers. Returns 0 or -errno; nothing said. */
+static int packet_read(struct connection *connection, int recvmsg_flags) {
+    struct packet_info info;
+    int error;
+    connection->reply = NULL;
+    int from;
+    do {
+        /* The kernel reports a reset once, and first; what the helper had sent
+         * before it hung up, such as why, comes after. */
+        from = connection->socket;
+        error =
+            packet_receive(from, connection->bytes, &connection->descriptors, recvmsg_flags, &info);
+    } while (error == -ECONNRESET || (error && from != connection->socket));
+    if (error)
+        return error;
+    if (info.hangup)
+        return -ECONNRESET;
+    connection->truncated = info.truncated;
+    connection->reply = reply_decode(connection->bytes, info.length, &connection->arena);
+    if (connection->reply)
+        return 0;
+    packet_descriptors_close(&connection->descriptors);
+    return -EPROTO;
+}
+
+/* Requests that no helper will see any more. */
+static void drop_unsent(struct connection *connection, int error) {
+    struct request *request = request_take_all(&connection->unsent), *next;
+
+    for (; request; request = next) {
+        next = request->next;
+        request->waiter.failed = error;
+        request->waiter.arrived(&request->waiter, connection);
+    }
+    connection->full = false;
+    poll_changed(connection);
+}
+
+/* No reply of this connection's will come any more, and those who waited must not wait for
+ * one of the next. */
+static void break_off(struct connection *connection, int error) {
+    bool anew = !connection->link.greeting; /* else it had been broken already */
+
+    /* Nobody reads from now on, so the helper must not wait for that. */
+    shutdown(connection->socket, SHUT_RDWR);
+    if (anew)
+        connection->broken = error;
+    connection->reply = NULL;
+    connection->buffers_taken = false;
+    waiters_fail(connection, error);
+    drop_unsent(connection, error);
+    if (anew)
+        schedule_begin(connection);
+    waiters_wake(connection);
+}
+
+void receive_cancel(struct connection *connection) {
+    connection->link.greeting = false;
+    break_off(connection, ECANCELED);
+}
+
+/* A reply to nobody. With serial 0 it says why the helper is about to hang up. */
+static void drop_reply(struct connection *connection) {
+    const Fdset__V1__Reply *reply = connection->reply;
+    packet_descriptors_close(&connection->descriptors);
+    if (reply->serial == 0 && reply->body_case == FDSET__V1__REPLY__BODY_ERROR) {
+        connection->farewell_error = reply->error->error_number;
+        snprintf(connection->farewell, sizeof(connection->farewell), "%s", reply->error->text);
+    }
+    connection->buffers_taken = false;
+}
+
+/* What came is for no thread that waits: it has been dealt with. */
+static void packet_done(struct connection *connection) {
+    packet_descriptors_close(&connection->descriptors);
+    connection->buffers_taken = false;
+    waiters_wake(connection);
+}
+
+/* Called with the lock held and the buffers free: reads one packet, without the
+ * lock, and passes the buffers on to the thread that it is for. Returns false only
+ * with MSG_DONTWAIT and where there was none. */
+static bool read_for_all(struct connection *connection, int recvmsg_flags) {
+    connection->buffers_taken = true;
+    pthread_mutex_unlock(&connection->lock);
+    int error = packet_read(connection, recvmsg_flags);
+    pthread_mutex_lock(&connection->lock);
+    /* Without the flag it is the end of the patience with a new helper. */
+    if (error == -EAGAIN && recvmsg_flags & MSG_DONTWAIT) {
+        connection->buffers_taken = false;
+        return false;
+    }
+    if (error) {
+        break_off(connection, -error);
+        return true;
+    }
+    if (connection->reply->body_case == FDSET__V1__REPLY__BODY_EVENTS) {
+        if (connection->events_arrived)
+            connection->events_arrived(connection, connection->reply->events);
+        packet_done(connection);
+        return true;
+    }
+    struct waiter *addressee = waiter_take(connection, connection->reply->serial);
+    if (!addressee) {
+        drop_reply(connection);
+        return true;
+    }
+    if (addressee->arrived) {
+        addressee->arrived(addressee, connection);
+        packet_done(connection);
+        return true;
+    }
+    addressee->answered = true;
+    if (addressee->asleep) /* it is not this thread */
+        pthread_cond_signal(&addressee->wake);
+    return true;
+}
+
+/* More than one reply is due, so that one of them may have come. */
+static bool expects_several(const struct connection *connection) {
+    return connection->waiters && connection->waiters->next;
+}
+
+int receive_until(struct connection *connection, const struct timespec *until) {
+    struct pollfd pollfd = {connection->socket, POLLIN, 0};
+    if (expects_several(connection) && read_for_all(connection, MSG_DONTWAIT))
+        return 1;
+    connection->buffers_taken = true;
+    pthread_mutex_unlock(&connection->lock);
+    int ready = poll(&pollfd, 1, connection_remaining_ms(until));
+    pthread_mutex_lock(&connection->lock);
+    connection->buffers_taken = false;
+    if (ready > 0)
+        read_for_all(connection, 0);
+    return ready != 0; /* after a signal too: its handler may have changed something */
+}
+
+/* So many at once, lest those who wait for outcomes wait for ever. */
+#define DRAINED_AT_ONCE 64
+
+void receive_waiting(struct connection *connection) {
+    for (int i = 0; i < DRAINED_AT_ONCE; i++)
+        if (connection->broken || connection->buffers_taken || !connection->waiters ||
+            !read_for_all(connection, MSG_DONTWAIT))
+            return;
+}
+
+int receive_reply(struct connection *connection, struct waiter *waiter) {
+    while (!waiter->answered && !waiter->failed) {
+        if (connection->buffers_taken)
+            waiter_sleep(connection, waiter);
+        else
+            read_for_all(connection, 0);
+    }
+    return waiter->answered ? 0 : connection_say_broken(connection, waiter->failed);
+}
+
+/* ------------------------------------------------------------------ replies */
+
+int reply_check(const struct connection *connection, Fdset__V1__Reply__BodyCase expected) {
+    const Fdset__V1__Reply *reply = connection->reply;
+
+    if (reply->body_case == expected)
+        return 0;
+    if (reply->body_case == FDSET__V1__REPLY__BODY_ERROR)
+        return fail(reply->error->error_number, "%s", reply->error->text);
+    return fail(EPROTO, "fdset-helper answered something else than was asked");
+}
+
+int reply_check_descriptors(const struct connection *connection, size_t expected) {
+    size_t count = connection->descriptors.count;
+
+    if (connection->truncated || count < connection->reply->descriptors)
+        return fail(EMFILE,
+                    "the kernel did not hand over what fdset-helper sent: this process is at "
+                    "its limit of descriptors (RLIMIT_NOFILE), or a security module refused");
+    if (count != expected || count != connection->reply->descriptors)
+        return fail(EPROTO, "fdset-helper sent %zu descriptors where %zu were due", count,
+                    expected);
+    return 0;
+}
+
+void reply_release(struct connection *connection) {
+    packet_descriptors_close(&connection->descriptors);
+    pthread_mutex_lock(&connection->lock);
+    connection->buffers_taken = false;
+    waiters_pass_on(connection);
+    pthread_mutex_unlock(&connection->lock);
+}
