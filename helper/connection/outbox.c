@@ -68,8 +68,10 @@ static bool is_passing(int result) {
 
 /* What `result` is a lack of, other than room, comes without notice. */
 static void note_lack(struct session *session, int result) {
-    session->stuffed = result != -EAGAIN;
-    session->sessions->stuffed |= session->stuffed;
+    if (result == -EAGAIN)
+        list_remove(&session->resend);
+    else if (list_empty(&session->resend))
+        list_append(&session->sessions->resend, &session->resend);
 }
 
 static void keep_pending(struct session *session, int why, const uint8_t *bytes, uint32_t length,
@@ -92,18 +94,19 @@ void outbox_drop(struct session *session) {
     if (session->pending)
         slab_give(&session->sessions->pending_slab, session->pending);
     session->pending = NULL;
+    list_remove(&session->resend);
 }
 
 void outbox_send(struct session *session, const uint8_t *bytes, uint32_t length,
                  struct lease *const *leases, uint32_t lease_count) {
-    assert(!session->pending && !session->ended);
-    if (session->broken)
+    assert(!session->pending);
+    if (session_is_gone(session))
         return;
     int result = try_send(session, bytes, length, leases, lease_count);
     if (is_passing(result))
         keep_pending(session, result, bytes, length, leases, lease_count);
     else if (result < 0)
-        session->broken = session->sessions->reap = true;
+        list_append(&session->sessions->gone, &session->gone);
 }
 
 bool outbox_flush(struct session *session) {
@@ -115,9 +118,9 @@ bool outbox_flush(struct session *session) {
         note_lack(session, result);
         return false;
     }
-    session->stuffed = false;
     outbox_drop(session);
-    session->broken = result < 0;
     loop_change(&session->sessions->loop, &session->watch, EPOLLIN);
+    if (result < 0)
+        list_append(&session->sessions->gone, &session->gone);
     return true;
 }

@@ -14,6 +14,8 @@ int sessions_init(struct sessions *sessions, const struct limits *limits, uint64
     memset(sessions, 0, offsetof(struct sessions, bytes));
     sessions->limits = limits;
     list_init(&sessions->all);
+    list_init(&sessions->gone);
+    list_init(&sessions->resend);
     int error = slab_init(&sessions->slab, sizeof(struct session), limits->connections);
     if (error == 0)
         error = slab_init(&sessions->pending_slab, sizeof(struct pending), limits->connections);
@@ -39,6 +41,8 @@ struct session *session_begin(struct sessions *sessions, int socket, enum role r
     session->uid = peer.uid;
     holder_init(&session->holder, (uint32_t)session->number, peer.pid);
     list_append(&sessions->all, &session->link);
+    list_init(&session->gone);
+    list_init(&session->resend);
     if (loop_add(&sessions->loop, &session->watch, EPOLLIN) < 0) {
         list_remove(&session->link);
         slab_give(&sessions->slab, session);
@@ -49,8 +53,8 @@ struct session *session_begin(struct sessions *sessions, int socket, enum role r
 }
 
 void session_hang_up(struct session *session) {
-    assert(!session->ended);
-    session->ended = session->sessions->reap = true;
+    if (!session_is_gone(session))
+        list_append(&session->sessions->gone, &session->gone);
     outbox_drop(session);
     loop_remove(&session->sessions->loop, &session->watch);
     close(session->watch.fd);
@@ -58,8 +62,9 @@ void session_hang_up(struct session *session) {
 }
 
 void session_free(struct session *session) {
-    assert(session->ended);
+    assert(session->watch.fd < 0);
     list_remove(&session->link);
+    list_remove(&session->gone);
     slab_give(&session->sessions->slab, session);
 }
 

@@ -21,8 +21,10 @@ struct subscription;
 enum role { ROLE_VMM = 1, ROLE_MANAGER = 2, ROLE_OBSERVER = 3 };
 
 struct session {
-    struct watch watch; /* fd owned */
+    struct watch watch; /* fd owned; -1 after session_hang_up() */
     struct list link;   /* in sessions.all */
+    struct list gone;   /* in sessions.gone, from when its peer was found gone */
+    struct list resend; /* in sessions.resend, while time alone lets what is pending through */
     struct sessions *sessions;
     struct holder holder; /* its leases, and who it is */
     uint64_t number;      /* never used twice, as 32 bits would be after some days of a flood */
@@ -33,9 +35,6 @@ struct session {
     bool handed_over; /* connected when the helper got it: the kernel tells who made the pair */
     bool greeted;     /* Hello has been exchanged */
     bool closing;     /* ends when the pending reply is out */
-    bool broken;      /* a send found the peer gone; ended at the end of the turn */
-    bool ended;       /* hung up; freed at the end of the turn */
-    bool stuffed;     /* what is pending is tried again in time, not when there is room */
 
     bool sends_ahead;   /* had another packet waiting behind the last */
     uint8_t next_probe; /* so many packets until that is looked at again */
@@ -56,8 +55,7 @@ struct sessions {
     struct slab slab, pending_slab;
     struct list all;
     const struct limits *limits;
-    bool reap;         /* a session is broken or has ended */
-    bool stuffed;      /* a session has something to be tried again */
+    struct list gone, resend;
     uint64_t accepted; /* ever */
 
     /* The upper layer's: a session has sent something, has room, or has gone. */
@@ -77,6 +75,16 @@ struct session *session_begin(struct sessions *sessions, int socket, enum role r
 /* Closes its socket. The object lives until session_free(). */
 void session_hang_up(struct session *session);
 void session_free(struct session *session);
+
+/* Its peer has gone, or has been hung up on. It is freed at the end of the turn. */
+static inline bool session_is_gone(const struct session *session) {
+    return !list_empty(&session->gone);
+}
+
+/* Its peer is there, and has taken all that it was sent. */
+static inline bool session_takes(const struct session *session) {
+    return !session->pending && !session_is_gone(session);
+}
 
 /* The session of this number, which there must be. */
 struct session *session_find(struct sessions *sessions, uint64_t number);

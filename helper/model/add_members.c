@@ -232,6 +232,7 @@ static void member_list(struct model *model, struct fdset *set, struct member *m
     set->member_count++;
     model->member_count++;
     model->totals.added++;
+    model->changes++;
     /* What is of the same file is on the same file system. */
     if (first && first->device == member->device)
         member->may_block = first->may_block;

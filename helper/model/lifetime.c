@@ -10,6 +10,7 @@ void member_remove(struct model *model, struct member *member) {
         return;
     member->state = MEMBER_REMOVED;
     model->totals.removed++;
+    model->changes++;
     tell_member(model, EVENT_REMOVED, member);
     if (member->lease_count == 0)
         member_queue(model, member, WORK_CLOSE);

@@ -234,12 +234,18 @@ static void member_free(struct model *model, struct member *member) {
 void member_settled(struct model *model, struct member *member, unsigned done) {
     member->working &= ~done;
     member->work &= ~done;
+    model->changes += !!(done & WORK_RESTORE);
     if (done & WORK_CLOSE) {
         member->fd = -1;
         member_free(model, member);
     } else {
         member_queue(model, member, 0);
     }
+}
+
+void member_flags_seen(struct model *model, struct member *member, int status) {
+    member->status = status;
+    model->changes++;
 }
 
 struct member *member_offer(struct model *model, int fd) {

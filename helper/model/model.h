@@ -168,6 +168,10 @@ struct model {
     uint32_t member_count;      /* in sets, or on their way out of one */
     uint32_t next_set, next_member, next_lease;
 
+    /* Grows whenever an open that was refused, or whose member was being settled, may
+     * come out otherwise: a member came, went, is settled, or has other flags. */
+    uint64_t changes;
+
     /* Hears of each event as it happens, and numbers it; NULL while nobody
      * listens. Must not change the model. */
     void (*tell)(struct model *model, struct event *event);
@@ -303,6 +307,9 @@ void holder_end(struct model *model, struct holder *holder);
  * in the member. A member that was closed is
  * freed, and its set if it was the last; `member` must not be used after. */
 void member_settled(struct model *model, struct member *member, unsigned done);
+
+/* A VMM has changed the flags of what it has open: the member's are these now. */
+void member_flags_seen(struct model *model, struct member *member, int status);
 
 /* Opens of this member must wait. */
 static inline bool member_settling(const struct member *member) {

@@ -158,7 +158,6 @@ int serve_add_fds(struct service *service, struct session *session,
         result = model_add(&service->model, additions, (uint32_t)wanted->n_sets, &owner, refusal);
     if (result < 0)
         return result;
-    service->waits.retry = true;
     work_begin(&service->settle, &service->model);
     reply_added(service, session, request->serial, (uint32_t)wanted->n_sets);
     service->inbox.offer.count = 0; /* all are listed */
@@ -193,7 +192,6 @@ int serve_remove_fd(struct service *service, struct session *session,
     if (count < 0)
         return count;
     what.removed = (uint32_t)count;
-    service->waits.retry = true;
     work_begin(&service->settle, &service->model);
     uint32_t leases = leases_left(&service->model, what.set, what.member);
     uint32_t closing = deferred_left(service, what.set, what.member);

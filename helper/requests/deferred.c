@@ -150,7 +150,7 @@ void deferrals_answer(struct service *service) {
             continue;
         if (deferred->connection) {
             struct session *session = session_find(&service->sessions, deferred->connection);
-            if (session->pending || session->broken)
+            if (!session_takes(session))
                 continue; /* once it can be told */
             answer(service, session, deferred);
         }

@@ -7,16 +7,12 @@
 
 #include "settle/work.h"
 
-/* Not after most opens. */
-static bool has_follow_up(const struct service *service) {
-    return !list_empty(&service->model.unsettled) || service->waits.retry ||
-           service->subscriptions.queued || !list_empty(&service->deferrals.all);
-}
-
 void follow_up(struct service *service) {
-    if (has_follow_up(service)) {
+    /* Not after most opens. */
+    if (follow_up_due(service) || !list_empty(&service->deferrals.all)) {
         work_begin(&service->settle, &service->model);
-        waiting_retry(service);
+        if (waiting_due(service))
+            waiting_retry(service);
         work_begin(&service->settle, &service->model);
         deferrals_answer(service);
         subscriptions_flush(service);
@@ -39,7 +35,6 @@ static void settled(struct settle *settle, struct member *member, unsigned work,
     if (work & WORK_CLOSE)
         deferred_closed(service, member);
     member_settled(&service->model, member, work);
-    service->waits.retry = true;
     follow_up(service);
 }
 
@@ -66,11 +61,11 @@ void service_check(const struct service *service) {
     list_for_each (link, &service->sessions.all) {
         const struct session *session = list_object(link, struct session, link);
         sessions++;
-        waiting += session->ended ? 0 : session->waiting_count;
+        waiting += session->watch.fd < 0 ? 0 : session->waiting_count;
         pending += !!session->pending;
         subscriptions += !!session->subscription;
         leases += session->holder.lease_count;
-        assert(!session->ended || session->holder.lease_count == 0);
+        assert(session->watch.fd >= 0 || session->holder.lease_count == 0);
     }
     list_for_each (link, &service->deferrals.all)
         deferrals++;

@@ -126,7 +126,6 @@ int serve_close(struct service *service, struct session *session, const Fdset__V
         member = lease->member->id;
         lease_end(&service->model, lease);
         service->model.totals.closes++;
-        service->waits.retry = true;
     }
     if (answered)
         answer_close(service, session, request->serial, member);

@@ -65,28 +65,26 @@ static int set_status(struct member *member, int flags, struct refusal *refusal)
 
 /* A VMM can change the flags of what it has open without our hearing of it. Returns
  * whether it has. */
-static bool refresh_status(struct member *member) {
+static bool refresh_status(struct model *model, struct member *member) {
     if (!member || member->lease_count == 0)
         return false;
-    int status = description_flags(member->fd), before = member->status;
-    if (status >= 0)
-        member->status = status;
-    return member->status != before;
+    int status = description_flags(member->fd);
+    if (status < 0 || status == member->status)
+        return false;
+    member_flags_seen(model, member, status);
+    return true;
 }
 
 /* More than one change between two looks is not worth asking for without end. */
 #define MATCHES 4
 
-static int find_member(struct service *service, const struct fdset *set,
-                       const struct holder *holder, int flags, struct match *match,
-                       struct refusal *refusal) {
-    int result = match_member(set, holder, flags, match, refusal);
+static int find_member(struct model *model, const struct fdset *set, const struct holder *holder,
+                       int flags, struct match *match, struct refusal *refusal) {
+    int error = match_member(set, holder, flags, match, refusal);
 
-    for (int i = 0; i < MATCHES && refresh_status(match->member); i++) {
-        service->waits.retry |= !list_empty(&service->waits.all); /* for just these, perhaps */
-        result = match_member(set, holder, flags, match, refusal);
-    }
-    return result;
+    for (int i = 0; i < MATCHES && refresh_status(model, match->member); i++)
+        error = match_member(set, holder, flags, match, refusal);
+    return error;
 }
 
 int open_path(struct service *service, struct session *session, const char *path, int flags,
@@ -96,7 +94,7 @@ int open_path(struct service *service, struct session *session, const char *path
 
     if (!set)
         return -refusal->error;
-    int result = find_member(service, set, &session->holder, flags, &match, refusal);
+    int result = find_member(&service->model, set, &session->holder, flags, &match, refusal);
     if (result < 0)
         return result;
     struct member *member = match.member;

@@ -20,6 +20,7 @@ static_assert((int)EVENT_ADDED == FDSET__V1__EVENT_KIND__EVENT_ADDED &&
 int subscriptions_init(struct subscriptions *subscriptions, const struct limits *limits) {
     size_t bytes = sizeof(struct subscription) + limits->events * sizeof(struct event);
 
+    list_init(&subscriptions->unsent);
     return slab_init(&subscriptions->slab, bytes, limits->connections);
 }
 
@@ -34,6 +35,8 @@ void subscribe(struct service *service, struct session *session, uint32_t kinds)
     if (!session->subscription) {
         /* One for each session there can be. */
         session->subscription = slab_take(&service->subscriptions.slab);
+        session->subscription->session = session;
+        list_init(&session->subscription->link);
         service->model.tell = tell_model_event;
     }
     session->subscription->kinds = kinds ? kinds & ALL_KINDS : USUAL_KINDS;
@@ -42,6 +45,7 @@ void subscribe(struct service *service, struct session *session, uint32_t kinds)
 void unsubscribe(struct service *service, struct session *session) {
     if (!session->subscription)
         return;
+    list_remove(&session->subscription->link);
     slab_give(&service->subscriptions.slab, session->subscription);
     session->subscription = NULL;
     if (service->subscriptions.slab.used == 0)
@@ -103,8 +107,7 @@ static void make_room(struct service *service, struct session *session) {
     struct subscription *subscription = session->subscription;
     uint32_t room = service->model.limits.events;
 
-    if (subscription->count == room && !session->pending && !session->broken &&
-        session != service->inbox.serving)
+    if (subscription->count == room && session_takes(session) && session != service->inbox.serving)
         send_batch(session);
     if (subscription->count < room)
         return;
@@ -123,7 +126,8 @@ static void enqueue(struct service *service, struct session *session, const stru
         return;
     make_room(service, session);
     subscription->events[(subscription->first + subscription->count++) % room] = *event;
-    service->subscriptions.queued = true;
+    if (session_takes(session) && list_empty(&subscription->link))
+        list_append(&service->subscriptions.unsent, &subscription->link);
 }
 
 /* By vDSO, as loop_now(). */
@@ -140,7 +144,7 @@ void service_tell(struct service *service, struct event *event) {
     event->time_ms = time_now();
     list_for_each (link, &service->sessions.all) {
         struct session *session = list_object(link, struct session, link);
-        if (session->subscription && !session->ended)
+        if (session->subscription)
             enqueue(service, session, event);
     }
 }
@@ -153,16 +157,15 @@ void service_tell_session(struct service *service, struct event *event,
     service_tell(service, event);
 }
 
+void subscription_resume(struct session *session) {
+    while (session->subscription && session->subscription->count > 0 && session_takes(session))
+        send_batch(session);
+}
+
 void subscriptions_flush(struct service *service) {
-    if (!service->subscriptions.queued)
-        return;
-    service->subscriptions.queued = false;
-    list_for_each (link, &service->sessions.all) {
-        struct session *session = list_object(link, struct session, link);
-        if (!session->subscription || session->ended)
-            continue;
-        while (session->subscription->count > 0 && !session->pending && !session->broken)
-            send_batch(session);
-        /* The rest goes when the session has taken what is pending. */
+    while (!list_empty(&service->subscriptions.unsent)) {
+        struct list *link = service->subscriptions.unsent.next;
+        list_remove(link);
+        subscription_resume(list_object(link, struct subscription, link)->session);
     }
 }

@@ -10,6 +10,8 @@
 struct service;
 
 struct subscription {
+    struct list link; /* in subscriptions.unsent, where it has events that its session takes */
+    struct session *session;
     uint32_t kinds; /* bit N: enum event_kind N */
     uint32_t first, count;
     uint64_t lost;         /* between the last event sent and the first queued */
@@ -18,7 +20,7 @@ struct subscription {
 
 struct subscriptions {
     struct slab slab;
-    bool queued;   /* events, that have not been sent */
+    struct list unsent;
     uint64_t lost; /* ever */
 };
 
@@ -37,3 +39,6 @@ void service_tell_session(struct service *service, struct event *event,
 
 /* Sends what is queued, as far as the sockets take it. */
 void subscriptions_flush(struct service *service);
+
+/* The session takes again: what is queued for it goes out. */
+void subscription_resume(struct session *session);

@@ -24,15 +24,14 @@ static bool is_idle(const struct service *service) {
     return !deadlines_first(&service->model.deadlines) &&
            !deadlines_first(&service->waits.deadlines) &&
            !deadlines_first(&service->deferrals.deadlines) && service->settle.count == 0 &&
-           !service->sessions.stuffed && !service->waits.retry && !service->subscriptions.queued &&
-           list_empty(&service->model.unsettled);
+           list_empty(&service->sessions.resend) && !follow_up_due(service);
 }
 
 int timers_timeout(const struct service *service) {
     if (is_idle(service))
         return -1;
-    if (service->subscriptions.queued || service->waits.retry)
-        return 0; /* the last turn ended with somebody's end */
+    if (follow_up_due(service))
+        return 0;
     int64_t due = -1, now = (int64_t)loop_now();
 
     due = earlier(due, deadlines_first(&service->model.deadlines));
@@ -41,7 +40,8 @@ int timers_timeout(const struct service *service) {
     /* Where a settle thread is busy, somebody may have to hear of it. */
     if (service->settle.count > 0 && (due < 0 || due > now + STUCK_MS / 2))
         due = now + STUCK_MS / 2;
-    if ((service->sessions.stuffed || service->settle.starved) && (due < 0 || due > now + RETRY_MS))
+    if ((!list_empty(&service->sessions.resend) || service->settle.starved) &&
+        (due < 0 || due > now + RETRY_MS))
         due = now + RETRY_MS;
     if (due < 0)
         return -1;
@@ -49,15 +49,11 @@ int timers_timeout(const struct service *service) {
 }
 
 void timers_tick(struct service *service) {
-    uint64_t removed = service->model.totals.removed;
-
     if (is_idle(service))
         return;
-    if (service->sessions.stuffed && service->model.now_ms >= service->resent_ms + RETRY_MS)
+    if (service->model.now_ms >= service->resent_ms + RETRY_MS)
         turn_resend(service);
     model_expire(&service->model);
-    /* An open may be waiting for what has gone. */
-    service->waits.retry |= service->model.totals.removed != removed;
     waiting_expire(service);
     deferrals_expire(service);
     if (service->settle.count > 0)

@@ -10,13 +10,10 @@
 #include "connection/outbox.h"
 #include "requests/dispatch.h"
 #include "requests/follow_up.h"
-#include "settle/work.h"
 
 void session_end(struct session *session) {
     struct service *service = service_of(session);
 
-    if (session->ended)
-        return;
     session_hang_up(session);
     unsubscribe(service, session);
     waiting_drop(service, session);
@@ -27,23 +24,16 @@ void session_end(struct session *session) {
     if (session->role == ROLE_VMM && session->greeted)
         service_tell_session(service, &(struct event){.kind = EVENT_VMM_GONE}, session);
     /* Those who wait go before whoever asks later in this turn. */
-    service->waits.retry = true;
-    work_begin(&service->settle, &service->model);
-    waiting_retry(service);
-    work_begin(&service->settle, &service->model);
+    follow_up(service);
 }
 
 void turn_end(struct service *service) {
-    while (service->sessions
-               .reap) { /* who waits for what one had may be served now, and found gone too */
-        service->sessions.reap = false;
-        list_for_each_safe (link, &service->sessions.all) {
-            struct session *session = list_object(link, struct session, link);
-            if (session->broken)
-                session_end(session);
-            if (session->ended)
-                session_free(session);
-        }
+    /* Who waits for what one had may be served now, and found gone too. */
+    while (!list_empty(&service->sessions.gone)) {
+        struct session *session = list_object(service->sessions.gone.next, struct session, gone);
+        if (session->watch.fd >= 0)
+            session_end(session);
+        session_free(session);
     }
 }
 
@@ -81,7 +71,7 @@ static bool receive(struct service *service, struct session *session, bool *was_
  * if there is one and lost if there is none. Who sends ahead will have sent
  * more; and a Close, to which there is no reply, is often followed by an Open. */
 static bool looks_again(struct session *session, bool was_close) {
-    if (session->ended || session->broken || session->closing || session->pending)
+    if (session->closing || !session_takes(session))
         return false;
     if (session->sends_ahead || was_close)
         return true;
@@ -108,12 +98,12 @@ static void serve(struct service *service, struct session *session) {
 static void flush(struct service *service, struct session *session) {
     if (!outbox_flush(session))
         return;
-    if (session->broken || session->closing) {
+    if (session_is_gone(session) || session->closing) {
         session_end(session);
         return;
     }
-    service->waits.retry = true;
-    service->subscriptions.queued = true;
+    waiting_retry(service);
+    subscription_resume(session);
     follow_up(service);
 }
 
@@ -121,7 +111,7 @@ static void session_ready(struct watch *watch, uint32_t epoll_events) {
     struct session *session = list_object(watch, struct session, watch);
     struct service *service = service_of(session);
 
-    if (session->ended || session->broken)
+    if (session_is_gone(session))
         return;
     if (session->pending) {
         if (epoll_events & (EPOLLHUP | EPOLLERR))
@@ -134,13 +124,9 @@ static void session_ready(struct watch *watch, uint32_t epoll_events) {
 }
 
 void turn_resend(struct service *service) {
-    service->sessions.stuffed = false;
     service->resent_ms = service->model.now_ms;
-    list_for_each (link, &service->sessions.all) {
-        struct session *session = list_object(link, struct session, link);
-        if (session->stuffed && session->pending && !session->ended && !session->broken)
-            flush(service, session);
-    }
+    list_for_each_safe (link, &service->sessions.resend)
+        flush(service, list_object(link, struct session, resend));
 }
 
 int service_init(struct service *service, const struct limits *limits) {

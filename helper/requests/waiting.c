@@ -93,7 +93,7 @@ static void retry(struct service *service, struct waiting *waiting) {
     struct lease *lease = NULL;
     struct refusal refusal;
 
-    if (session->pending || session->broken)
+    if (!session_takes(session))
         return;
     int result = open_path(service, session, waiting->path, waiting->flags, &lease, &refusal);
     bool goes_on = result == -EAGAIN ||
@@ -103,9 +103,7 @@ static void retry(struct service *service, struct waiting *waiting) {
 }
 
 void waiting_retry(struct service *service) {
-    if (!service->waits.retry)
-        return;
-    service->waits.retry = false;
+    service->waits.seen = service->model.changes;
     list_for_each_safe (link, &service->waits.all)
         retry(service, list_object(link, struct waiting, link));
 }
@@ -128,10 +126,8 @@ void waiting_expire(struct service *service) {
         struct refusal refusal;
 
         deadline_stop(&service->waits.deadlines, first);
-        if (session->pending || session->broken) {
-            service->waits.retry = true; /* once it can be told */
-            continue;
-        }
+        if (!session_takes(session))
+            continue; /* once it can be told */
         int result = open_path(service, session, waiting->path, waiting->flags, &lease, &refusal);
         if (result == -EAGAIN)
             continue; /* it has its member, as soon as that is settled */

@@ -28,7 +28,7 @@ struct waits {
     struct list all;            /* oldest first */
     struct deadlines deadlines; /* their times */
     uint32_t last_number;
-    bool retry;               /* something has changed that they may wait for */
+    uint64_t seen;            /* model.changes when all were last tried */
     uint64_t waited, expired; /* ever */
 };
 
@@ -43,7 +43,7 @@ int waiting_begin(struct service *service, struct session *session, uint32_t ser
 /* What can be waited for. */
 bool waiting_helps(enum refusal_code code);
 
-/* Tries all again, in their order, if something has changed. */
+/* Tries all again, in their order. */
 void waiting_retry(struct service *service);
 
 /* Those whose time is over fail. */

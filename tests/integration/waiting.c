@@ -454,6 +454,28 @@ static void test_flags_that_come_by_an_end(void **state) {
     assert_int_equal(client_opened(other, first).code, 0);
 }
 
+/* The one that waits longer fits a member whose flags the helper looks at for the other. */
+static void test_flags_that_come_to_light_for_another(void **state) {
+    struct helper *helper = helper_start(NULL);
+    struct client *first = helper_connect(helper, ROLE(VMM), "first");
+    struct client *second = helper_connect(helper, ROLE(VMM), "second");
+    struct new_member members[] = {
+        {file_open("disk", O_RDWR), NULL, SHARING(SHARED), .serves_read_only = true},
+        {file_open("disk", O_RDWR), NULL, SHARING(SHARED)}};
+    client_add_set(helper->manager, 1, 0, members, 2);
+    client_wait_settled(helper->manager);
+    client_open_set(helper->vmm, 1, O_RDWR);
+    struct opened older = client_open_set(helper->vmm, 1, O_RDWR);
+    assert_true(same_description(older.fd, members[0].fd));
+    uint32_t patient = begin(first, DISK, O_RDWR | O_APPEND);
+    uint32_t reader = begin(second, DISK, O_RDONLY | O_APPEND);
+    expect_waiting(helper, 2);
+    assert_int_equal(fcntl(older.fd, F_SETFL, O_APPEND), 0);
+    client_add_one(helper->manager, 2, file_open("disk", O_RDWR)); /* all are tried again */
+    assert_int_equal(client_opened(second, reader).code, 0);
+    assert_int_equal(client_opened(first, patient).code, 0);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         helper_test(test_wanted_then_added_then_opened),
@@ -477,6 +499,7 @@ int main(void) {
         helper_test(test_who_waits_for_what),
         helper_test(test_flags_that_come),
         helper_test(test_flags_that_come_by_an_end),
+        helper_test(test_flags_that_come_to_light_for_another),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

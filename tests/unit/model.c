@@ -205,6 +205,26 @@ static void test_settling_member_is_told_of(void **state) {
     assert_false(found.settling);
 }
 
+/* What an open may wait for is counted, and nothing else. */
+static void test_changes_are_counted(void **state) {
+    struct member *member = add(1, O_RDWR);
+    assert_int_equal(model.changes, 1);
+    settle(); /* it is looked at */
+    struct lease *lease = open_as(&vmm, member);
+    assert_int_equal(model.changes, 1);
+    member_flags_seen(&model, member, O_APPEND);
+    assert_int_equal(member->status, O_APPEND);
+    assert_int_equal(model.changes, 2);
+    lease_end(&model, lease);
+    assert_int_equal(model.changes, 2);
+    settle();
+    assert_int_equal(model.changes, 3);
+    assert_int_equal(model_remove(&model, 1, 0, &refusal), 1);
+    assert_int_equal(model.changes, 4);
+    settle();
+    assert_int_equal(model.changes, 4);
+}
+
 /* -------------------------------------------------------- leases, lifetimes */
 
 static void test_lease_limits(void **state) {
@@ -303,6 +323,7 @@ int main(void) {
         model_test(test_label),
         model_test(test_match),
         model_test(test_settling_member_is_told_of),
+        model_test(test_changes_are_counted),
         model_test(test_lease_limits),
         model_test(test_last_lease_restores),
         model_test(test_removed_member_closes_with_its_last_lease),
