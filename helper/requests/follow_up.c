@@ -13,7 +13,6 @@ void follow_up(struct service *service) {
         work_begin(&service->settle, &service->model);
         if (waiting_due(service))
             waiting_retry(service);
-        work_begin(&service->settle, &service->model);
         deferrals_answer(service);
         subscriptions_flush(service);
     }
