@@ -15,3 +15,15 @@ int set_refuse(const struct set_path *set, int error);
 
 /* A descriptor of the program's own that is a lease of the set, or -1. */
 int set_held(const struct set_path *set);
+
+/* Defines what stands in for libc's `name`: `ours` is its answer where `path` leads to a set,
+ * which is `set` there, and `theirs` is that for all other paths. */
+#define STANDS_IN(result, name, parameters, ours, theirs)   \
+    EXPORTED result name parameters {                       \
+        struct set_path set;                                \
+        return path_is_set(path, &set) ? (ours) : (theirs); \
+    }
+
+/* The same, where a set is refused with `error`. */
+#define REFUSED(error, result, name, parameters, arguments) \
+    STANDS_IN(result, name, parameters, set_refuse(&set, error), REAL(name) arguments)

@@ -9,14 +9,7 @@
 
 #include <errno.h>
 
-/* Refused with `error` where `path` is a set's. */
-#define REFUSED(error, result, name, parameters, arguments)                              \
-    EXPORTED result name parameters {                                                    \
-        struct set_path set;                                                             \
-        return path_is_set(path, &set) ? set_refuse(&set, error) : REAL(name) arguments; \
-    }
-
-/* The same where one of two is. */
+/* Refused with `error` where one of two paths leads to a set. */
 #define REFUSED_BOTH(error, name, parameters, arguments)         \
     EXPORTED int name parameters {                               \
         struct set_path set;                                     \
@@ -61,6 +54,12 @@ REFUSED_BOTH(EXDEV, renameat, (int at, const char *path, int at_other, const cha
 REFUSED_BOTH(EXDEV, renameat2, (int at, const char *path, int at_other, const char *other, unsigned flags), (at, path, at_other, other, flags))
 REFUSED_BOTH(EXDEV, link, (const char *path, const char *other), (path, other))
 REFUSED_BOTH(EXDEV, linkat, (int at, const char *path, int at_other, const char *other, int flags), (at, path, at_other, other, flags))
+
+/* A set is the manager's to remove: QEMU unlinks an image that it failed to
+ * create, and need not hear that it could not. */
+STANDS_IN(int, unlink, (const char *path), 0, REAL(unlink)(path))
+STANDS_IN(int, remove, (const char *path), 0, REAL(remove)(path))
+STANDS_IN(int, unlinkat, (int at, const char *path, int flags), flags & AT_REMOVEDIR ? set_refuse(&set, ENOTDIR) : 0, REAL(unlinkat)(at, path, flags))
 /* clang-format on */
 
 EXPORTED DIR *opendir(const char *path) {
@@ -72,36 +71,11 @@ EXPORTED DIR *opendir(const char *path) {
     return NULL;
 }
 
-/* A set is the manager's to remove: QEMU unlinks an image that it failed to
- * create, and need not hear that it could not. */
-EXPORTED int unlink(const char *path) {
-    struct set_path set;
+static int set_truncate(const struct set_path *set, off_t length) {
+    int fd = set_open(set, O_WRONLY | O_CLOEXEC);
 
-    return path_is_set(path, &set) ? 0 : REAL(unlink)(path);
-}
-
-EXPORTED int unlinkat(int directory, const char *path, int flags) {
-    struct set_path set;
-
-    if (!path_is_set(path, &set))
-        return REAL(unlinkat)(directory, path, flags);
-    return flags & AT_REMOVEDIR ? set_refuse(&set, ENOTDIR) : 0;
-}
-
-EXPORTED int remove(const char *path) {
-    struct set_path set;
-
-    return path_is_set(path, &set) ? 0 : REAL(remove)(path);
-}
-
-EXPORTED int truncate(const char *path, off_t length) {
-    struct set_path set;
-
-    if (!path_is_set(path, &set))
-        return REAL(truncate)(path, length);
-    int fd = set_open(&set, O_WRONLY | O_CLOEXEC);
     if (fd < 0 && errno == EACCES)
-        fd = set_open(&set, O_RDWR | O_CLOEXEC);
+        fd = set_open(set, O_RDWR | O_CLOEXEC);
     if (fd < 0)
         return -1;
     int result = ftruncate(fd, length), error = errno;
@@ -109,4 +83,7 @@ EXPORTED int truncate(const char *path, off_t length) {
     errno = error;
     return result;
 }
+
+STANDS_IN(int, truncate, (const char *path, off_t length), set_truncate(&set, length),
+          REAL(truncate)(path, length))
 EXPORTED_ALIAS(truncate64, truncate);

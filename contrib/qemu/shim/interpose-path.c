@@ -41,33 +41,21 @@ static int set_stat(const struct set_path *set, struct stat *status) {
     return 0;
 }
 
-EXPORTED int stat(const char *path, struct stat *status) {
-    struct set_path set;
-
-    return path_is_set(path, &set) ? set_stat(&set, status)
-                                   : directory_stat(path, status, REAL(stat)(path, status));
-}
+STANDS_IN(int, stat, (const char *path, struct stat *status), set_stat(&set, status),
+          directory_stat(path, status, REAL(stat)(path, status)))
 EXPORTED int stat64(const char *path, struct stat64 *status) {
     return stat(path, (struct stat *)status);
 }
 
-EXPORTED int lstat(const char *path, struct stat *status) {
-    struct set_path set;
-
-    return path_is_set(path, &set) ? set_stat(&set, status)
-                                   : directory_stat(path, status, REAL(lstat)(path, status));
-}
+STANDS_IN(int, lstat, (const char *path, struct stat *status), set_stat(&set, status),
+          directory_stat(path, status, REAL(lstat)(path, status)))
 EXPORTED int lstat64(const char *path, struct stat64 *status) {
     return lstat(path, (struct stat *)status);
 }
 
-EXPORTED int fstatat(int directory, const char *path, struct stat *status, int flags) {
-    struct set_path set;
-
-    if (path_is_set(path, &set))
-        return set_stat(&set, status);
-    return directory_stat(path, status, REAL(fstatat)(directory, path, status, flags));
-}
+STANDS_IN(int, fstatat, (int at, const char *path, struct stat *status, int flags),
+          set_stat(&set, status),
+          directory_stat(path, status, REAL(fstatat)(at, path, status, flags)))
 EXPORTED int fstatat64(int directory, const char *path, struct stat64 *status, int flags) {
     return fstatat(directory, path, (struct stat *)status, flags);
 }
@@ -174,27 +162,12 @@ static int directory_access(const char *path, int mode, int result) {
     return mode & W_OK ? fails(EACCES) : 0;
 }
 
-EXPORTED int access(const char *path, int mode) {
-    struct set_path set;
-
-    return path_is_set(path, &set) ? set_access(&set, mode)
-                                   : directory_access(path, mode, REAL(access)(path, mode));
-}
-
-EXPORTED int faccessat(int directory, const char *path, int mode, int flags) {
-    struct set_path set;
-
-    if (path_is_set(path, &set))
-        return set_access(&set, mode);
-    return directory_access(path, mode, REAL(faccessat)(directory, path, mode, flags));
-}
-
-EXPORTED int euidaccess(const char *path, int mode) {
-    struct set_path set;
-
-    return path_is_set(path, &set) ? set_access(&set, mode)
-                                   : directory_access(path, mode, REAL(euidaccess)(path, mode));
-}
+STANDS_IN(int, access, (const char *path, int mode), set_access(&set, mode),
+          directory_access(path, mode, REAL(access)(path, mode)))
+STANDS_IN(int, faccessat, (int at, const char *path, int mode, int flags), set_access(&set, mode),
+          directory_access(path, mode, REAL(faccessat)(at, path, mode, flags)))
+STANDS_IN(int, euidaccess, (const char *path, int mode), set_access(&set, mode),
+          directory_access(path, mode, REAL(euidaccess)(path, mode)))
 EXPORTED_ALIAS(eaccess, euidaccess);
 
 /* ------------------------------------------------------------------ names */
@@ -226,20 +199,11 @@ static ssize_t directory_readlink(const char *path, ssize_t result) {
     return result < 0 && is_missing_directory(path) ? fails(EINVAL) : result;
 }
 
-EXPORTED ssize_t readlink(const char *path, char *target, size_t size) {
-    struct set_path set;
-
-    return path_is_set(path, &set) ? set_refuse(&set, EINVAL)
-                                   : directory_readlink(path, REAL(readlink)(path, target, size));
-}
-
-EXPORTED ssize_t readlinkat(int directory, const char *path, char *target, size_t size) {
-    struct set_path set;
-
-    if (path_is_set(path, &set))
-        return set_refuse(&set, EINVAL);
-    return directory_readlink(path, REAL(readlinkat)(directory, path, target, size));
-}
+STANDS_IN(ssize_t, readlink, (const char *path, char *target, size_t size),
+          set_refuse(&set, EINVAL), directory_readlink(path, REAL(readlink)(path, target, size)))
+STANDS_IN(ssize_t, readlinkat, (int at, const char *path, char *target, size_t size),
+          set_refuse(&set, EINVAL),
+          directory_readlink(path, REAL(readlinkat)(at, path, target, size)))
 
 /* What they become with _FORTIFY_SOURCE, which has checked `size` against the room. */
 EXPORTED ssize_t __readlink_chk(const char *path, char *target, size_t size, size_t room);
@@ -259,67 +223,38 @@ EXPORTED ssize_t __readlinkat_chk(int directory, const char *path, char *target,
 
 /* ------------------------------------------- what is known of open files only */
 
-/* The file system is known of a set that is open. */
-EXPORTED int statfs(const char *path, struct statfs *status) {
-    struct set_path set;
+static int set_statfs(const struct set_path *set, struct statfs *status) {
+    int fd = set_held(set);
 
-    if (!path_is_set(path, &set))
-        return REAL(statfs)(path, status);
-    int fd = set_held(&set);
-    return fd >= 0 ? fstatfs(fd, status) : set_refuse(&set, ENOSYS);
+    return fd >= 0 ? fstatfs(fd, status) : set_refuse(set, ENOSYS);
 }
+
+static int set_statvfs(const struct set_path *set, struct statvfs *status) {
+    int fd = set_held(set);
+
+    return fd >= 0 ? fstatvfs(fd, status) : set_refuse(set, ENOSYS);
+}
+
+static long set_pathconf(const struct set_path *set, int name) {
+    int fd = set_held(set);
+
+    return fd >= 0 ? fpathconf(fd, name) : set_refuse(set, ENOSYS);
+}
+
+STANDS_IN(int, statfs, (const char *path, struct statfs *status), set_statfs(&set, status),
+          REAL(statfs)(path, status))
 EXPORTED_ALIAS_OF(int, statfs64, (const char *, struct statfs64 *), statfs);
-
-EXPORTED int statvfs(const char *path, struct statvfs *status) {
-    struct set_path set;
-
-    if (!path_is_set(path, &set))
-        return REAL(statvfs)(path, status);
-    int fd = set_held(&set);
-    return fd >= 0 ? fstatvfs(fd, status) : set_refuse(&set, ENOSYS);
-}
+STANDS_IN(int, statvfs, (const char *path, struct statvfs *status), set_statvfs(&set, status),
+          REAL(statvfs)(path, status))
 EXPORTED_ALIAS_OF(int, statvfs64, (const char *, struct statvfs64 *), statvfs);
-
-EXPORTED long pathconf(const char *path, int name) {
-    struct set_path set;
-
-    if (!path_is_set(path, &set))
-        return REAL(pathconf)(path, name);
-    int fd = set_held(&set);
-    return fd >= 0 ? fpathconf(fd, name) : set_refuse(&set, ENOSYS);
-}
+STANDS_IN(long, pathconf, (const char *path, int name), set_pathconf(&set, name),
+          REAL(pathconf)(path, name))
 
 /* Never, so that what a program finds does not depend on what it has open. */
-EXPORTED ssize_t getxattr(const char *path, const char *name, void *value, size_t size) {
-    struct set_path set;
-
-    return path_is_set(path, &set) ? set_refuse(&set, ENOTSUP)
-                                   : REAL(getxattr)(path, name, value, size);
-}
-
-EXPORTED ssize_t lgetxattr(const char *path, const char *name, void *value, size_t size) {
-    struct set_path set;
-
-    return path_is_set(path, &set) ? set_refuse(&set, ENOTSUP)
-                                   : REAL(lgetxattr)(path, name, value, size);
-}
-
-EXPORTED ssize_t listxattr(const char *path, char *list, size_t size) {
-    struct set_path set;
-
-    return path_is_set(path, &set) ? set_refuse(&set, ENOTSUP) : REAL(listxattr)(path, list, size);
-}
-
-EXPORTED ssize_t llistxattr(const char *path, char *list, size_t size) {
-    struct set_path set;
-
-    return path_is_set(path, &set) ? set_refuse(&set, ENOTSUP) : REAL(llistxattr)(path, list, size);
-}
-
-EXPORTED int name_to_handle_at(int directory, const char *path, struct file_handle *handle,
-                               int *mount, int flags) {
-    struct set_path set;
-
-    return path_is_set(path, &set) ? set_refuse(&set, ENOTSUP)
-                                   : REAL(name_to_handle_at)(directory, path, handle, mount, flags);
-}
+/* clang-format off */
+REFUSED(ENOTSUP, ssize_t, getxattr, (const char *path, const char *name, void *value, size_t size), (path, name, value, size))
+REFUSED(ENOTSUP, ssize_t, lgetxattr, (const char *path, const char *name, void *value, size_t size), (path, name, value, size))
+REFUSED(ENOTSUP, ssize_t, listxattr, (const char *path, char *list, size_t size), (path, list, size))
+REFUSED(ENOTSUP, ssize_t, llistxattr, (const char *path, char *list, size_t size), (path, list, size))
+REFUSED(ENOTSUP, int, name_to_handle_at, (int at, const char *path, struct file_handle *handle, int *mount, int flags), (at, path, handle, mount, flags))
+/* clang-format on */
