@@ -4,8 +4,8 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
 #include <poll.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <string.h>
@@ -17,71 +17,48 @@
 #include "common/say.h"
 #include "title.h"
 
-/* One direction. Neither waits for the other: who does not read may be waiting
- * to be read from. */
-struct flow {
-    int from, to; /* from: -1 when it has ended */
-    bool to_socket;
+/* In the pump, the socket's number. */
+#define PEER (STDERR_FILENO + 1)
+
+/* After a read or write that failed: whether to try again, when that makes sense. Who
+ * started us may have made its end one that does not wait. */
+static bool is_passing(int fd, short events) {
+    struct pollfd polled = {fd, events, 0};
+
+    if (errno == EAGAIN)
+        poll(&polled, 1, -1);
+    return errno == EAGAIN || errno == EINTR;
+}
+
+/* Until the end of `from`, or nobody takes it. */
+static void copy(int from, int to) {
     char bytes[16384];
-    size_t begin, end; /* what was read and not written yet */
-};
+    ssize_t got, put;
 
-static void flow_poll(const struct flow *flow, struct pollfd polled[2]) {
-    bool is_empty = flow->begin == flow->end;
-    polled[0] = (struct pollfd){is_empty ? flow->from : -1, POLLIN, 0};
-    polled[1] = (struct pollfd){is_empty ? -1 : flow->to, POLLOUT, 0};
-}
-
-static bool is_over(ssize_t result) {
-    return result == 0 || (result < 0 && errno != EINTR && errno != EAGAIN);
-}
-
-static void flow_read(struct flow *flow) {
-    ssize_t got = read(flow->from, flow->bytes, sizeof(flow->bytes));
-
-    if (is_over(got))
-        flow->from = -1;
-    flow->begin = 0;
-    flow->end = got > 0 ? (size_t)got : 0;
-}
-
-/* So much that it does not wait. False where nobody takes it. */
-static bool flow_write(struct flow *flow) {
-    const char *bytes = flow->bytes + flow->begin;
-    size_t size = flow->end - flow->begin;
-    ssize_t put;
-
-    if (flow->to_socket)
-        put = send(flow->to, bytes, size, MSG_DONTWAIT | MSG_NOSIGNAL);
-    else
-        put = write(flow->to, bytes, size < PIPE_BUF ? size : PIPE_BUF);
-    if (put > 0)
-        flow->begin += (size_t)put;
-    return !is_over(put);
-}
-
-/* The end of standard input is not the end: QEMU, too, goes on then, and answers
- * what it was asked before. */
-static void pump_run(int peer) {
-    static struct flow in, out;
-    struct pollfd polled[4];
-
-    in = (struct flow){.from = STDIN_FILENO, .to = peer, .to_socket = true};
-    out = (struct flow){.from = peer, .to = STDOUT_FILENO};
-    while (out.from >= 0 || out.begin < out.end) {
-        flow_poll(&in, polled);
-        flow_poll(&out, polled + 2);
-        if (poll(polled, 4, -1) < 0)
-            continue;
-        if (polled[0].revents)
-            flow_read(&in);
-        if (polled[1].revents && !flow_write(&in))
-            in.begin = in.end;
-        if (polled[2].revents)
-            flow_read(&out);
-        if (polled[3].revents && !flow_write(&out))
+    while ((got = read(from, bytes, sizeof(bytes))) != 0) {
+        if (got < 0 && !is_passing(from, POLLIN))
             return;
+        for (ssize_t done = 0; done<got; done += put> 0 ? put : 0) {
+            put = write(to, bytes + done, (size_t)(got - done));
+            if (put < 0 && !is_passing(to, POLLOUT))
+                return;
+        }
     }
+}
+
+static void *copy_input(void *nothing) {
+    copy(STDIN_FILENO, PEER);
+    return NULL;
+}
+
+/* Neither direction waits for the other: who does not read may be waiting to be read from.
+ * The end of standard input is not the end: QEMU, too, goes on then, and answers what it was
+ * asked before. */
+static void pump_run(void) {
+    pthread_t input;
+
+    if (pthread_create(&input, NULL, copy_input, NULL) == 0)
+        copy(PEER, STDOUT_FILENO);
 }
 
 /* In the terminal's session and foreground still, but the keys that end a
@@ -94,12 +71,10 @@ static void pump_become(int peer) {
         _exit(pid < 0);
     for (size_t i = 0; i < sizeof(ignored) / sizeof(ignored[0]); i++)
         signal(ignored[i], SIG_IGN);
-    int null = open("/dev/null", O_RDWR);
-    if (null < 0 || dup2(null, STDERR_FILENO) < 0 || dup2(peer, STDERR_FILENO + 1) < 0 ||
-        close_range(STDERR_FILENO + 2, ~0U, 0) < 0)
+    if (fd_nullify(STDERR_FILENO) < 0 || dup2(peer, PEER) < 0 || close_range(PEER + 1, ~0U, 0) < 0)
         _exit(1);
     process_title("pump");
-    pump_run(STDERR_FILENO + 1);
+    pump_run();
     _exit(0);
 }
 
