@@ -322,7 +322,7 @@ static void test_what_fails_is_told_once(void **state) {
     assert_int_equal(says(by_path, MANY_QUESTIONS, text, sizeof text), 0);
     assert_int_equal(count(text, "cannot connect to /nowhere/vmm"), 1);
     assert_int_equal(says(by_number, MANY_QUESTIONS, text, sizeof text), 0);
-    assert_int_equal(count(text, "is no socket to fdset-helper"), 1);
+    assert_int_equal(count(text, "is not a socket to fdset-helper"), 1);
     assert_int_equal(says(wrong, MANY_QUESTIONS, text, sizeof text), 0);
     assert_int_equal(count(text, "FDSET_ADD_FD: 'fd=3' is not"), 1);
     assert_int_equal(count(text, "\n"), 1);

@@ -64,7 +64,8 @@ static int attach_inherited(struct fdset_vmm **vmm) {
 
     if (!is_inherited) {
         if (!is_told)
-            shim_complain("FDSET_VMM_FD=%s is no socket to fdset-helper", getenv("FDSET_VMM_FD"));
+            shim_complain("FDSET_VMM_FD=%s is not a socket to fdset-helper",
+                          getenv("FDSET_VMM_FD"));
         is_told = true;
         return -ENOTCONN;
     }

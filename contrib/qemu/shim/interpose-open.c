@@ -24,7 +24,7 @@ static unsigned patience(void) {
     errno = 0;
     unsigned long wait_ms = strtoul(text, &rest, 10);
     if (*rest || errno || *text == '-') {
-        shim_complain("FDSET_WAIT_MS=%s is no number of milliseconds", text);
+        shim_complain("FDSET_WAIT_MS=%s is not a number of milliseconds", text);
         return 0;
     }
     return wait_ms < FDSET_MAX_WAIT_MS ? wait_ms : FDSET_MAX_WAIT_MS;

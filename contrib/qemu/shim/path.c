@@ -85,7 +85,7 @@ __attribute__((constructor)) static void other_directory_find(void) {
     if (!text || !*text)
         return;
     if (text[0] != '/' || !*separator_skip(text) || strstr(text, "/.."))
-        shim_complain("FDSET_PREFIX=%s is no directory below /", text);
+        shim_complain("FDSET_PREFIX=%s is not a directory below /", text);
     else
         other_directory = strdup(text);
 }

@@ -15,7 +15,7 @@ static const char usage[] =
     "Usage: fdset-qemu [--fdset-OPTION]... [QEMU-OPTION]...\n"
     "\n"
     "Runs QEMU with its sets of descriptors (/dev/fdset/N, -add-fd, and add-fd over a\n"
-    "monitor) kept by a fdset-helper of its own. Everything else is QEMU's.\n"
+    "monitor) kept by an fdset-helper of its own. Everything else is QEMU's.\n"
     "\n";
 
 static const char options_help[] =
@@ -25,7 +25,7 @@ static const char options_help[] =
     "  --fdset-helper PATH    which helper; else FDSET_HELPER, else the one that was\n"
     "                         built or installed with this\n"
     "  --fdset-manage PATH    let the helper listen for managers (fdsetctl) there\n"
-    "  --fdset-observe PATH   and for those who may only look\n"
+    "  --fdset-observe PATH   and for observers, which may only look\n"
     "  --fdset-limit NAME=N   how much the helper holds: --limit of fdset-helper(8);\n"
     "                         may be given several times\n"
     "  --fdset-log FILE       append what helper and relay say, and what was run\n"

@@ -113,11 +113,10 @@ static void emulator_check(const char *emulator) {
     const char *why = library_hindrance(emulator);
 
     if (why)
-        complain(
-            "%s %s, so the dynamic linker ignores LD_PRELOAD for it, and it will find no set of "
-            "the helper's: name another with --fdset-emulator or FDSET_EMULATOR, such as a copy "
-            "that is not so",
-            emulator, why);
+        complain("%s %s, so the dynamic linker ignores LD_PRELOAD for it, and it cannot open the "
+                 "helper's sets: name another emulator with --fdset-emulator or FDSET_EMULATOR, "
+                 "such as a copy without this",
+                 emulator, why);
 }
 
 static void companions_begin(struct command_line *line, struct members *members,

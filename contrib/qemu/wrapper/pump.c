@@ -82,7 +82,7 @@ int pump_start(void) {
     int ends[2];
 
     if (fcntl(STDIN_FILENO, F_GETFD) < 0 || fcntl(STDOUT_FILENO, F_GETFD) < 0)
-        die("a monitor on standard input and output, and these are closed");
+        die("a monitor is on standard input and output, and these are closed");
     if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) < 0)
         die("cannot make a pair of sockets: %s", strerror(errno));
     ends[0] = fd_move_high(ends[0], "a socket");

@@ -126,7 +126,7 @@ static struct address inherited_make(const char *number, const char *option) {
 
     /* A name would be one of getfd: there is no monitor yet. */
     if (end == number || *end || fd < 0 || fd > INT_MAX)
-        die("%s: '%s' is no descriptor's number", option, number);
+        die("%s: '%s' is not the number of a descriptor", option, number);
     if (getsockopt((int)fd, SOL_SOCKET, SO_TYPE, &type, &size) < 0 || type != SOCK_STREAM)
         die("%s: File descriptor '%s' is not a socket", option, number);
     return (struct address){.fd = fd_move_high((int)fd, option)};
