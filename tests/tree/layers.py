@@ -20,7 +20,7 @@ helper/requests helper/start helper
     LOWEST proto/shortcut vmm-glue/include/fdset vmm-glue/wire vmm-glue/vmm
     LOWEST proto/shortcut vmm-glue/include/fdset vmm-glue/wire vmm-glue/manager
     LIBRARY vmm-glue/examples
-    LIBRARY contrib/example-vmm
+    LIBRARY contrib/common contrib/example-vmm
     LIBRARY contrib/common contrib/fdsetctl/base contrib/fdsetctl/ask contrib/fdsetctl/output \
 contrib/fdsetctl/verbs contrib/fdsetctl
     LIBRARY contrib/common contrib/qemu/shim

@@ -100,6 +100,25 @@ def without_licence():
             yield path, f"{path} has no line SPDX-License-Identifier: MIT among its first three"
 
 
+# What CONTRIBUTING.md says of handwriting, as far as a line shows it.
+HANDWRITING = [
+    (r"\bsizeof\s+[\w*&]", "sizeof(x), with parentheses"),
+    (r"!(?:str(?:n|case|ncase)?cmp|memcmp)\(", "strcmp(a, b) == 0, not !strcmp(a, b)"),
+]
+
+
+def handwriting():
+    for path in tree.product(".c", ".h"):
+        for number, line in enumerate(tree.without_comments(tree.read(path)).splitlines(), 1):
+            for pattern, wanted in HANDWRITING:
+                if re.search(pattern, line):
+                    yield path, f"{path}:{number}: here one writes {wanted}"
+        for number, line in enumerate(tree.read(path).splitlines(), 1):
+            if re.search(r"[;,]\s+/\*(?!.*\*/)", line):
+                yield path, f"{path}:{number}: a comment that does not end on the line of what it " \
+                    "is about belongs above it"
+
+
 # Pages of others may be spoken of, but none that who has this tree alone cannot read.
 OUTSIDE = re.compile(r"DESIGN(?:\.md| section)|ANCHORS\.md|\.\./shared|\bshared/research|"
                      r"(?<![\w/.])/work/\w|\b[Ii]ssue #?\d+|\bAGENTS\.md|\bCLAUDE\.md")
@@ -133,6 +152,7 @@ if __name__ == "__main__":
         (f"no header declares what more than {FILES_OF_A_HEADER} files define", headers_of_many),
         ("no two types have one name", names_of_two_things),
         ("every C file begins with a sentence", without_first_sentence),
+        ("the code is of one handwriting", handwriting),
         ("every source file says its licence", without_licence),
         ("nothing is cited that is not in the tree", cited_from_outside),
     ])
