@@ -16,7 +16,7 @@
  *   landlock       files, ports, abstract sockets and signals, a second time
  *   mdwe           turning data into code
  *   limits         processes, files, core dumps, descriptors beyond the plan
- *   seccomp        all but twelve system calls, and most of their arguments
+ *   seccomp        all system calls but those of rules.c, and most of their arguments
  *
  * The order is not free:
  *
@@ -40,7 +40,7 @@
  * relies on no stage but no-new-privs: each of the two would do alone.
  *
  * No pid namespace: a manager's and VMM's pid must stay readable by SO_PEERCRED,
- * and none of the twelve calls takes a pid. */
+ * and no call that is left takes a pid. */
 #include "confine.h"
 
 #include <assert.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The sandbox: after confine_seal() the helper can do what its twelve system
- * calls allow to the descriptors it holds, and nothing else.
+/* The sandbox: after confine_seal() the helper can do what the system calls of
+ * rules.c allow to the descriptors it holds, and nothing else.
  *
  * Two halves, because the settle threads must be born inside what every thread
  * has for itself (capabilities, ids, namespaces, Landlock) and before what
@@ -79,7 +79,7 @@ enum confine_outcome {
 struct confine_stage {
     const char *name;
     enum confine_outcome outcome;
-    char detail[128]; /* "user mount net ipc uts cgroup", "12 calls", "unshare: EPERM; ..." */
+    char detail[128]; /* "user mount net ipc uts cgroup", "ABI 3: files", "unshare: EPERM; ..." */
 };
 
 struct confine_report {
