@@ -2,9 +2,11 @@
 #include "fdset-json.h"
 
 #include <fcntl.h>
-#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include "name.h"
+#include "number.h"
 
 static bool is_listed(const struct fdset_member_info *member) {
     return member->state == FDSET_MEMBER_LISTED || member->state == FDSET_MEMBER_SETTLING;
@@ -115,14 +117,10 @@ static const char *reason_word(int code) {
 
 /* "/dev/fdset/3" has a number; -1 where it is a name. */
 static int path_set(const char *path) {
-    const char *number = path + strlen("/dev/fdset/");
-    bool is_set = strncmp(path, "/dev/fdset/", strlen("/dev/fdset/")) == 0;
-    char *end;
+    size_t length = strlen(SET_PATH_PREFIX);
+    int set;
 
-    if (!is_set || *number < '0' || *number > '9')
-        return -1;
-    long set = strtol(number, &end, 10);
-    return *end == '\0' && set <= INT_MAX ? (int)set : -1;
+    return strncmp(path, SET_PATH_PREFIX, length) == 0 && int_parse(path + length, &set) ? set : -1;
 }
 
 static void open_json(json_t *data, const struct fdset_event *event) {

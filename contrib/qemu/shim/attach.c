@@ -5,6 +5,7 @@
  * the library loaded, too, before they execute QEMU. */
 #include "attach.h"
 
+#include "number.h"
 #include "open_leases.h"
 #include "say.h"
 #include "spawn.h"
@@ -31,15 +32,10 @@ static __thread bool inside __attribute__((tls_model("initial-exec")));
  * in a program that an attached QEMU has started, the number may mean anything. */
 static int inherited_socket(void) {
     const char *text = getenv("FDSET_VMM_FD");
-    int type, family;
+    int fd, type, family;
     socklen_t size = sizeof(type);
-    char *rest;
 
-    if (!text || !*text)
-        return -1;
-    long fd = strtol(text, &rest, 10);
-    if (*rest || fd < 0 || fd > 0x7fffffff ||
-        getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &size) < 0 ||
+    if (!text || !int_parse(text, &fd) || getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &size) < 0 ||
         getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &family, &size) < 0)
         return -1;
     return type == SOCK_SEQPACKET && family == AF_UNIX ? fd : -1;

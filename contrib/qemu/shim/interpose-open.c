@@ -5,6 +5,7 @@
 #include "ask.h"
 #include "attach.h"
 #include "libc.h"
+#include "number.h"
 #include "open_leases.h"
 #include "say.h"
 
@@ -17,13 +18,11 @@
 /* $FDSET_WAIT_MS: for a program that cannot say itself that it would wait. */
 static unsigned patience(void) {
     const char *text = getenv("FDSET_WAIT_MS");
-    char *rest;
+    uint64_t wait_ms;
 
     if (!text || !*text)
         return 0;
-    errno = 0;
-    unsigned long wait_ms = strtoul(text, &rest, 10);
-    if (*rest || errno || *text == '-') {
+    if (!number_parse(text, UINT64_MAX, &wait_ms)) {
         shim_complain("FDSET_WAIT_MS=%s is not a number of milliseconds", text);
         return 0;
     }

@@ -62,8 +62,7 @@ static void descriptors_place(const struct companion *companion, int errors) {
 
     if (dup2(errors, STDERR_FILENO) < 0)
         _exit(127);
-    int null = open("/dev/null", O_RDWR);
-    if (null < 0 || dup2(null, STDIN_FILENO) < 0 || dup2(null, STDOUT_FILENO) < 0)
+    if (fd_nullify(STDIN_FILENO) < 0 || fd_nullify(STDOUT_FILENO) < 0)
         say(companion, "/dev/null");
     for (size_t i = 0; i < companion->fd_count; i++) {
         copies[i] = fcntl(companion->fds[i], F_DUPFD, end);

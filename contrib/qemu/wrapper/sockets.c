@@ -4,7 +4,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
 #include <netdb.h>
 #include <netinet/in.h>
 #include <stdio.h>
@@ -19,6 +18,7 @@
 #include "common/memory.h"
 #include "common/say.h"
 #include "common/sockets.h"
+#include "number.h"
 #include "qemu_opts.h"
 
 bool socket_is_known(const struct pairs *pairs, const char **why) {
@@ -119,17 +119,15 @@ bool socket_is_listening(int fd) {
 }
 
 static struct address inherited_make(const char *number, const char *option) {
-    char *end;
-    long fd = strtol(number, &end, 10);
-    int type;
+    int fd, type;
     socklen_t size = sizeof(type);
 
     /* A name would be one of getfd: there is no monitor yet. */
-    if (end == number || *end || fd < 0 || fd > INT_MAX)
+    if (!int_parse(number, &fd))
         die("%s: '%s' is not the number of a descriptor", option, number);
-    if (getsockopt((int)fd, SOL_SOCKET, SO_TYPE, &type, &size) < 0 || type != SOCK_STREAM)
+    if (getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &size) < 0 || type != SOCK_STREAM)
         die("%s: File descriptor '%s' is not a socket", option, number);
-    return (struct address){.fd = fd_move_high((int)fd, option)};
+    return (struct address){.fd = fd_move_high(fd, option)};
 }
 
 static struct address client_make(const char *path, const char *option) {
