@@ -46,14 +46,14 @@ struct WIRE export {
     uint16_t flags;
 };
 
-struct WIRE request {
+struct WIRE nbd_request {
     uint32_t magic;
     uint16_t flags, command;
     uint64_t cookie, offset;
     uint32_t length;
 };
 
-struct WIRE reply {
+struct WIRE nbd_reply {
     uint32_t magic, error;
     uint64_t cookie;
 };
@@ -164,7 +164,7 @@ static uint32_t nbd_error(int error) {
     return EIO;
 }
 
-static int execute(struct disk *disk, const struct request *request, void *bytes) {
+static int execute(struct disk *disk, const struct nbd_request *request, void *bytes) {
     size_t length = be32toh(request->length);
     uint64_t offset = be64toh(request->offset);
     int error;
@@ -183,7 +183,7 @@ static int execute(struct disk *disk, const struct request *request, void *bytes
 
 /* One request. Returns false where the connection is over. */
 static bool request_serve(int socket, struct disk *disk, uint8_t *bytes) {
-    struct request request;
+    struct nbd_request request;
     if (!take(socket, &request, sizeof(request)) || be32toh(request.magic) != REQUEST_MAGIC)
         return false;
     uint16_t command = be16toh(request.command);
@@ -192,7 +192,7 @@ static bool request_serve(int socket, struct disk *disk, uint8_t *bytes) {
         (command == WRITE && !take(socket, bytes, length)))
         return false;
     int error = execute(disk, &request, bytes);
-    struct reply reply = {htobe32(REPLY_MAGIC), htobe32(nbd_error(error)), request.cookie};
+    struct nbd_reply reply = {htobe32(REPLY_MAGIC), htobe32(nbd_error(error)), request.cookie};
     return give(socket, &reply, sizeof(reply)) &&
            (command != READ || error || give(socket, bytes, length));
 }
