@@ -11,10 +11,7 @@
 #include "number.h"
 #include "start/usage.h"
 
-/* -1 is no id. */
-static bool is_number(const char *text, uint32_t *id) {
-    return number32_parse(text, UINT32_MAX - 1, id);
-}
+#define MAX_ID (UINT32_MAX - 1) /* -1 is no id */
 
 static void die_of_account(const char *option, const char *text, const char *what, const char *file)
     __attribute__((noreturn));
@@ -31,7 +28,7 @@ uid_t account_user(const char *option, const char *text, gid_t *login) {
     uid_t uid;
     FILE *file;
 
-    if (is_number(text, &uid))
+    if (number32_parse(text, MAX_ID, &uid))
         return uid;
     file = fopen("/etc/passwd", "re");
     while (file && (entry = fgetpwent(file)) && strcmp(entry->pw_name, text) != 0)
@@ -50,7 +47,7 @@ gid_t account_group(const char *option, const char *text) {
     gid_t gid;
     FILE *file;
 
-    if (is_number(text, &gid))
+    if (number32_parse(text, MAX_ID, &gid))
         return gid;
     file = fopen("/etc/group", "re");
     while (file && (entry = fgetgrent(file)) && strcmp(entry->gr_name, text) != 0)

@@ -8,7 +8,7 @@
 #include "start/log.h"
 #include "start/usage.h"
 
-void option_add_fd(struct start_options *options, const char *option, enum role role, char *text) {
+void option_add_fd(struct start_options *options, const struct option_row *row, char *text) {
     char why[ADD_FD_WHY_BYTES];
 
     if (options->add_fd_count == FDSET_MAX_DESCRIPTORS)

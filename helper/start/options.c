@@ -18,9 +18,9 @@
 #include "start/usage.h"
 #include "version.h"
 
-static void option_ready_fd(struct start_options *options, const char *option, enum role role,
+static void option_ready_fd(struct start_options *options, const struct option_row *row,
                             char *text) {
-    int fd = (int)usage_number(option, text, INT_MAX);
+    int fd = (int)usage_number(row->name, text, INT_MAX);
 
     if (fd == STDIN_FILENO || fd == STDERR_FILENO)
         usage_die("--ready-fd: expected 1 or a number above 2, not %d", fd);
@@ -31,8 +31,7 @@ static void option_ready_fd(struct start_options *options, const char *option, e
     options->ready_fd = fd;
 }
 
-static void option_limit(struct start_options *options, const char *option, enum role role,
-                         char *text) {
+static void option_limit(struct start_options *options, const struct option_row *row, char *text) {
     char *equals = strchr(text, '=');
 
     if (!equals)
@@ -41,7 +40,7 @@ static void option_limit(struct start_options *options, const char *option, enum
     uint32_t *limit = limits_find(&options->limits, text);
     if (!limit)
         usage_die("--limit: there is no limit called '%s'", text);
-    uint64_t value = usage_number(option, equals + 1, LIMITS_LARGEST);
+    uint64_t value = usage_number(row->name, equals + 1, LIMITS_LARGEST);
     if (value == 0)
         usage_die("--limit: %s must be 1 or more", text);
     *limit = (uint32_t)value;
@@ -49,15 +48,14 @@ static void option_limit(struct start_options *options, const char *option, enum
     options->connections_given |= limit == &options->limits.connections;
 }
 
-static void option_user(struct start_options *options, const char *option, enum role role,
-                        char *text) {
+static void option_user(struct start_options *options, const struct option_row *row, char *text) {
     gid_t login = (gid_t)-1;
-    char *group = account_cut_group(option, text);
+    char *group = account_cut_group(row->name, text);
 
     if (!text[0])
-        die_of_owner(option);
-    options->uid = account_user(option, text, &login);
-    options->gid = group                ? account_group(option, group)
+        die_of_owner(row->name);
+    options->uid = account_user(row->name, text, &login);
+    options->gid = group                ? account_group(row->name, group)
                    : login != (gid_t)-1 ? login
                                         : (gid_t)options->uid;
     if (options->uid == 0)
@@ -84,7 +82,7 @@ static void check_numbers(const struct start_options *options) {
     }
 }
 
-static void option_sandbox(struct start_options *options, const char *option, enum role role,
+static void option_sandbox(struct start_options *options, const struct option_row *row,
                            char *text) {
     static const char *const modes[] = {"enforce", "best-effort", "log"};
 
@@ -107,19 +105,8 @@ static void check_sandbox(const struct start_options *options) {
         usage_die("--sandbox: FDSET_SANDBOX=enforce allows nothing less");
 }
 
-static void option_linger(struct start_options *options, const char *option, enum role role,
-                          char *none) {
-    options->linger = true;
-}
-
-static void option_quiet(struct start_options *options, const char *option, enum role role,
-                         char *none) {
-    options->quiet = true;
-}
-
-static void option_verbose(struct start_options *options, const char *option, enum role role,
-                           char *none) {
-    options->verbose = true;
+static void option_flag(struct start_options *options, const struct option_row *row, char *text) {
+    *(bool *)((char *)options + row->flag) = true;
 }
 
 static void finish(const char *text) {
@@ -127,22 +114,16 @@ static void finish(const char *text) {
     exit(written ? 0 : 1);
 }
 
-static void option_help(struct start_options *options, const char *option, enum role role,
-                        char *none) {
+static void option_help(struct start_options *options, const struct option_row *row, char *text) {
     finish(usage_help);
 }
 
-static void option_version(struct start_options *options, const char *option, enum role role,
-                           char *none) {
+static void option_version(struct start_options *options, const struct option_row *row,
+                           char *text) {
     finish("fdset-helper " HELPER_VERSION "\n");
 }
 
-static const struct {
-    const char *name;
-    int argument;
-    option_apply *apply;
-    enum role role;
-} rows[] = {
+static const struct option_row rows[] = {
     {"manage", required_argument, option_socket, ROLE_MANAGER},
     {"vmm", required_argument, option_socket, ROLE_VMM},
     {"observe", required_argument, option_socket, ROLE_OBSERVER},
@@ -157,13 +138,13 @@ static const struct {
     {"observe-owner", required_argument, option_owner, ROLE_OBSERVER},
     {"manager-uid", required_argument, option_manager_uid},
     {"add-fd", required_argument, option_add_fd},
-    {"linger", no_argument, option_linger},
+    {"linger", no_argument, option_flag, .flag = offsetof(struct start_options, linger)},
     {"user", required_argument, option_user},
     {"sandbox", required_argument, option_sandbox},
     {"limit", required_argument, option_limit},
     {"ready-fd", required_argument, option_ready_fd},
-    {"quiet", no_argument, option_quiet},
-    {"verbose", no_argument, option_verbose},
+    {"quiet", no_argument, option_flag, .flag = offsetof(struct start_options, quiet)},
+    {"verbose", no_argument, option_flag, .flag = offsetof(struct start_options, verbose)},
     {"help", no_argument, option_help},
     {"version", no_argument, option_version},
 };
@@ -177,7 +158,7 @@ static void apply_all(struct start_options *options, int argc, char **argv) {
     for (size_t i = 0; i < ROWS; i++)
         choices[i] = (struct option){.name = rows[i].name, .has_arg = rows[i].argument};
     while ((error = getopt_long(argc, argv, "", choices, &row)) == 0)
-        rows[row].apply(options, rows[row].name, rows[row].role, optarg);
+        rows[row].apply(options, &rows[row], optarg);
     if (error != -1) {
         /* getopt has said what is wrong */
         fprintf(stderr, "Try '%s --help'.\n", program_invocation_name);

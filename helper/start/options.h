@@ -46,9 +46,17 @@ struct start_options {
     bool members_given, connections_given; /* as limits: not to be lowered then */
 };
 
-/* What an option does that was given with `text`: `role` is of its row in the table. */
-typedef void option_apply(struct start_options *options, const char *option, enum role role,
-                          char *text);
+/* A row of the table of options: what one does that is given, with `text` where it takes some. */
+struct option_row;
+typedef void option_apply(struct start_options *options, const struct option_row *row, char *text);
+
+struct option_row {
+    const char *name; /* without its dashes */
+    int argument;     /* as getopt_long() has it */
+    option_apply *apply;
+    enum role role; /* that it is about */
+    size_t flag;    /* that it sets, in struct start_options */
+};
 
 /* Parses the command line, whose strings it borrows and may change. Prints and
  * exits: 0 for --help and --version, 2 for what it does not understand. */

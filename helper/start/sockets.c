@@ -24,27 +24,26 @@ static void add_socket(struct start_options *options, enum role role, const char
     options->sockets[options->socket_count++] = (struct socket_option){role, path, fd};
 }
 
-void option_socket(struct start_options *options, const char *option, enum role role, char *path) {
-    add_socket(options, role, path, -1);
+void option_socket(struct start_options *options, const struct option_row *row, char *text) {
+    add_socket(options, row->role, text, -1);
 }
 
-void option_socket_fd(struct start_options *options, const char *option, enum role role,
-                      char *text) {
-    int fd = (int)usage_number(option, text, INT_MAX);
+void option_socket_fd(struct start_options *options, const struct option_row *row, char *text) {
+    int fd = (int)usage_number(row->name, text, INT_MAX);
 
     if (fd <= STDERR_FILENO)
         usage_die("a socket cannot be a standard I/O stream: %s", text);
-    add_socket(options, role, NULL, fd);
+    add_socket(options, row->role, NULL, fd);
 }
 
-void option_mode(struct start_options *options, const char *option, enum role role, char *text) {
-    struct socket_access *access = &options->access[role];
+void option_mode(struct start_options *options, const struct option_row *row, char *text) {
+    struct socket_access *access = &options->access[row->role];
     uint64_t mode;
 
     if (!number_parse_base(text, 8, 0777, &mode))
-        usage_die("--%s: an octal mode from 0 to 0777, as 0660, not '%s'", option, text);
+        usage_die("--%s: an octal mode from 0 to 0777, as 0660, not '%s'", row->name, text);
     access->mode = (mode_t)mode;
-    access->option = option;
+    access->option = row->name;
 }
 
 static void add_manager(struct start_options *options, const char *option, uid_t uid) {
@@ -58,20 +57,19 @@ static void add_manager(struct start_options *options, const char *option, uid_t
     managers->uids[managers->count++] = uid;
 }
 
-void option_manager_uid(struct start_options *options, const char *option, enum role role,
-                        char *text) {
-    add_manager(options, option, (uid_t)usage_number(option, text, UINT32_MAX - 1));
+void option_manager_uid(struct start_options *options, const struct option_row *row, char *text) {
+    add_manager(options, row->name, (uid_t)usage_number(row->name, text, UINT32_MAX - 1));
 }
 
-void option_owner(struct start_options *options, const char *option, enum role role, char *text) {
-    struct socket_access *access = &options->access[role];
-    char *group = account_cut_group(option, text);
+void option_owner(struct start_options *options, const struct option_row *row, char *text) {
+    struct socket_access *access = &options->access[row->role];
+    char *group = account_cut_group(row->name, text);
 
-    access->owner = text[0] ? account_user(option, text, NULL) : (uid_t)-1;
-    access->group = group ? account_group(option, group) : (gid_t)-1;
-    access->option = option;
-    if (role == ROLE_MANAGER && text[0])
-        add_manager(options, option, access->owner);
+    access->owner = text[0] ? account_user(row->name, text, NULL) : (uid_t)-1;
+    access->group = group ? account_group(row->name, group) : (gid_t)-1;
+    access->option = row->name;
+    if (row->role == ROLE_MANAGER && text[0])
+        add_manager(options, row->name, access->owner);
 }
 
 void sockets_check_access(const struct start_options *options) {
