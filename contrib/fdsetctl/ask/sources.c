@@ -17,7 +17,8 @@
 
 static void source_add(struct sources *sources, const char *socket, struct fdset_listing *listing) {
     sources->all = xreallocarray(sources->all, sources->count + 1, sizeof(*sources->all));
-    sources->all[sources->count++] = (struct source){vm_name(socket), xstrdup(socket), listing};
+    sources->all[sources->count++] =
+        (struct helper_source){vm_name(socket), xstrdup(socket), listing};
 }
 
 /* Those that are not there are no failure: each helper has sets of its own. */

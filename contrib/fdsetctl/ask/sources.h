@@ -10,14 +10,14 @@
 #include "ask/file.h"
 #include "base/options.h"
 
-struct source {
+struct helper_source {
     char *vm; /* NULL where nothing tells */
     char *socket;
     struct fdset_listing *listing;
 };
 
 struct sources {
-    struct source *all;
+    struct helper_source *all;
     size_t count;
     bool several; /* all helpers were asked for, */
     bool failed;  /* and not each could be */

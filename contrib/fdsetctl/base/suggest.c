@@ -97,7 +97,7 @@ char *option_suggest(const char *word, const char *help) {
     size_t least = tolerance(word) + 1;
     const char *ours;
 
-    snprintf(name, sizeof name, "%.*s", (int)strcspn(word, "="), word);
+    snprintf(name, sizeof(name), "%.*s", (int)strcspn(word, "="), word);
     ours = synonym_find(synonyms, name);
     if (ours && strstr(help, ours))
         return strdup(ours);

@@ -181,7 +181,7 @@ json_t *sources_json(const struct sources *sources, const struct file_id *file) 
         return listing_json(sources->all[0].listing, file);
     json_t *helpers = json_array();
     for (size_t i = 0; i < sources->count; i++) {
-        const struct source *source = &sources->all[i];
+        const struct helper_source *source = &sources->all[i];
         json_t *helper = listing_json(source->listing, file);
         json_object_set_new(helper, "vm", json_text(source->vm));
         json_object_set_new(helper, "socket", json_text(source->socket));
@@ -190,8 +190,8 @@ json_t *sources_json(const struct sources *sources, const struct file_id *file) 
     return json_pack("{s:o}", "helpers", helpers);
 }
 
-static void holders_add(json_t *holders, const struct source *source, const struct fdset_info *set,
-                        const struct fdset_member_info *member) {
+static void holders_add(json_t *holders, const struct helper_source *source,
+                        const struct fdset_info *set, const struct fdset_member_info *member) {
     for (size_t i = 0; i < member->lease_count; i++) {
         json_t *holder = lease_json(&member->leases[i]);
         json_object_set_new(holder, "vm", json_text(source->vm));
@@ -209,7 +209,7 @@ json_t *holders_json(const struct sources *sources, const struct file_id *file) 
     const struct fdset_member_info *member;
 
     while ((member = sources_next(sources, file, &cursor))) {
-        const struct source *source = &sources->all[cursor.source];
+        const struct helper_source *source = &sources->all[cursor.source];
         holders_add(holders, source, &source->listing->sets[cursor.set], member);
     }
     return json_pack("{s:o}", "holders", holders);

@@ -76,7 +76,7 @@ static void set_print(const struct fdset_info *set) {
 }
 
 static void table_of_set_print(enum view view, struct fdset_listing *listing, const char *output) {
-    struct source source = {.listing = listing};
+    struct helper_source source = {.listing = listing};
     struct sources sources = {.all = &source, .count = 1};
 
     view_print(&(struct view_request){.view = view, .sources = &sources, .output = output});
