@@ -1,12 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 /* AddFds: everything is checked before anything is done, so that a request is
  * done whole or not at all. */
-#include "model/model_private.h"
+#include "model/add_members.h"
 
 #include <errno.h>
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
+
+#include "model/lifetime.h"
+#include "model/model_private.h"
 
 static const char *lifetime_name(enum lifetime lifetime) {
     static const char *const names[] = {"any", "connection", "keep", "once", "idle"};

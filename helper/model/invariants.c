@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* Invariants, and that no object has leaked: asserted after each request in debug
  * builds. */
-#include <assert.h>
+#include "model/invariants.h"
 
-#include "model/model.h"
+#include <assert.h>
 
 static void check_member(const struct model *model, const struct member *member) {
     uint32_t leases = 0;

@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /* Who uses what: leases and holds, and those who have them. */
-#include "model/model_private.h"
+#include "model/lease.h"
 
 #include <assert.h>
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+
+#include "model/model_private.h"
 
 void holder_init(struct holder *holder, uint32_t connection, pid_t pid) {
     *holder = (struct holder){.connection = connection, .pid = pid};

@@ -1,9 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /* When members go: by request, with their manager, or in time. */
-#include "model/model_private.h"
+#include "model/lifetime.h"
 
 #include <errno.h>
 #include <string.h>
+
+#include "model/add_members.h"
+#include "model/model_private.h"
 
 void member_remove(struct model *model, struct member *member) {
     if (member->state == MEMBER_REMOVED)

@@ -2,13 +2,15 @@
 /* Which member serves an open. QEMU takes the newest member of the right mode and
  * gives up if anything else is wrong with it; here all members are weighed, and the
  * refusal tells of the one that came nearest. */
-#include "model/model.h"
+#include "model/match.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+
+#include "model/lease.h"
 
 /* What keeps a member from serving, the nearer to success the higher. */
 enum fitness {

@@ -5,6 +5,7 @@
 
 #include <assert.h>
 
+#include "model/invariants.h"
 #include "settle/work.h"
 
 void follow_up(struct service *service) {

@@ -8,6 +8,8 @@
 
 #include "containers/utf8.h"
 #include "feature.h"
+#include "model/add_members.h"
+#include "model/lifetime.h"
 #include "version.h"
 
 static_assert((int)ROLE_VMM == FDSET__V1__ROLE__ROLE_VMM &&

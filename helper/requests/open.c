@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "feature.h"
+#include "model/lease.h"
 #include "requests/opening.h"
 #include "settle/work.h"
 

@@ -8,6 +8,8 @@
 #include <string.h>
 
 #include "connection/outbox.h"
+#include "model/lease.h"
+#include "model/match.h"
 #include "requests/subscription.h"
 #include "settle/open_file.h"
 #include "shortcut/shortcut.h"

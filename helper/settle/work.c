@@ -3,6 +3,7 @@
  * by itself, else on the settle threads. */
 #include "settle/work.h"
 
+#include "model/invariants.h"
 #include "settle/open_file.h"
 
 /* What is to be done to the member that no thread is at. A close may be the last, which

@@ -7,6 +7,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "model/invariants.h"
+#include "model/lifetime.h"
 #include "requests/follow_up.h"
 #include "requests/timers.h"
 #include "requests/turn.h"
