@@ -66,12 +66,17 @@ static bool is_passing(int result) {
     return result == -EAGAIN || result == -ETOOMANYREFS || result == -ENOBUFS || result == -ENOMEM;
 }
 
+/* How soon is tried again what the kernel was short of. */
+#define RESEND_MS 10
+
 /* What `result` is a lack of, other than room, comes without notice. */
 static void note_lack(struct session *session, int result) {
+    struct sessions *sessions = session->sessions;
+
     if (result == -EAGAIN)
-        list_remove(&session->resend);
-    else if (list_empty(&session->resend))
-        list_append(&session->sessions->resend, &session->resend);
+        deadline_stop(&sessions->resends, &session->resend);
+    else
+        deadline_start(&sessions->resends, &session->resend, *sessions->loop.now_ms + RESEND_MS);
 }
 
 static void keep_pending(struct session *session, int why, const uint8_t *bytes, uint32_t length,
@@ -94,7 +99,7 @@ void outbox_drop(struct session *session) {
     if (session->pending)
         slab_give(&session->sessions->pending_slab, session->pending);
     session->pending = NULL;
-    list_remove(&session->resend);
+    deadline_stop(&session->sessions->resends, &session->resend);
 }
 
 void outbox_send(struct session *session, const uint8_t *bytes, uint32_t length,

@@ -9,16 +9,18 @@
 #include <unistd.h>
 
 #include "connection/outbox.h"
+#include "model/lease.h"
 
 int sessions_init(struct sessions *sessions, const struct limits *limits, uint64_t *now_ms) {
     memset(sessions, 0, offsetof(struct sessions, bytes));
     sessions->limits = limits;
     list_init(&sessions->all);
     list_init(&sessions->gone);
-    list_init(&sessions->resend);
     int error = slab_init(&sessions->slab, sizeof(struct session), limits->connections);
     if (error == 0)
         error = slab_init(&sessions->pending_slab, sizeof(struct pending), limits->connections);
+    if (error == 0)
+        error = deadlines_init(&sessions->resends, limits->connections);
     if (error == 0)
         error = loop_init(&sessions->loop, now_ms);
     return error;
@@ -42,7 +44,6 @@ struct session *session_begin(struct sessions *sessions, int socket, enum role r
     holder_init(&session->holder, (uint32_t)session->number, peer.pid);
     list_append(&sessions->all, &session->link);
     list_init(&session->gone);
-    list_init(&session->resend);
     if (loop_add(&sessions->loop, &session->watch, EPOLLIN) < 0) {
         list_remove(&session->link);
         slab_give(&sessions->slab, session);

@@ -11,6 +11,7 @@
 #include <sys/types.h>
 
 #include "connection/loop.h"
+#include "containers/deadline.h"
 #include "model/model.h"
 #include "packet.h"
 
@@ -21,10 +22,10 @@ struct subscription;
 enum role { ROLE_VMM = 1, ROLE_MANAGER = 2, ROLE_OBSERVER = 3 };
 
 struct session {
-    struct watch watch; /* fd owned; -1 after session_hang_up() */
-    struct list link;   /* in sessions.all */
-    struct list gone;   /* in sessions.gone, from when its peer was found gone */
-    struct list resend; /* in sessions.resend, while time alone lets what is pending through */
+    struct watch watch;     /* fd owned; -1 after session_hang_up() */
+    struct list link;       /* in sessions.all */
+    struct list gone;       /* in sessions.gone, from when its peer was found gone */
+    struct deadline resend; /* running while time alone lets what is pending through */
     struct sessions *sessions;
     struct holder holder; /* its leases, and who it is */
     uint64_t number;      /* never used twice, as 32 bits would be after some days of a flood */
@@ -55,7 +56,8 @@ struct sessions {
     struct slab slab, pending_slab;
     struct list all;
     const struct limits *limits;
-    struct list gone, resend;
+    struct list gone;
+    struct deadlines resends;
     uint64_t accepted; /* ever */
 
     /* The upper layer's: a session has sent something, has room, or has gone. */

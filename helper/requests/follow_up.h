@@ -9,7 +9,7 @@ void follow_up(struct service *service);
 
 /* Whether something has changed that an open may wait for. */
 static inline bool waiting_due(const struct service *service) {
-    return service->waits.seen != service->model.changes && !list_empty(&service->waits.all);
+    return service->waits.seen != service->model.changes;
 }
 
 /* Whether there is something to do at once. */

@@ -44,7 +44,6 @@ struct service {
     struct deferrals deferrals;
     struct subscriptions subscriptions;
     uint64_t started_ms;
-    uint64_t resent_ms;                  /* when what time alone lets through was tried again */
     const struct sandbox_stage *sandbox; /* what was reached, for Query */
     size_t sandbox_count;
     struct sessions sessions;

@@ -5,13 +5,14 @@
 
 #include <limits.h>
 
+#include "model/lifetime.h"
 #include "requests/follow_up.h"
 #include "requests/turn.h"
 
 /* A file system that takes longer is worth telling of. */
 #define STUCK_MS 5000
 
-/* How soon is tried again what the kernel was short of. */
+/* How soon a settle thread is tried again for which the kernel was short of memory. */
 #define RETRY_MS 10
 
 static int64_t earlier(int64_t due, const struct deadline *deadline) {
@@ -24,7 +25,7 @@ static bool is_idle(const struct service *service) {
     return !deadlines_first(&service->model.deadlines) &&
            !deadlines_first(&service->waits.deadlines) &&
            !deadlines_first(&service->deferrals.deadlines) && service->settle.count == 0 &&
-           list_empty(&service->sessions.resend) && !follow_up_due(service);
+           !deadlines_first(&service->sessions.resends) && !follow_up_due(service);
 }
 
 int timers_timeout(const struct service *service) {
@@ -37,11 +38,11 @@ int timers_timeout(const struct service *service) {
     due = earlier(due, deadlines_first(&service->model.deadlines));
     due = earlier(due, deadlines_first(&service->waits.deadlines));
     due = earlier(due, deadlines_first(&service->deferrals.deadlines));
+    due = earlier(due, deadlines_first(&service->sessions.resends));
     /* Where a settle thread is busy, somebody may have to hear of it. */
     if (service->settle.count > 0 && (due < 0 || due > now + STUCK_MS / 2))
         due = now + STUCK_MS / 2;
-    if ((!list_empty(&service->sessions.resend) || service->settle.starved) &&
-        (due < 0 || due > now + RETRY_MS))
+    if (service->settle.starved && (due < 0 || due > now + RETRY_MS))
         due = now + RETRY_MS;
     if (due < 0)
         return -1;
@@ -51,8 +52,7 @@ int timers_timeout(const struct service *service) {
 void timers_tick(struct service *service) {
     if (is_idle(service))
         return;
-    if (service->model.now_ms >= service->resent_ms + RETRY_MS)
-        turn_resend(service);
+    turn_resend(service);
     model_expire(&service->model);
     waiting_expire(service);
     deferrals_expire(service);

@@ -8,6 +8,8 @@
 #include <sys/socket.h>
 
 #include "connection/outbox.h"
+#include "model/lease.h"
+#include "model/lifetime.h"
 #include "requests/dispatch.h"
 #include "requests/follow_up.h"
 
@@ -124,9 +126,12 @@ static void session_ready(struct watch *watch, uint32_t epoll_events) {
 }
 
 void turn_resend(struct service *service) {
-    service->resent_ms = service->model.now_ms;
-    list_for_each_safe (link, &service->sessions.resend)
-        flush(service, list_object(link, struct session, resend));
+    struct deadline *first;
+
+    /* Each is sent, or begins to wait anew. */
+    while ((first = deadlines_first(&service->sessions.resends)) &&
+           first->due_ms <= service->model.now_ms)
+        flush(service, list_object(first, struct session, resend));
 }
 
 int service_init(struct service *service, const struct limits *limits) {

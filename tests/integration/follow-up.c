@@ -2,8 +2,11 @@
 /* What follows from a request, or from somebody's end, and in which order. */
 #include <poll.h>
 #include <signal.h>
+#include <stdio.h>
+#include <string.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
+#include <unistd.h>
 
 #include "events.h"
 
@@ -74,11 +77,62 @@ static void test_who_reads_loses_nothing(void **state) {
     assert_int_equal(client_totals(helper->manager).events_lost, 0);
 }
 
+/* What it waits for comes while the helper has a reply for it that it does not take. */
+static void test_who_reads_late_is_served_late(void **state) {
+    struct helper *helper = helper_start(NULL);
+    struct client *late = helper_connect(helper, ROLE(VMM), "late");
+    uint8_t bytes[FDSET_MAX_PACKET_BYTES];
+    uint32_t serial = client_begin_open(late, "/dev/fdset/1", O_RDWR, WAIT_FOREVER_MS);
+    uint32_t other = serial + 1000000;
+    size_t due = client_flood(late, bytes, pack_open_many(bytes, other, 1));
+    uint64_t denied;
+    do {
+        denied = client_totals(helper->manager).denied;
+        usleep(20000);
+    } while (client_totals(helper->manager).denied != denied);
+    client_add_one(helper->manager, 1, file_open("disk", O_RDWR));
+    client_wait_settled(helper->manager);
+    for (bool served = false; due > 0 || !served;) {
+        Reply *reply = client_receive(late);
+        assert_true(reply->serial == other || reply->serial == serial);
+        served |= reply->serial == serial;
+        due -= reply->serial == other;
+    }
+    client_hang_up(late);
+}
+
+static unsigned long ticks(pid_t process) {
+    char path[64], text[1024] = "";
+    unsigned long user, system;
+    snprintf(path, sizeof(path), "/proc/%d/stat", process);
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    assert_true(read(fd, text, sizeof(text) - 1) > 0);
+    close(fd);
+    const char *after = strrchr(text, ')');
+    assert_int_equal(
+        sscanf(after, ") %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %lu %lu", &user, &system), 2);
+    return user + system;
+}
+
+static void test_the_helper_sleeps_while_others_wait(void **state) {
+    struct helper *helper = helper_start(NULL);
+    uint32_t serial = client_begin_open(helper->vmm, "/dev/fdset/1", O_RDWR, WAIT_FOREVER_MS);
+    client_add_one(helper->manager, 2, file_open("disk", O_RDWR)); /* all are tried again */
+    client_wait_settled(helper->manager);
+    unsigned long before = ticks(helper->pid);
+    usleep(300000);
+    assert_in_range(ticks(helper->pid) - before, 0, 4);
+    client_add_one(helper->manager, 1, file_open("disk", O_RDWR));
+    assert_int_equal(client_opened(helper->vmm, serial).code, 0);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         helper_test(test_a_failed_open_keeps_no_idle_set),
         helper_test(test_who_waits_goes_before_a_newcomer),
         helper_test(test_who_reads_loses_nothing),
+        helper_test(test_who_reads_late_is_served_late),
+        helper_test(test_the_helper_sleeps_while_others_wait),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -6,6 +6,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -141,6 +142,21 @@ static void test_lock_goes_with_the_last_lease(void **state) {
     client_wait_settled(helper->manager);
     assert_false(locked(100));
     assert_false(locked((off_t)1 << 62));
+}
+
+/* The last VMM is found to take no more as the helper's last turn ends. */
+static void test_locks_go_with_the_helper(void **state) {
+    struct helper *helper = helper_start(NULL);
+    client_add_one(helper->manager, 1, file_open("disk", O_RDWR));
+    client_wait_settled(helper->manager);
+    struct opened opened = client_open_set(helper->vmm, 1, O_RDWR);
+    assert_int_equal(lock_at(opened.fd, F_WRLCK, 100), 0);
+    assert_true(locked(100));
+    helper->vmm->may_end = true;
+    assert_int_equal(shutdown(helper->vmm->socket, SHUT_RD), 0);
+    client_send_open(helper->vmm, "/dev/fdset/9", O_RDWR);
+    assert_int_equal(helper_wait(helper), 0);
+    assert_false(locked(100));
 }
 
 /* The VMM says Close but keeps a copy: it is served no worse than it asked for. */
@@ -297,6 +313,7 @@ int main(void) {
         helper_test(test_hangup_ends_all),
         helper_test(test_reopen_again_and_again),
         helper_test(test_lock_goes_with_the_last_lease),
+        helper_test(test_locks_go_with_the_helper),
         helper_test(test_lock_of_another_member_stays),
         helper_test(test_keep_locks),
         helper_test(test_killed_vmm_gives_back_leases_and_locks),
