@@ -24,25 +24,24 @@ static uint64_t now_ms(void) {
 
 /* What it means that there is no connection, and what helps. */
 static const char *dial_text(int error) {
-    switch (error) {
-    case -ENOENT:
-        return "there is no such socket: is fdset-helper running?";
-    case -ENOTSOCK:
-        return "it is not a socket";
-    case -ECONNREFUSED:
-        return "no process listens there any more: start fdset-helper again";
-    case -EPROTOTYPE:
-        return "it is a socket, but not one of fdset-helper's";
-    case -EACCES:
-        return "this user may not connect to it: its owner and mode decide who may";
-    case -ENAMETOOLONG:
-        return "a socket's path cannot be longer than 107 bytes: use a shorter one, as by a "
-               "symbolic link or from another directory";
-    case -EAGAIN:
-        return NO_ANSWER;
-    default:
-        return strerror(-error);
-    }
+    static const struct {
+        int error;
+        const char *text;
+    } causes[] = {
+        {-ENOENT, "there is no such socket: is fdset-helper running?"},
+        {-ENOTSOCK, "it is not a socket"},
+        {-ECONNREFUSED, "no process listens there any more: start fdset-helper again"},
+        {-EPROTOTYPE, "it is a socket, but not one of fdset-helper's"},
+        {-EACCES, "this user may not connect to it: its owner and mode decide who may"},
+        {-ENAMETOOLONG, "a socket's path cannot be longer than 107 bytes: use a shorter one, as "
+                        "by a symbolic link or from another directory"},
+        {-EAGAIN, NO_ANSWER},
+    };
+
+    for (size_t i = 0; i < sizeof(causes) / sizeof(causes[0]); i++)
+        if (causes[i].error == error)
+            return causes[i].text;
+    return strerror(-error);
 }
 
 int helper_connect(struct fdset_manager **manager, const char *path, const char *owner,

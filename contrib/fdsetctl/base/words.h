@@ -60,6 +60,14 @@ struct words {
 };
 void words_append(struct words *words, const char *word);
 
+/* Calls `each` for the words of `list`, with commas between, as long as it returns true.
+ * Returns what it did last. */
+typedef bool word_visit(void *context, const char *word, size_t length);
+bool words_each(const char *list, word_visit *each, void *context);
+
+/* Is this the word of which `length` bytes are at `word`, in letters of any case? */
+bool word_is(const char *name, const char *word, size_t length);
+
 /* The words of all flags. */
 struct words flags_words(int flags);
 

@@ -6,7 +6,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 
 #include "base/plain.h"
 #include "base/words.h"
@@ -34,25 +33,18 @@ static const struct kind *kind_of(const struct fdset_event *event) {
     return index >= FDSET_EVENT_ADDED && index < KIND_COUNT ? &kinds[index] : &unknown;
 }
 
-static bool kind_parse(const char *name, size_t length, uint32_t *bits) {
+static bool kind_add(void *bits, const char *word, size_t length) {
     for (size_t i = FDSET_EVENT_ADDED; i < KIND_COUNT; i++) {
-        if (strlen(kinds[i].name) != length || strncmp(kinds[i].name, name, length) != 0)
+        if (strlen(kinds[i].name) != length || strncmp(kinds[i].name, word, length) != 0)
             continue;
-        *bits |= FDSET_EVENT_BIT(i);
+        *(uint32_t *)bits |= FDSET_EVENT_BIT(i);
         return true;
     }
     return false;
 }
 
 bool kinds_parse(const char *text, uint32_t *bits) {
-    for (;; text++) {
-        size_t length = strcspn(text, ",");
-        if (!kind_parse(text, length, bits))
-            return false;
-        text += length;
-        if (!*text)
-            return true;
-    }
+    return words_each(text, kind_add, bits);
 }
 
 uint32_t kinds_all(void) {
@@ -164,24 +156,13 @@ static char *field_text(const struct field *field) {
     return field->text && *field->text ? xstrdup(field->text) : NULL;
 }
 
-/* Calls `each`, if any, for the columns; false where one is none. */
-static bool columns_read(const char *columns, const struct fields *fields,
-                         void (*each)(const struct field *field)) {
-    for (;; columns++) {
-        size_t length = strcspn(columns, ","), i = 0;
-        while (i < FIELD_COUNT && (strlen(fields->all[i].column) != length ||
-                                   strncasecmp(fields->all[i].column, columns, length) != 0))
-            i++;
-        if (i == FIELD_COUNT)
-            return false;
-        if (each)
-            each(&fields->all[i]);
-        columns += length;
-        if (!*columns)
-            return true;
-        if (each)
-            putchar('\t');
-    }
+/* NULL where there is none. */
+static const struct field *field_find(const struct fields *fields, const char *word,
+                                      size_t length) {
+    for (size_t i = 0; i < FIELD_COUNT; i++)
+        if (word_is(fields->all[i].column, word, length))
+            return &fields->all[i];
+    return NULL;
 }
 
 /* Of no event: for their names. */
@@ -192,11 +173,15 @@ static void fields_of_none(struct fields *fields) {
     free(fields->line);
 }
 
+static bool column_exists(void *fields, const char *word, size_t length) {
+    return field_find(fields, word, length);
+}
+
 bool event_columns_valid(const char *columns) {
     struct fields fields;
 
     fields_of_none(&fields);
-    return columns_read(columns, &fields, NULL);
+    return words_each(columns, column_exists, &fields);
 }
 
 const char *event_columns(void) {
@@ -210,12 +195,15 @@ const char *event_columns(void) {
     return words.text;
 }
 
-static void column_print(const struct field *field) {
+static bool column_print(void *fields, const char *word, size_t length) {
+    const struct field *field = field_find(fields, word, length);
     char *text = field_text(field), *plain = plain_text(text ? text : "-");
 
     fputs(plain, stdout);
+    putchar(word[length] ? '\t' : '\n');
     free(plain);
     free(text);
+    return true;
 }
 
 void event_print(const struct told *told, const char *columns) {
@@ -224,8 +212,7 @@ void event_print(const struct told *told, const char *columns) {
     fields_make(&fields, told);
     if (told->event->lost)
         printf("lost %llu events\n", (unsigned long long)told->event->lost);
-    columns_read(columns, &fields, column_print);
-    putchar('\n');
+    words_each(columns, column_print, &fields);
     free(fields.line);
 }
 

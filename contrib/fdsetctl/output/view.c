@@ -6,42 +6,36 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 
 #include "base/plain.h"
-#include "common/memory.h"
+#include "base/words.h"
 #include "common/say.h"
 
 #define MAX_COLUMNS 32
 
 /* The columns to show, in their order. */
 struct choice {
+    enum view view;
     const struct column *all[MAX_COLUMNS];
     size_t count;
 };
 
-static bool column_choose(struct choice *choice, const struct column *columns, const char *name,
-                          size_t length) {
-    for (; columns->fill; columns++)
-        if (strlen(columns->table.name) == length &&
-            strncasecmp(columns->table.name, name, length) == 0) {
+static bool column_choose(void *context, const char *word, size_t length) {
+    struct choice *choice = context;
+
+    for (const struct column *column = view_all_columns[choice->view]; column->fill; column++)
+        if (word_is(column->table.name, word, length)) {
             if (choice->count == MAX_COLUMNS)
                 return false;
-            choice->all[choice->count++] = columns;
+            choice->all[choice->count++] = column;
             return true;
         }
     return false;
 }
 
 static bool output_parse(struct choice *choice, enum view view, const char *output) {
-    for (;; output++) {
-        size_t length = strcspn(output, ",");
-        if (!column_choose(choice, view_all_columns[view], output, length))
-            return false;
-        output += length;
-        if (!*output)
-            return true;
-    }
+    choice->view = view;
+    return words_each(output, column_choose, choice);
 }
 
 static bool view_has(enum view view, const char *output) {
@@ -60,14 +54,13 @@ void view_check(enum view view, const char *output) {
                   view_columns(view));
 }
 
-char *view_columns(enum view view) {
-    const struct column *columns = view_all_columns[view];
-    struct text_stream text;
+const char *view_columns(enum view view) {
+    static struct words words;
 
-    text_stream_begin(&text);
-    for (const struct column *column = columns; column->fill; column++)
-        fprintf(text.stream, "%s%s", column == columns ? "" : ",", column->table.name);
-    return text_stream_end(&text);
+    words.text[0] = '\0';
+    for (const struct column *column = view_all_columns[view]; column->fill; column++)
+        words_append(&words, column->table.name);
+    return words.text;
 }
 
 /* ------------------------------------------------------------------- lines */
@@ -138,7 +131,7 @@ static void value_look(struct sink *sink, const struct row *row) {
 }
 
 static bool is_usual(const struct column *column, const struct view_request *request) {
-    struct sink sink = {.line = value_look, .choice = {{column}, 1}};
+    struct sink sink = {.line = value_look, .choice = {.all = {column}, .count = 1}};
 
     if (column->use == IF_ANY)
         lines_give(&sink, request);

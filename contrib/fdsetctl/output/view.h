@@ -33,5 +33,5 @@ void view_values_print(const struct view_request *request);
 /* Is `column` one column? */
 bool view_has_column(enum view view, const char *column);
 
-/* The names of all columns, with commas between. The caller's to free. */
-char *view_columns(enum view view);
+/* The names of all columns, with commas between; they last until the next call. */
+const char *view_columns(enum view view);
