@@ -38,8 +38,8 @@ def product(*endings):
 
 
 def without_comments(text):
-    """C without its comments; every line stays where it is."""
-    return re.sub(r"/\*.*?\*/|//[^\n]*", lambda match: re.sub(r"[^\n]", " ", match[0]), text,
+    """C without its comments, of which each begins and ends; every line stays where it is."""
+    return re.sub(r"/\*.*?\*/", lambda match: re.sub(r"[^\n]", " ", match[0]), text,
                   flags=re.DOTALL)
 
 

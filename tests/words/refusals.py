@@ -48,11 +48,6 @@ def speaker(path):
     return SPEAKERS[folder]
 
 
-def without_comments(source):
-    return re.sub(r"/\*.*?\*/", lambda match: re.sub(r"[^\n]", " ", match[0]), source,
-                  flags=re.DOTALL)
-
-
 @functools.lru_cache(None)
 def macros():
     """Those that stand for strings, with the name of their parameter."""
@@ -60,7 +55,7 @@ def macros():
     for path in words.files(".c", ".h", but=("tests",)):
         for name, parameter, value in re.findall(
                 r"^#define (\w+)(?:\((\w+)\))?((?:[^\n]*\\\n)*[^\n]*)$",
-                without_comments(words.read(path)), re.MULTILINE):
+                words.without_comments(words.read(path)), re.MULTILINE):
             value = value.replace("\\\n", " ").strip()
             if re.fullmatch(rf"(?:\s*(?:{LITERAL}|{parameter or 'x'}))+", value) and '"' in value:
                 found[name] = (parameter, value)
@@ -78,7 +73,7 @@ def expanded(source):
 
 def c_texts(path):
     """Strings as the compiler joins them, with what they are handed to."""
-    source = expanded(without_comments(words.read(path)))
+    source = expanded(words.without_comments(words.read(path)))
     for match in re.finditer(rf"{LITERAL}(?:\s*{LITERAL})*", source):
         statement = re.split(r"[;{}]", source[:match.start()])[-1]
         text = "".join(re.findall(LITERAL, match[0]))

@@ -6,7 +6,8 @@ import os
 import re
 import subprocess
 
-from tree import build, files, read, source, tell  # noqa: F401: for the tests beside this file
+# For the tests beside this file, too.
+from tree import build, files, read, source, tell, without_comments  # noqa: F401
 
 PROGRAMS = {
     "fdset-helper": "helper/fdset-helper",
