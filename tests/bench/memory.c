@@ -67,7 +67,8 @@ static size_t open_leases(struct crowd *crowd, int *descriptors, size_t most) {
     limit.rlim_cur = limit.rlim_max;
     setrlimit(RLIMIT_NOFILE, &limit);
     for (size_t i = 0; i < LEASES_AT_ONCE; i++)
-        requests[i] = (struct fdset_open_request){"/dev/fdset/0", O_RDWR | O_CLOEXEC};
+        requests[i] =
+            (struct fdset_open_request){.path = "/dev/fdset/0", .flags = O_RDWR | O_CLOEXEC};
     for (; done < most && done + OTHER_DESCRIPTORS < limit.rlim_max; done += LEASES_AT_ONCE) {
         if (fdset_open_many(crowd->vmm, requests, LEASES_AT_ONCE) != LEASES_AT_ONCE)
             errx(1, "open_many: %s", fdset_error_text());

@@ -49,7 +49,8 @@ static void settle_down(struct fdset_vmm *vmm) {
 static void open_many(struct fdset_vmm *vmm, size_t first) {
     struct fdset_open_request requests[AT_ONCE];
     for (size_t i = 0; i < AT_ONCE; i++)
-        requests[i] = (struct fdset_open_request){paths[first + i], O_RDWR | O_CLOEXEC};
+        requests[i] =
+            (struct fdset_open_request){.path = paths[first + i], .flags = O_RDWR | O_CLOEXEC};
     if (fdset_open_many(vmm, requests, AT_ONCE) != AT_ONCE)
         errx(1, "open_many: %s", fdset_error_text());
 }

@@ -198,8 +198,8 @@ static void test_open_many(void **state) {
     begin();
     add(1, file);
     for (size_t i = 0; i < MANY; i++)
-        requests[i] = (struct fdset_open_request){i % 3 ? "/dev/fdset/1" : "/dev/fdset/2",
-                                                  O_RDWR | O_CLOEXEC, 0};
+        requests[i] = (struct fdset_open_request){.path = i % 3 ? "/dev/fdset/1" : "/dev/fdset/2",
+                                                  .flags = O_RDWR | O_CLOEXEC};
     assert_int_equal(works(fdset_open_many(vmm, requests, MANY)), 400);
     assert_int_equal(totals().leases, 400);
     for (size_t i = 0; i < MANY; i++) {
@@ -236,7 +236,8 @@ static void test_query_of_many(void **state) {
     }
     add(5, file);
     for (int i = 0; i < 400; i++)
-        requests[i] = (struct fdset_open_request){"/dev/fdset/5", O_RDWR | O_CLOEXEC, 0};
+        requests[i] =
+            (struct fdset_open_request){.path = "/dev/fdset/5", .flags = O_RDWR | O_CLOEXEC};
     assert_int_equal(works(fdset_open_many(vmm, requests, 400)), 400);
 
     works(fdset_query(manager, FDSET_ALL_SETS, &listing));

@@ -143,7 +143,8 @@ static void test_vmm_without_standard_streams(void **state) {
         .helper = getenv("FDSET_TEST_HELPER"), .initial = initial, .initial_count = 3};
     int status;
     for (int i = 0; i < 3; i++)
-        initial[i] = (struct fdset_initial){file_open((char[]){'a' + i, 0}, O_RDWR), i, NULL};
+        initial[i] =
+            (struct fdset_initial){.fd = file_open((char[]){'a' + i, 0}, O_RDWR), .set = i};
     pid_t child = fork();
     if (child == 0) {
         close(STDIN_FILENO);
@@ -171,7 +172,8 @@ static void test_labels(void **state) {
     int ends[2];
     memset(longest, ',', 255);
     for (int i = 0; i < 7; i++)
-        initial[i] = (struct fdset_initial){file_open("disk", O_RDWR), i, labels[i]};
+        initial[i] =
+            (struct fdset_initial){.fd = file_open("disk", O_RDWR), .set = i, .opaque = labels[i]};
     assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends), 0);
     spawn((struct fdset_spawn_options){
         .initial = initial, .initial_count = 7, .manage_fd = ends[1], .name = "vm7"});

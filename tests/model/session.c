@@ -96,7 +96,9 @@ int connect_manager(void) {
     struct fdset_manager_options options = {.name = "manager", .owner = OWNER};
     int result = fdset_manager_connect_as(&session.manager, session.manager_path, &options);
     if (result == 0 && session.reconnects)
-        result = fdset_manager_set_reconnect(session.manager, &(struct fdset_reconnect){1, 1, 2});
+        result = fdset_manager_set_reconnect(
+            session.manager,
+            &(struct fdset_reconnect){.first_ms = 1, .most_ms = 1, .give_up_ms = 2});
     return result;
 }
 
@@ -164,8 +166,9 @@ int open_disk(void) {
 }
 
 int open_many(void) {
-    struct fdset_open_request requests[] = {{"/dev/fdset/1", O_RDWR | O_APPEND, -1},
-                                            {"/dev/fdset/1", O_RDONLY, -1}};
+    struct fdset_open_request requests[] = {
+        {.path = "/dev/fdset/1", .flags = O_RDWR | O_APPEND, .fd = -1},
+        {.path = "/dev/fdset/1", .flags = O_RDONLY, .fd = -1}};
     int result = fdset_open_many(session.vmm, requests, 2);
     for (int i = 0; i < 2 && result >= 0; i++)
         opened(requests[i].fd);

@@ -13,6 +13,9 @@ import tree
 
 FILES_OF_A_HEADER = 3
 
+# These speak for the whole library: one for each of its two halves.
+PUBLIC = "vmm-glue/include/"
+
 
 def outside_braces(text):
     """C at its outermost level: what stands in braces is gone, and lines of the preprocessor."""
@@ -42,6 +45,8 @@ def declared(header):
 def headers_of_many():
     for header in tree.product(".h"):
         files = {}
+        if header.startswith(PUBLIC):
+            continue
         for name in declared(header):
             for path in objects.definers()[name]:
                 # Another program may have a function of that name.

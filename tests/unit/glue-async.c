@@ -294,7 +294,7 @@ static int fill_by_calls(struct call *calls, struct fdset_open_request (*request
     for (; used < room && started < FILLERS; started++) {
         int before = used;
         for (int i = 0; i < 200; i++)
-            requests[started][i] = (struct fdset_open_request){long_path, O_RDWR, 0};
+            requests[started][i] = (struct fdset_open_request){.path = long_path, .flags = O_RDWR};
         call_open_many(&calls[started], requests[started], 200);
         while (used == before)
             assert_int_equal(ioctl(socket, SIOCOUTQ, &used), 0);

@@ -195,7 +195,7 @@ static int child_status(pid_t child) {
 /* What a child may do, all without the helper's hearing of it. Returns the
  * number of the first that went wrong. */
 static int act_as_child(int fd, int copy) {
-    struct fdset_open_request request = {"/dev/fdset/1", O_RDWR, 0};
+    struct fdset_open_request request = {.path = "/dev/fdset/1", .flags = O_RDWR};
     if (fdset_close(fake.vmm, fd) != 0 || is_open(fd))
         return 1;
     if (fdset_open(fake.vmm, "/dev/fdset/1", O_RDWR) != -ESTALE)

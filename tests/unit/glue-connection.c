@@ -272,7 +272,7 @@ static void test_helper_dies_in_mid_request(void **state) {
     assert_string_equal(other.text, "fdset-helper has hung up or died");
 
     /* From now on everything fails at once, but what was opened stays good. */
-    struct fdset_open_request request = {"/dev/fdset/1", O_RDWR, 0};
+    struct fdset_open_request request = {.path = "/dev/fdset/1", .flags = O_RDWR};
     assert_int_equal(fdset_open(fake.vmm, "/dev/fdset/1", O_RDWR), -ECONNRESET);
     assert_int_equal(fdset_open_many(fake.vmm, &request, 1), -ECONNRESET);
     assert_int_equal(request.fd, -ECONNRESET);

@@ -18,7 +18,8 @@ static void requests_fill(size_t count) {
     static char paths[MANY][32];
     for (size_t i = 0; i < count; i++) {
         snprintf(paths[i], sizeof(paths[i]), "/dev/fdset/%zu", i);
-        requests[i] = (struct fdset_open_request){paths[i], O_RDWR | O_CLOEXEC, -1000};
+        requests[i] =
+            (struct fdset_open_request){.path = paths[i], .flags = O_RDWR | O_CLOEXEC, .fd = -1000};
     }
 }
 

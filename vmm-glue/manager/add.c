@@ -9,12 +9,14 @@
 #include "duplicates.h"
 #include "manager/manager.h"
 #include "wire/failure.h"
+#include "wire/sized.h"
 
 /* An AddFds with all that it points to. */
-struct addition {
-    struct question question; /* first */
-    struct fdset_add *theirs; /* the caller's */
-    size_t count, member_count;
+struct adding {
+    struct question question;                            /* first */
+    struct fdset_add *their_sets[FDSET_MAX_DESCRIPTORS]; /* the caller's */
+    struct fdset_member *their_members[FDSET_MAX_DESCRIPTORS];
+    size_t member_count;
     Fdset__V1__AddFds body;
     Fdset__V1__NewMembers sets[FDSET_MAX_DESCRIPTORS];
     Fdset__V1__NewMembers *set_pointers[FDSET_MAX_DESCRIPTORS];
@@ -23,25 +25,14 @@ struct addition {
     int descriptors[FDSET_MAX_DESCRIPTORS];
 };
 
-static int add_check(const struct fdset_add *sets, size_t count) {
-    size_t members = 0;
-    if (count == 0)
-        return fail(EINVAL, "no set to add to is given");
-    for (size_t i = 0; i < count; i++) {
-        if (sets[i].set < 0 && sets[i].set != FDSET_NEW_SET)
-            return fail(EINVAL, "a set's number is 0 to 2147483647, not %d", sets[i].set);
-        if (sets[i].member_count == 0)
-            return fail(EINVAL, "no member is given to add to a set");
-        if (sets[i].member_count > FDSET_MAX_DESCRIPTORS - members)
-            return fail(E2BIG, "one call adds at most %d descriptors", FDSET_MAX_DESCRIPTORS);
-        members += sets[i].member_count;
-    }
-    return 0;
-}
-
-static int member_write(struct addition *addition, const struct fdset_member *member) {
+static int member_write(struct adding *addition, struct fdset_member *theirs, size_t size) {
     size_t index = addition->member_count;
     Fdset__V1__NewMember *to = &addition->members[index];
+    struct fdset_member ours, *member = &ours;
+    int error = sized_take(member, sizeof(*member), theirs, size);
+
+    if (error)
+        return error;
     if (fcntl(member->fd, F_GETFD) < 0)
         return fail(errno, "descriptor %d cannot be added: %m", member->fd);
     if (member->opaque && strlen(member->opaque) > FDSET_MAX_OPAQUE_BYTES)
@@ -59,12 +50,37 @@ static int member_write(struct addition *addition, const struct fdset_member *me
     to->allow_socket = member->allow_socket;
     addition->member_pointers[index] = to;
     addition->descriptors[index] = member->fd;
+    addition->their_members[index] = theirs;
     addition->member_count++;
     return 0;
 }
 
-static int set_write(struct addition *addition, const struct fdset_add *set) {
-    Fdset__V1__NewMembers *to = &addition->sets[addition->body.n_sets];
+static int members_write(struct adding *addition, const struct fdset_add *set) {
+    if (set->member_count == 0)
+        return fail(EINVAL, "no member is given to add to a set");
+    if (set->member_count > FDSET_MAX_DESCRIPTORS - addition->member_count)
+        return fail(E2BIG, "one call adds at most %d descriptors", FDSET_MAX_DESCRIPTORS);
+    size_t size = sized_stride(set->members, sizeof(*set->members));
+    int error = 0;
+    for (size_t i = 0; !error && i < set->member_count; i++)
+        error = member_write(addition, (void *)((char *)set->members + i * size), size);
+    return error;
+}
+
+static int set_write(struct adding *addition, struct fdset_add *theirs, size_t size) {
+    size_t index = addition->body.n_sets, first = addition->member_count;
+    struct fdset_add ours, *set = &ours;
+    int error = sized_take(set, sizeof(*set), theirs, size);
+
+    if (!error && set->set < 0 && set->set != FDSET_NEW_SET)
+        error = fail(EINVAL, "a set's number is 0 to 2147483647, not %d", set->set);
+    if (!error)
+        error = members_write(addition, set);
+    if (error)
+        return error;
+    Fdset__V1__NewMembers *to = addition->set_pointers[index] = &addition->sets[index];
+    addition->their_sets[index] = theirs;
+    addition->body.n_sets++;
     fdset__v1__new_members__init(to);
     if (set->set != FDSET_NEW_SET) {
         to->which_case = FDSET__V1__NEW_MEMBERS__WHICH_SET;
@@ -78,42 +94,39 @@ static int set_write(struct addition *addition, const struct fdset_add *set) {
     to->grace_ms = set->grace_ms;
     to->idle_ms = set->idle_ms;
     to->n_members = set->member_count;
-    to->members = &addition->member_pointers[addition->member_count];
-    addition->set_pointers[addition->body.n_sets++] = to;
-    for (size_t i = 0; i < set->member_count; i++) {
-        int error = member_write(addition, &set->members[i]);
-        if (error)
-            return error;
-    }
+    to->members = &addition->member_pointers[first];
     return 0;
 }
 
 /* Checks all before it writes anything. */
 static int added_read(struct question *question, const Fdset__V1__Reply *reply) {
-    const struct addition *addition = (const struct addition *)question;
+    const struct adding *addition = (const struct adding *)question;
     const Fdset__V1__Added *added = reply->added;
-    struct fdset_add *sets = addition->theirs;
-    bool fits = added->n_sets == addition->count;
+    size_t count = addition->body.n_sets, member = 0;
+    bool fits = added->n_sets == count;
 
-    for (size_t i = 0; fits && i < addition->count; i++)
-        fits = added->sets[i]->n_members == sets[i].member_count;
+    for (size_t i = 0; fits && i < count; i++)
+        fits = added->sets[i]->n_members == addition->sets[i].n_members;
     if (!fits)
         return fail(EPROTO, "fdset-helper's answer does not fit what was added");
-    for (size_t i = 0; i < addition->count; i++) {
-        sets[i].set = added->sets[i]->set;
-        for (size_t j = 0; j < sets[i].member_count; j++)
-            sets[i].members[j].id = added->sets[i]->members[j];
+    for (size_t i = 0; i < count; i++) {
+        addition->their_sets[i]->set = added->sets[i]->set;
+        for (size_t j = 0; j < addition->sets[i].n_members; j++)
+            addition->their_members[member++]->id = added->sets[i]->members[j];
     }
     return 0;
 }
 
-static int addition_write(struct addition *addition) {
+static int addition_write(struct adding *addition, struct fdset_add *sets, size_t count) {
     size_t first, second;
 
+    if (count == 0)
+        return fail(EINVAL, "no set to add to is given");
     fdset__v1__add_fds__init(&addition->body);
     addition->body.sets = addition->set_pointers;
-    for (size_t i = 0; i < addition->count; i++) {
-        int error = set_write(addition, &addition->theirs[i]);
+    size_t size = sized_stride(sets, sizeof(*sets));
+    for (size_t i = 0; i < count; i++) {
+        int error = set_write(addition, (void *)((char *)sets + i * size), size);
         if (error)
             return error;
     }
@@ -136,20 +149,16 @@ static int changes_check(struct connection *connection) {
 
 static int addition_new(struct fdset_manager *manager, struct fdset_add *sets, size_t count,
                         struct question **question) {
-    int error = add_check(sets, count);
+    int error = changes_check(&manager->connection);
 
-    if (!error)
-        error = changes_check(&manager->connection);
     if (error)
         return error;
     *question =
-        question_new(manager, sizeof(struct addition), FDSET__V1__REPLY__BODY_ADDED, added_read);
-    struct addition *addition = (struct addition *)*question;
+        question_new(manager, sizeof(struct adding), FDSET__V1__REPLY__BODY_ADDED, added_read);
+    struct adding *addition = (struct adding *)*question;
     if (!addition)
         return -ENOMEM;
-    addition->theirs = sets;
-    addition->count = count;
-    error = addition_write(addition);
+    error = addition_write(addition, sets, count);
     if (error) {
         free(addition);
         return error;
@@ -179,19 +188,19 @@ int fdset_add_submit(struct fdset_manager *manager, struct fdset_add *sets, size
 /* ------------------------------------------------------------------ remove */
 
 /* A RemoveFd, and what is to be filled in; may be NULL. */
-struct removal {
+struct removing {
     struct question question; /* first */
     Fdset__V1__RemoveFd body;
     struct fdset_removed *removed;
 };
 
 static int removed_read(struct question *question, const Fdset__V1__Reply *reply) {
-    const struct removal *removal = (const struct removal *)question;
+    const struct removing *removal = (const struct removing *)question;
     const Fdset__V1__Removed *answer = reply->removed;
 
     if (removal->removed)
-        *removal->removed =
-            (struct fdset_removed){answer->members, answer->leases, answer->closing};
+        *removal->removed = (struct fdset_removed){
+            .members = answer->members, .leases = answer->leases, .closing = answer->closing};
     return answer->members > INT_MAX ? INT_MAX : (int)answer->members;
 }
 
@@ -201,9 +210,9 @@ static int removal_new(struct fdset_manager *manager, int set, uint32_t member, 
 
     if (error)
         return error;
-    *question =
-        question_new(manager, sizeof(struct removal), FDSET__V1__REPLY__BODY_REMOVED, removed_read);
-    struct removal *removal = (struct removal *)*question;
+    *question = question_new(manager, sizeof(struct removing), FDSET__V1__REPLY__BODY_REMOVED,
+                             removed_read);
+    struct removing *removal = (struct removing *)*question;
     if (!removal)
         return -ENOMEM;
     fdset__v1__remove_fd__init(&removal->body);

@@ -66,14 +66,14 @@ static void events_arrived(struct connection *connection, const Fdset__V1__Event
 /* ------------------------------------------------------------ subscriptions */
 
 /* A Subscribe with all that it points to. */
-struct subscription {
+struct subscribing {
     struct question question; /* first */
     Fdset__V1__Subscribe body;
     Fdset__V1__EventKind chosen[32];
     uint32_t kinds;
 };
 
-static void subscription_write(struct subscription *subscription, uint32_t kinds) {
+static void subscription_write(struct subscribing *subscription, uint32_t kinds) {
     Fdset__V1__Subscribe *body = &subscription->body;
 
     fdset__v1__subscribe__init(body);
@@ -87,14 +87,14 @@ static void subscription_write(struct subscription *subscription, uint32_t kinds
 
 static int subscribed_read(struct question *question, const Fdset__V1__Reply *reply) {
     question->manager->subscribed = true;
-    question->manager->kinds = ((const struct subscription *)question)->kinds;
+    question->manager->kinds = ((const struct subscribing *)question)->kinds;
     return 0;
 }
 
 /* Asks a restarted helper for the same. */
 static int renew(struct connection *connection, struct waiter *waiter) {
     const struct fdset_manager *manager = (const struct fdset_manager *)connection;
-    struct subscription subscription;
+    struct subscribing subscription;
     Fdset__V1__Request request = REQUEST(subscribe = &subscription.body, SUBSCRIBE);
 
     if (!manager->subscribed)
@@ -148,9 +148,9 @@ static int subscription_new(struct fdset_manager *manager, uint32_t kinds,
         error = make_room(manager);
     if (error)
         return error;
-    *question = question_new(manager, sizeof(struct subscription), FDSET__V1__REPLY__BODY_DONE,
+    *question = question_new(manager, sizeof(struct subscribing), FDSET__V1__REPLY__BODY_DONE,
                              subscribed_read);
-    struct subscription *subscription = (struct subscription *)*question;
+    struct subscribing *subscription = (struct subscribing *)*question;
     if (!subscription)
         return -ENOMEM;
     subscription_write(subscription, kinds);

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* The pages of a Query's answer become one listing. */
 #include "manager/listing.h"
 
 #include <errno.h>

@@ -11,20 +11,25 @@
 #include "wire/poll.h"
 #include "wire/reconnect.h"
 #include "wire/requests.h"
+#include "wire/sized.h"
 
 /* Consumes `socket`, or fails as connection_dial() has, which has returned it. */
 static int manager_new(struct fdset_manager **manager, int socket, const char *path,
                        const struct fdset_manager_options *options) {
-    struct identity identity = {FDSET__V1__ROLE__ROLE_MANAGER, path, options ? options->name : NULL,
-                                options ? options->owner : NULL};
+    struct fdset_manager_options ours = {0};
     struct fdset_manager *new = calloc(1, sizeof(*new));
+    int error = new ? 0 : fail(ENOMEM, "out of memory");
 
     *manager = NULL;
-    if (!new) {
+    if (!error && options)
+        error = SIZED_TAKE(&ours, options);
+    if (error) {
         close(socket);
-        return fail(ENOMEM, "out of memory");
+        free(new);
+        return error;
     }
-    int error = connection_open(&new->connection, socket, &identity);
+    struct identity identity = {FDSET__V1__ROLE__ROLE_MANAGER, path, ours.name, ours.owner};
+    error = connection_open(&new->connection, socket, &identity);
     if (error)
         free(new);
     else

@@ -23,7 +23,7 @@ struct fdset_manager {
 /* What is asked of the helper, waiting for the answer or not. On the heap: the first member of
  * what has all that the request points to. */
 struct question {
-    struct request request; /* first */
+    struct submitted request; /* first */
     struct fdset_manager *manager;
     Fdset__V1__Request message;
     Fdset__V1__Reply__BodyCase expected;

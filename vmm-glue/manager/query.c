@@ -6,6 +6,7 @@
 #include "manager/listing.h"
 #include "manager/manager.h"
 #include "wire/failure.h"
+#include "wire/sized.h"
 
 /* Is `next` further on than `place`? Pages of a faulty helper must not go on
  * for ever. */
@@ -69,7 +70,12 @@ static int query_end(struct question *question, int result) {
     return result;
 }
 
-static void filter_write(Fdset__V1__Query *query, const struct fdset_filter *filter) {
+static int filter_write(Fdset__V1__Query *query, const struct fdset_filter *theirs) {
+    struct fdset_filter ours, *filter = &ours;
+    int error = SIZED_TAKE(filter, theirs);
+
+    if (error)
+        return error;
     if (filter->by_set) {
         query->which_case = FDSET__V1__QUERY__WHICH_SET;
         query->set = filter->set;
@@ -83,31 +89,31 @@ static void filter_write(Fdset__V1__Query *query, const struct fdset_filter *fil
         query->opaque = (char *)filter->opaque;
     }
     query->sandbox = filter->sandbox;
+    return 0;
 }
 
-static struct question *query_new(struct fdset_manager *manager, const struct fdset_filter *filter,
-                                  struct fdset_listing **listing) {
-    struct question *question =
+static int query_new(struct fdset_manager *manager, const struct fdset_filter *filter,
+                     struct fdset_listing **listing, struct question **question) {
+    *question =
         question_new(manager, sizeof(struct query), FDSET__V1__REPLY__BODY_QUERY, page_read);
-    struct query *query = (struct query *)question;
+    struct query *query = (struct query *)*question;
 
     *listing = NULL;
     if (!query)
-        return NULL;
-    question->message.body_case = FDSET__V1__REQUEST__BODY_QUERY;
-    question->message.query = &query->body;
-    question->end = query_end;
+        return -ENOMEM;
+    query->question.message.body_case = FDSET__V1__REQUEST__BODY_QUERY;
+    query->question.message.query = &query->body;
+    query->question.end = query_end;
     query->listing = listing;
     fdset__v1__query__init(&query->body);
     fdset__v1__cursor__init(&query->place);
-    if (filter)
-        filter_write(&query->body, filter);
-    query->pages = listing_new();
-    if (query->pages)
-        return question;
-    free(query);
-    fail(ENOMEM, "out of memory");
-    return NULL;
+    int error = filter ? filter_write(&query->body, filter) : 0;
+    query->pages = error ? NULL : listing_new();
+    if (!error && !query->pages)
+        error = fail(ENOMEM, "out of memory");
+    if (error)
+        free(query);
+    return error;
 }
 
 int fdset_query(struct fdset_manager *manager, int set, struct fdset_listing **listing) {
@@ -118,14 +124,16 @@ int fdset_query(struct fdset_manager *manager, int set, struct fdset_listing **l
 
 int fdset_query_filtered(struct fdset_manager *manager, const struct fdset_filter *filter,
                          struct fdset_listing **listing) {
-    struct question *question = query_new(manager, filter, listing);
+    struct question *question;
+    int error = query_new(manager, filter, listing, &question);
 
-    return question ? question_ask(question) : -ENOMEM;
+    return error ? error : question_ask(question);
 }
 
 int fdset_query_submit(struct fdset_manager *manager, const struct fdset_filter *filter,
                        struct fdset_listing **listing, fdset_done_function done, void *context) {
-    struct question *question = query_new(manager, filter, listing);
+    struct question *question;
+    int error = query_new(manager, filter, listing, &question);
 
-    return question ? question_submit(question, done, context) : -ENOMEM;
+    return error ? error : question_submit(question, done, context);
 }

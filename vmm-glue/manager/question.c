@@ -38,7 +38,7 @@ int question_ask(struct question *question) {
 
 /* ------------------------------------------------------------ without waiting */
 
-static int question_send(struct request *request, struct connection *connection) {
+static int question_send(struct submitted *request, struct connection *connection) {
     struct question *question = (struct question *)request;
 
     return request_send(connection, &question->message, question->descriptors,
@@ -62,7 +62,7 @@ static void question_arrived(struct waiter *waiter, struct connection *connectio
     request_done(connection, &question->request);
 }
 
-static void question_give_out(struct request *request) {
+static void question_give_out(struct submitted *request) {
     struct question *question = (struct question *)request;
 
     if (request->error)

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* Which descriptors are leases, and how many copies there are of each. */
 #include "vmm/leases.h"
 
 #include <assert.h>
@@ -23,7 +24,7 @@ void leases_destroy(struct leases *leases) {
         if (leases->slots[fd] && --leases->slots[fd]->copies == 0)
             free(leases->slots[fd]);
     while (leases->spare) {
-        struct lease *lease = leases->spare;
+        struct counted_lease *lease = leases->spare;
         leases->spare = lease->next;
         free(lease);
     }
@@ -36,7 +37,7 @@ static int table_reach(struct leases *leases, int fd) {
         size *= 2;
     if (size == leases->size)
         return 0;
-    struct lease **slots = reallocarray(leases->slots, size, sizeof(*slots));
+    struct counted_lease **slots = reallocarray(leases->slots, size, sizeof(*slots));
     if (!slots)
         return -ENOMEM;
     memset(slots + leases->size, 0, (size - leases->size) * sizeof(*slots));
@@ -45,29 +46,29 @@ static int table_reach(struct leases *leases, int fd) {
     return 0;
 }
 
-static struct lease *slot_get(const struct leases *leases, int fd) {
+static struct counted_lease *slot_get(const struct leases *leases, int fd) {
     return fd >= 0 && (size_t)fd < leases->size ? leases->slots[fd] : NULL;
 }
 
-static struct lease *slot_clear(struct leases *leases, int fd) {
-    struct lease *lease = slot_get(leases, fd);
+static struct counted_lease *slot_clear(struct leases *leases, int fd) {
+    struct counted_lease *lease = slot_get(leases, fd);
     if (lease)
         leases->slots[fd] = NULL;
     return lease;
 }
 
-static struct lease *lease_new(struct leases *leases, struct lease_id id) {
-    struct lease *lease = leases->spare;
+static struct counted_lease *lease_new(struct leases *leases, struct lease_id id) {
+    struct counted_lease *lease = leases->spare;
     if (lease)
         leases->spare = lease->next;
     else
         lease = malloc(sizeof(*lease));
     if (lease)
-        *lease = (struct lease){.id = id};
+        *lease = (struct counted_lease){.id = id};
     return lease;
 }
 
-static struct lease_id copy_end(struct leases *leases, struct lease *lease) {
+static struct lease_id copy_end(struct leases *leases, struct counted_lease *lease) {
     assert(lease->copies > 0);
     if (--lease->copies > 0)
         return NO_LEASE;
@@ -77,8 +78,9 @@ static struct lease_id copy_end(struct leases *leases, struct lease *lease) {
 }
 
 /* The kernel has just given out `fd`, so whatever the slot says is over. */
-static void slot_set(struct leases *leases, int fd, struct lease *lease, struct lease_id *stale) {
-    struct lease *old = slot_clear(leases, fd);
+static void slot_set(struct leases *leases, int fd, struct counted_lease *lease,
+                     struct lease_id *stale) {
+    struct counted_lease *old = slot_clear(leases, fd);
     leases->slots[fd] = lease;
     lease->copies++;
     *stale = old ? copy_end(leases, old) : NO_LEASE;
@@ -89,7 +91,7 @@ int leases_put(struct leases *leases, int fd, struct lease_id id, struct lease_i
     *stale = NO_LEASE;
     pthread_mutex_lock(&leases->lock);
     int error = table_reach(leases, fd);
-    struct lease *lease = error ? NULL : lease_new(leases, id);
+    struct counted_lease *lease = error ? NULL : lease_new(leases, id);
     if (lease)
         slot_set(leases, fd, lease, stale);
     pthread_mutex_unlock(&leases->lock);
@@ -100,27 +102,27 @@ int leases_share(struct leases *leases, int fd, int copy, struct lease_id *stale
     int error = 0;
     *stale = NO_LEASE;
     pthread_mutex_lock(&leases->lock);
-    struct lease *lease = slot_get(leases, fd);
+    struct counted_lease *lease = slot_get(leases, fd);
     if (lease && copy >= 0) {
         error = table_reach(leases, copy);
         if (!error)
             slot_set(leases, copy, lease, stale);
     } else {
-        struct lease *old = slot_clear(leases, copy);
+        struct counted_lease *old = slot_clear(leases, copy);
         *stale = old ? copy_end(leases, old) : NO_LEASE;
     }
     pthread_mutex_unlock(&leases->lock);
     return error;
 }
 
-struct lease *leases_take(struct leases *leases, int fd) {
+struct counted_lease *leases_take(struct leases *leases, int fd) {
     pthread_mutex_lock(&leases->lock);
-    struct lease *lease = slot_clear(leases, fd);
+    struct counted_lease *lease = slot_clear(leases, fd);
     pthread_mutex_unlock(&leases->lock);
     return lease;
 }
 
-struct lease_id leases_end(struct leases *leases, struct lease *lease) {
+struct lease_id leases_end(struct leases *leases, struct counted_lease *lease) {
     pthread_mutex_lock(&leases->lock);
     struct lease_id id = copy_end(leases, lease);
     pthread_mutex_unlock(&leases->lock);
@@ -129,7 +131,7 @@ struct lease_id leases_end(struct leases *leases, struct lease *lease) {
 
 struct lease_id leases_find(struct leases *leases, int fd) {
     pthread_mutex_lock(&leases->lock);
-    struct lease *lease = slot_get(leases, fd);
+    struct counted_lease *lease = slot_get(leases, fd);
     struct lease_id id = lease ? lease->id : NO_LEASE;
     pthread_mutex_unlock(&leases->lock);
     return id;

@@ -22,17 +22,17 @@ struct lease_id {
 };
 
 /* One lease, counted. */
-struct lease {
+struct counted_lease {
     struct lease_id id;
     uint32_t copies;
-    struct lease *next; /* among the spare ones */
+    struct counted_lease *next; /* among the spare ones */
 };
 
 struct leases {
     pthread_mutex_t lock;
-    struct lease **slots; /* by descriptor number */
+    struct counted_lease **slots; /* by descriptor number */
     size_t size;
-    struct lease *spare; /* used before, so that an open need not allocate */
+    struct counted_lease *spare; /* used before, so that an open need not allocate */
 };
 
 void leases_init(struct leases *leases);
@@ -50,11 +50,11 @@ int leases_share(struct leases *leases, int fd, int copy, struct lease_id *stale
 
 /* Clears the slot of `fd`. Returns its copy, for leases_end(), or NULL where
  * `fd` is no lease. */
-struct lease *leases_take(struct leases *leases, int fd);
+struct counted_lease *leases_take(struct leases *leases, int fd);
 
 /* A taken copy has been closed. Returns the lease's id if it was the last one
  * and the helper is to be told, else none. */
-struct lease_id leases_end(struct leases *leases, struct lease *lease);
+struct lease_id leases_end(struct leases *leases, struct counted_lease *lease);
 
 /* The lease that `fd` is, or none. */
 struct lease_id leases_find(struct leases *leases, int fd);

@@ -11,6 +11,7 @@
 #include "wire/call.h"
 #include "wire/failure.h"
 #include "wire/receive.h"
+#include "wire/sized.h"
 
 /* One packet's worth of opens, and what became of them. */
 struct exchange {
@@ -112,11 +113,9 @@ static int open_many_failed(struct fdset_vmm *vmm, struct fdset_open_request *re
     return error;
 }
 
-int fdset_open_many(struct fdset_vmm *vmm, struct fdset_open_request *requests, size_t count) {
+static int open_all(struct fdset_vmm *vmm, struct fdset_open_request *requests, size_t count) {
     size_t done = 0;
     int succeeded = 0;
-    if (count > INT_MAX)
-        return fail(E2BIG, "more opens than can be counted");
     struct exchange *exchange = malloc(sizeof(*exchange));
     if (!exchange)
         return open_many_failed(vmm, requests, count, 0, fail(ENOMEM, "out of memory"));
@@ -132,4 +131,30 @@ int fdset_open_many(struct fdset_vmm *vmm, struct fdset_open_request *requests, 
     for (size_t i = 0; i < count; i++)
         succeeded += requests[i].fd >= 0;
     return succeeded;
+}
+
+/* Those of a caller who knows more of the structure. */
+static int open_others(struct fdset_vmm *vmm, char *theirs, size_t count, size_t size) {
+    struct fdset_open_request *ours = calloc(count, sizeof(*ours));
+    int error = ours ? 0 : fail(ENOMEM, "out of memory"), result = 0;
+
+    if (size < sizeof(*ours))
+        error = fail(EINVAL, "an open cannot be asked for in %zu bytes", size);
+    for (size_t i = 0; !error && i < count; i++)
+        error = sized_take(&ours[i], sizeof(*ours), theirs + i * size, size);
+    if (!error)
+        result = open_all(vmm, ours, count);
+    for (size_t i = 0; size >= sizeof(*ours) && i < count; i++)
+        ((struct fdset_open_request *)(void *)(theirs + i * size))->fd = error ? error : ours[i].fd;
+    free(ours);
+    return error ? error : result;
+}
+
+int fdset_open_many(struct fdset_vmm *vmm, struct fdset_open_request *requests, size_t count) {
+    size_t size = count ? sized_stride(requests, sizeof(*requests)) : sizeof(*requests);
+
+    if (count > INT_MAX)
+        return fail(E2BIG, "more opens than can be counted");
+    return size == sizeof(*requests) ? open_all(vmm, requests, count)
+                                     : open_others(vmm, (char *)requests, count, size);
 }

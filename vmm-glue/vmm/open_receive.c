@@ -17,9 +17,9 @@ void submissions_clear(struct submissions *all) {
     batch_clear(&all->batch);
 }
 
-static void fail_all(struct submitted *submitted, int error) {
+static void fail_all(struct submitted_open *submitted, int error) {
     while (submitted) {
-        struct submitted *next = submitted->with;
+        struct submitted_open *next = submitted->with;
 
         request_fail(&submitted->request, error, fdset_error_text());
         request_done(&submitted->vmm->connection, &submitted->request);
@@ -27,7 +27,7 @@ static void fail_all(struct submitted *submitted, int error) {
     }
 }
 
-static int one_arrived(struct submitted *submitted, struct connection *connection) {
+static int one_arrived(struct submitted_open *submitted, struct connection *connection) {
     int error = reply_check(connection, FDSET__V1__REPLY__BODY_OPENED);
 
     if (error)
@@ -43,7 +43,7 @@ static int one_arrived(struct submitted *submitted, struct connection *connectio
 
 /* Reads the results of a packet of opens. Returns how many of them are leases. What is
  * to be asked again, because its member is being settled, has neither a lease nor an error. */
-static size_t results_read(const Fdset__V1__OpenedMany *many, struct submitted *submitted) {
+static size_t results_read(const Fdset__V1__OpenedMany *many, struct submitted_open *submitted) {
     size_t leases = 0;
 
     for (size_t i = 0; submitted; submitted = submitted->with, i++) {
@@ -60,13 +60,13 @@ static size_t results_read(const Fdset__V1__OpenedMany *many, struct submitted *
 /* Gives each its descriptor. Where this process has no room for all of them, the first
  * have come: they are kept, as their sets may be there for one open only, and the others
  * are to be asked for again: there may be room for one. */
-static void descriptors_take(struct submitted *submitted, struct connection *connection,
+static void descriptors_take(struct submitted_open *submitted, struct connection *connection,
                              size_t leases) {
     size_t next_fd = 0;
     int error = reply_check_descriptors(connection, leases);
     bool may_take = !error || error == -EMFILE;
 
-    for (struct submitted *next; submitted; submitted = next) {
+    for (struct submitted_open *next; submitted; submitted = next) {
         next = submitted->with;
         submitted->with = NULL;
         submitted->generation = connection->generation;
@@ -82,14 +82,14 @@ static void descriptors_take(struct submitted *submitted, struct connection *con
     }
 }
 
-static int many_arrived(struct submitted *first, struct connection *connection) {
+static int many_arrived(struct submitted_open *first, struct connection *connection) {
     const Fdset__V1__OpenedMany *many = connection->reply->opened_many;
     int error = reply_check(connection, FDSET__V1__REPLY__BODY_OPENED_MANY);
     size_t together = 0;
 
     if (error)
         return error;
-    for (const struct submitted *each = first; each; each = each->with)
+    for (const struct submitted_open *each = first; each; each = each->with)
         together++;
     if (many->n_results != together)
         return fail(EPROTO, "fdset-helper answered another number of opens than was asked");
@@ -98,7 +98,7 @@ static int many_arrived(struct submitted *first, struct connection *connection) 
 }
 
 void submitted_arrived(struct waiter *waiter, struct connection *connection) {
-    struct submitted *first = (struct submitted *)waiter;
+    struct submitted_open *first = (struct submitted_open *)waiter;
     struct submissions *all = &first->vmm->submissions;
     int error;
 
@@ -114,8 +114,8 @@ void submitted_arrived(struct waiter *waiter, struct connection *connection) {
         fail_all(first, error);
 }
 
-void submitted_give_out(struct request *request) {
-    struct submitted *submitted = (struct submitted *)request;
+void submitted_give_out(struct submitted *request) {
+    struct submitted_open *submitted = (struct submitted_open *)request;
     struct fdset_vmm *vmm = submitted->vmm;
     int result;
 

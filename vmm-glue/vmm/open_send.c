@@ -21,7 +21,7 @@ typedef int (*sender)(struct connection *connection, Fdset__V1__Request *request
                       const int *descriptors, size_t count, struct waiter *waiter);
 
 /* In a packet of its own. */
-static int send_one(struct submitted *submitted, struct connection *connection, sender send) {
+static int send_one(struct submitted_open *submitted, struct connection *connection, sender send) {
     Fdset__V1__Open open = FDSET__V1__OPEN__INIT;
     Fdset__V1__Request request = REQUEST(open = &open, OPEN);
 
@@ -32,7 +32,7 @@ static int send_one(struct submitted *submitted, struct connection *connection, 
 }
 
 /* Gives back a lease of which no descriptor has come. */
-static int send_close(struct submitted *submitted, struct connection *connection) {
+static int send_close(struct submitted_open *submitted, struct connection *connection) {
     Fdset__V1__Close closed = FDSET__V1__CLOSE__INIT;
     Fdset__V1__Request request = REQUEST(close = &closed, CLOSE);
 
@@ -44,21 +44,21 @@ static int send_close(struct submitted *submitted, struct connection *connection
     return error;
 }
 
-static int send_packet(struct submitted *first, struct connection *connection) {
+static int send_packet(struct submitted_open *first, struct connection *connection) {
     struct submissions *all = &first->vmm->submissions;
     Fdset__V1__Request request = REQUEST(open_many = &all->batch.message, OPEN_MANY);
 
     return request_send(connection, &request, NULL, 0, &first->request.waiter);
 }
 
-static void count(struct submitted *submitted) {
+static void count(struct submitted_open *submitted) {
     submitted->counted = !submitted->alone && submitted->wait_ms == 0;
     submitted->vmm->submissions.under_way += submitted->counted;
 }
 
 /* One open goes as what it is: only so it waits while its member is being settled. */
-static int send_again_or_together(struct request *request, struct connection *connection) {
-    struct submitted *submitted = (struct submitted *)request;
+static int send_again_or_together(struct submitted *request, struct connection *connection) {
+    struct submitted_open *submitted = (struct submitted_open *)request;
     struct submissions *all = &submitted->vmm->submissions;
     int error = send_close(submitted, connection);
 
@@ -76,13 +76,13 @@ static int send_again_or_together(struct request *request, struct connection *co
 
 /* --------------------------------------------------------------- submitting */
 
-static struct submitted *submitted_new(struct fdset_vmm *vmm, const char *path) {
+static struct submitted_open *submitted_new(struct fdset_vmm *vmm, const char *path) {
     size_t length = strlen(path) + 1;
-    struct submitted *new = malloc(sizeof(*new) + length);
+    struct submitted_open *new = malloc(sizeof(*new) + length);
 
     if (!new)
         return NULL;
-    *new = (struct submitted){
+    *new = (struct submitted_open){
         .request = {.waiter.arrived = submitted_arrived,
                     .send = send_again_or_together,
                     .give_out = submitted_give_out},
@@ -104,7 +104,7 @@ static bool something_is_submitted(const struct connection *connection) {
 
 /* What may take long goes by itself; and so does the first, so that a single open is no
  * later for the others. Who waits inside of dispatching already would not send a packet. */
-static bool goes_at_once(const struct fdset_vmm *vmm, const struct submitted *submitted) {
+static bool goes_at_once(const struct fdset_vmm *vmm, const struct submitted_open *submitted) {
     const struct submissions *all = &vmm->submissions;
 
     return submitted->wait_ms > 0 || vmm->connection.dispatching > 0 ||
@@ -112,7 +112,7 @@ static bool goes_at_once(const struct fdset_vmm *vmm, const struct submitted *su
 }
 
 /* Called with the lock held, as the next ones. */
-static int submit_at_once(struct submitted *submitted, struct connection *connection) {
+static int submit_at_once(struct submitted_open *submitted, struct connection *connection) {
     const struct waiter *waiter = &submitted->request.waiter;
     /* Where other threads' calls alone have filled the socket there is no outcome
      * that would tell when to try again; but it will not take long. */
@@ -127,7 +127,7 @@ static int submit_at_once(struct submitted *submitted, struct connection *connec
     return 0;
 }
 
-static int submit_to_packet(struct submitted *submitted, struct connection *connection) {
+static int submit_to_packet(struct submitted_open *submitted, struct connection *connection) {
     struct submissions *all = &submitted->vmm->submissions;
     size_t length = strlen(submitted->path);
     bool fits = batch_add(&all->batch, submitted->path, length, submitted->flags);
@@ -146,7 +146,7 @@ static int submit_to_packet(struct submitted *submitted, struct connection *conn
     return 0;
 }
 
-static int submit(struct submitted *submitted) {
+static int submit(struct submitted_open *submitted) {
     struct fdset_vmm *vmm = submitted->vmm;
     struct connection *connection = &vmm->connection;
     int error;
@@ -171,7 +171,7 @@ int fdset_open_submit(struct fdset_vmm *vmm, const char *path, int flags, unsign
         return error;
     if (connection_inherited(&vmm->connection))
         return connection_say_foreign();
-    struct submitted *submitted = submitted_new(vmm, path);
+    struct submitted_open *submitted = submitted_new(vmm, path);
     if (!submitted)
         return fail(ENOMEM, "out of memory");
     submitted->flags = flags;

@@ -9,9 +9,9 @@
 #include "wire/connection.h"
 
 /* An open between fdset_open_submit() and its outcome. */
-struct submitted {
-    struct request request; /* first: of this open, or of the packet that it is first in */
-    struct submitted *with; /* the next in that packet */
+struct submitted_open {
+    struct submitted request;    /* first: of this open, or of the packet that it is first in */
+    struct submitted_open *with; /* the next in that packet */
     struct fdset_vmm *vmm;
     fdset_opened_function opened;
     void *context;
@@ -30,7 +30,7 @@ struct submitted {
 
 struct submissions {
     /* The packet that is being filled. Its first is among the unsent. */
-    struct submitted *first, *last;
+    struct submitted_open *first, *last;
     struct batch batch;
 
     size_t under_way; /* packets without a reply, of opens that do not wait */
@@ -42,5 +42,5 @@ void submissions_clear(struct submissions *all);
 /* For the reply to one open, or to a packet of several: struct waiter. */
 void submitted_arrived(struct waiter *waiter, struct connection *connection);
 
-/* Gives out its outcome: struct request. */
-void submitted_give_out(struct request *request);
+/* Gives out its outcome: struct submitted. */
+void submitted_give_out(struct submitted *request);

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* Starting and ending a helper of one's own. */
 #include "vmm/process.h"
 
 #include <assert.h>
@@ -18,6 +19,7 @@
 
 #include "wire/failure.h"
 #include "wire/own.h"
+#include "wire/sized.h"
 
 /* In the helper, what it inherits stands from here on without a gap. */
 #define FIRST_DESCRIPTOR 3
@@ -97,8 +99,13 @@ static void commas_double(char *out, const char *label) {
     *out = '\0';
 }
 
-static int launch_initial(struct launch *launch, const struct fdset_initial *initial) {
+static int launch_initial(struct launch *launch, const void *theirs, size_t size) {
+    struct fdset_initial ours, *initial = &ours;
     char label[2 * FDSET_MAX_OPAQUE_BYTES + 1] = "";
+    int error = sized_take(initial, sizeof(*initial), theirs, size);
+
+    if (error)
+        return error;
     if (initial->set < 0)
         return fail(EINVAL, "a set's number is 0 to 2147483647, not %d", initial->set);
     if (initial->opaque && strlen(initial->opaque) > FDSET_MAX_OPAQUE_BYTES)
@@ -110,7 +117,7 @@ static int launch_initial(struct launch *launch, const struct fdset_initial *ini
     int number = launch_descriptor(launch, initial->fd);
     if (number < 0)
         return number;
-    int error = launch_word(launch, "--add-fd");
+    error = launch_word(launch, "--add-fd");
     if (error)
         return error;
     return launch_word(launch, "fd=%d,set=%d%s%s", number, initial->set,
@@ -156,8 +163,10 @@ static int launch_prepare(struct launch *launch, const struct fdset_spawn_option
         error = launch_word(launch, "%s", options->manage_path);
     if (!error && options->manage_fd > 0)
         error = launch_option_fd(launch, "--manage-fd", options->manage_fd);
+    size_t size =
+        options->initial_count ? sized_stride(options->initial, sizeof(*options->initial)) : 0;
     for (size_t i = 0; !error && i < options->initial_count; i++)
-        error = launch_initial(launch, &options->initial[i]);
+        error = launch_initial(launch, (const char *)options->initial + i * size, size);
     for (size_t i = 0; !error && i < arguments; i++)
         error = launch_word(launch, "%s", options->arguments[i]);
     return error ? error : launch_words(launch, more);
@@ -257,10 +266,10 @@ static bool is_told_to_linger(const struct launch *launch) {
     return false;
 }
 
-int helper_start(struct helper *helper, const struct fdset_spawn_options *options, int *socket) {
+int helper_start(struct spawned *helper, const struct fdset_spawn_options *options, int *socket) {
     struct launch launch = {0};
     int ends[2];
-    *helper = (struct helper){-1, -1, false};
+    *helper = (struct spawned){-1, -1, false};
     if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) < 0)
         return fail(errno, "cannot make a pair of sockets: %m");
     ends[0] = own_descriptor(ends[0]);
@@ -290,7 +299,7 @@ static void end_describe(const siginfo_t *info, char *status, size_t size) {
                  sigdescr_np(info->si_status));
 }
 
-void helper_wait(struct helper *helper, char *status, size_t size) {
+void helper_wait(struct spawned *helper, char *status, size_t size) {
     char unused[1];
     siginfo_t info = {0};
     if (!status) {
@@ -313,7 +322,7 @@ void helper_wait(struct helper *helper, char *status, size_t size) {
     helper_forget(helper);
 }
 
-void helper_forget(struct helper *helper) {
+void helper_forget(struct spawned *helper) {
     if (helper->pidfd >= 0)
         close(helper->pidfd);
     helper->pidfd = -1;

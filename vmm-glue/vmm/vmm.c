@@ -17,6 +17,7 @@
 #include "wire/receive.h"
 #include "wire/reconnect.h"
 #include "wire/requests.h"
+#include "wire/sized.h"
 
 /* ------------------------------------------------------- beginning and end */
 
@@ -37,24 +38,24 @@ static int vmm_new(struct fdset_vmm **vmm, int socket, const char *path, const c
     }
     leases_init(&new->leases);
     submissions_clear(&new->submissions);
-    new->helper = (struct helper){-1, -1, false};
+    new->helper = (struct spawned){-1, -1, false};
     *vmm = new;
     return 0;
 }
 
 int fdset_vmm_spawn(struct fdset_vmm **vmm, const struct fdset_spawn_options *options) {
     NO_CANCELLATION;
-    static const struct fdset_spawn_options defaults;
-    struct helper helper;
+    struct fdset_spawn_options ours = {0};
+    struct spawned helper;
     char status[80], reason[256];
     int socket;
     *vmm = NULL;
-    if (!options)
-        options = &defaults;
-    int error = helper_start(&helper, options, &socket);
+    int error = options ? SIZED_TAKE(&ours, options) : 0;
+    if (!error)
+        error = helper_start(&helper, &ours, &socket);
     if (error)
         return error;
-    error = vmm_new(vmm, socket, NULL, options->name);
+    error = vmm_new(vmm, socket, NULL, ours.name);
     if (!error) {
         /* NOLINTNEXTLINE(clang-analyzer-core.NullDereference): there is one where there is no error */
         (*vmm)->helper = helper;
@@ -180,7 +181,7 @@ static int close_plainly(int fd) {
 /* `fd` is no lease any more, and is closed where `close` says so. `ended` is the lease that
  * the helper is to be told of, or none. */
 static int leave(struct fdset_vmm *vmm, int fd, bool close, struct lease_id *ended) {
-    struct lease *lease = NULL;
+    struct counted_lease *lease = NULL;
     if (!connection_foreign(&vmm->connection))
         lease = leases_take(&vmm->leases, fd);
     int result = close ? close_plainly(fd) : 0;

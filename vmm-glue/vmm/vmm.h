@@ -12,6 +12,6 @@
 struct fdset_vmm {
     struct connection connection; /* first: its functions are given the one for the other */
     struct leases leases;
-    struct helper helper;
+    struct spawned helper;
     struct submissions submissions;
 };

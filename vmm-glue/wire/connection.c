@@ -77,7 +77,7 @@ int connection_remaining_ms(const struct timespec *until) {
     return left <= 0 ? 0 : left > INT_MAX ? INT_MAX : (int)left;
 }
 
-void request_put(struct request_list *list, struct request *request) {
+void request_put(struct request_list *list, struct submitted *request) {
     request->next = NULL;
     if (list->first)
         list->last->next = request;
@@ -86,8 +86,8 @@ void request_put(struct request_list *list, struct request *request) {
     list->last = request;
 }
 
-struct request *request_take_all(struct request_list *list) {
-    struct request *first = list->first;
+struct submitted *request_take_all(struct request_list *list) {
+    struct submitted *first = list->first;
 
     list->first = NULL;
     return first;

@@ -61,16 +61,16 @@ struct waiter {
 };
 
 /* A request that was submitted, until its outcome is given out. */
-struct request {
-    struct waiter waiter; /* first */
-    struct request *next; /* in a list */
+struct submitted {
+    struct waiter waiter;   /* first */
+    struct submitted *next; /* in a list */
 
     /* Sends it by request_send(): 0, or -errno, with -EAGAIN where there is no room. Called
      * with the lock held, more than once where it finds none. */
-    int (*send)(struct request *request, struct connection *connection);
+    int (*send)(struct submitted *request, struct connection *connection);
 
     /* Called, without the lock, by who dispatches. The request is its own from then on. */
-    void (*give_out)(struct request *request);
+    void (*give_out)(struct submitted *request);
 
     int error;  /* -errno, or 0 */
     char *text; /* owned; NULL where there is no error, or no memory to say it */
@@ -78,7 +78,7 @@ struct request {
 
 /* In order. */
 struct request_list {
-    struct request *first, *last;
+    struct submitted *first, *last;
 };
 
 /* What it takes to connect anew; guarded by the connection's lock. */
@@ -187,8 +187,8 @@ const struct timespec *connection_until(struct timespec *until, int timeout_ms);
 /* Milliseconds until then, rounded up; -1 for ever. */
 int connection_remaining_ms(const struct timespec *until);
 
-void request_put(struct request_list *list, struct request *request);
-struct request *request_take_all(struct request_list *list);
+void request_put(struct request_list *list, struct submitted *request);
+struct submitted *request_take_all(struct request_list *list);
 
 /* A thread cancelled while it has the lock, or the buffers, or stands in the list of waiters
  * would take them with it. To be put first in a function that may: one that calls close(2)

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* What both halves of the library can be asked: why a call failed, and which version it is. */
 #include "wire/failure.h"
 
 #include <errno.h>
@@ -39,4 +40,8 @@ void failure_restore(const char kept[FAILURE_BYTES]) {
 
 const char *fdset_error_text(void) {
     return text;
+}
+
+unsigned fdset_version(void) {
+    return FDSET_VERSION;
 }

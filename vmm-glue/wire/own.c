@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* Descriptors that a preloaded library keeps for itself. */
 #include "wire/own.h"
 
 #include <errno.h>

@@ -40,7 +40,7 @@ static int packet_read(struct connection *connection, int recvmsg_flags) {
 
 /* Requests that no helper will see any more. */
 static void drop_unsent(struct connection *connection, int error) {
-    struct request *request = request_take_all(&connection->unsent), *next;
+    struct submitted *request = request_take_all(&connection->unsent), *next;
 
     for (; request; request = next) {
         next = request->next;

@@ -15,6 +15,7 @@
 #include "wire/poll.h"
 #include "wire/receive.h"
 #include "wire/schedule.h"
+#include "wire/sized.h"
 #include "wire/waiters.h"
 
 /* How long an attempt waits for each answer of the helper. */
@@ -61,18 +62,22 @@ static void plan_take(struct connection *connection, const struct fdset_reconnec
 int connection_set_reconnect(struct connection *connection, const struct fdset_reconnect *plan) {
     NO_CANCELLATION;
     const struct reconnecting *link = &connection->link;
+    struct fdset_reconnect ours;
+    int error = plan ? SIZED_TAKE(&ours, plan) : 0;
 
+    if (error)
+        return error;
     if (connection_foreign(connection))
         return connection_say_foreign();
     if (!link->path)
         return fail(EOPNOTSUPP, "the connection was not made by a path, so there is no way to "
                                 "make it anew");
     pthread_mutex_lock(&connection->lock);
-    int error = connection_check_entry(connection);
+    error = connection_check_entry(connection);
     while (!error && (link->telling || (link->greeting && connection->buffers_taken)))
         waiters_wait(connection, NULL); /* by the old plan */
     if (!error)
-        plan_take(connection, plan);
+        plan_take(connection, plan ? &ours : NULL);
     pthread_mutex_unlock(&connection->lock);
     return error;
 }

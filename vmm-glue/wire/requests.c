@@ -13,22 +13,22 @@
 #include "wire/send.h"
 #include "wire/waiters.h"
 
-void request_fail(struct request *request, int error, const char *text) {
+void request_fail(struct submitted *request, int error, const char *text) {
     request->error = error;
     request->text = strdup(text);
 }
 
-int request_say_failure(const struct request *request) {
+int request_say_failure(const struct submitted *request) {
     return fail(-request->error, "%s", request->text ? request->text : "out of memory");
 }
 
-void request_done(struct connection *connection, struct request *request) {
+void request_done(struct connection *connection, struct submitted *request) {
     request_put(&connection->done, request);
     poll_changed(connection);
 }
 
 /* Called with the lock held. */
-static int submit(struct connection *connection, struct request *request) {
+static int submit(struct connection *connection, struct submitted *request) {
     int error = connection_check_entry(connection);
 
     if (error)
@@ -43,7 +43,7 @@ static int submit(struct connection *connection, struct request *request) {
     return 0;
 }
 
-int request_submit(struct connection *connection, struct request *request) {
+int request_submit(struct connection *connection, struct submitted *request) {
     if (connection_inherited(connection))
         return connection_say_foreign();
     pthread_mutex_lock(&connection->lock);
@@ -55,18 +55,18 @@ int request_submit(struct connection *connection, struct request *request) {
 /* -------------------------------------------------------------- dispatching */
 
 /* Called with the lock held. */
-static struct request *take_done(struct connection *connection) {
-    struct request *done = request_take_all(&connection->done);
+static struct submitted *take_done(struct connection *connection) {
+    struct submitted *done = request_take_all(&connection->done);
 
     poll_changed(connection);
     return done;
 }
 
-static int give_out_all(struct request *done) {
+static int give_out_all(struct submitted *done) {
     int count = 0;
 
     while (done) {
-        struct request *next = done->next;
+        struct submitted *next = done->next;
 
         done->give_out(done);
         done = next;
@@ -104,7 +104,7 @@ int requests_dispatch(struct connection *connection, int timeout_ms) {
     NO_CANCELLATION;
     struct timespec point;
     const struct timespec *until = connection_until(&point, timeout_ms);
-    struct request *done;
+    struct submitted *done;
     int result;
 
     if (connection_inherited(connection))
@@ -133,7 +133,7 @@ void requests_cancel(struct connection *connection) {
         return;
     pthread_mutex_lock(&connection->lock);
     receive_cancel(connection);
-    struct request *done = take_done(connection);
+    struct submitted *done = take_done(connection);
     pthread_mutex_unlock(&connection->lock);
     give_out_all(done);
 }

@@ -29,7 +29,7 @@ int send_error(int error) {
     }
 }
 
-void unsent_put(struct connection *connection, struct request *request) {
+void unsent_put(struct connection *connection, struct submitted *request) {
     request_put(&connection->unsent, request);
     poll_changed(connection);
 }
@@ -39,7 +39,7 @@ int unsent_send(struct connection *connection) {
 
     connection->sending = true; /* nothing goes before what is sent here */
     while (connection->unsent.first) {
-        struct request *request = connection->unsent.first;
+        struct submitted *request = connection->unsent.first;
 
         error = request->send(request, connection);
         if (error == -EAGAIN)

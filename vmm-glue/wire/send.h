@@ -18,7 +18,7 @@ int request_send(struct connection *connection, Fdset__V1__Request *request, con
 int unsent_send(struct connection *connection);
 
 /* Appends one. It goes before any other request, or when a thread dispatches. */
-void unsent_put(struct connection *connection, struct request *request);
+void unsent_put(struct connection *connection, struct submitted *request);
 
 /* Says why one was not sent. */
 int send_error(int error);

@@ -23,6 +23,7 @@
 
 #include <fdset/limits.h>
 #include <fdset/reconnect.h>
+#include <fdset/version.h>
 
 #ifdef __cplusplus
 extern "C" {
@@ -43,6 +44,7 @@ int fdset_manager_attach_fd(struct fdset_manager **manager, int socket, const ch
 
 /* What a manager may say of itself. Zero-initialise, then set what matters. */
 struct fdset_manager_options {
+    size_t size;      /* of this structure, or 0: libfdset(3) */
     const char *name; /* for the helper's messages; NULL for the program's own */
 
     /* A label, at most 63 bytes of printable ASCII; NULL for none. Sets that
@@ -88,14 +90,15 @@ enum fdset_sharing {
 
 /* A descriptor to add. */
 struct fdset_member {
+    size_t size;        /* of this structure, or 0: libfdset(3) */
     int fd;             /* borrowed: the helper gets a duplicate */
+    uint32_t id;        /* filled in by fdset_add_fds() */
     const char *opaque; /* label, at most 255 bytes; NULL for none, which is not "" */
     enum fdset_sharing sharing;
     bool serves_read_only; /* this O_RDWR member may answer O_RDONLY */
     bool keep_content;     /* opens do not truncate */
     bool keep_locks;       /* locks stay when the last lease ends */
     bool allow_socket;     /* it may be a socket, which is refused otherwise */
-    uint32_t id;           /* filled in by fdset_add_fds() */
 };
 
 /* Let the helper choose an id that it has never used. */
@@ -103,7 +106,8 @@ struct fdset_member {
 
 /* Members to put into one set. */
 struct fdset_add {
-    int set; /* 0..INT_MAX, or FDSET_NEW_SET; filled in by fdset_add_fds() */
+    size_t size; /* of this structure, or 0: libfdset(3) */
+    int set;     /* 0..INT_MAX, or FDSET_NEW_SET; filled in by fdset_add_fds() */
     enum fdset_lifetime lifetime;
     struct fdset_member *members;
     size_t member_count;
@@ -141,6 +145,7 @@ struct fdset_removed {
     uint32_t members; /* that it removed; 0: they had been removed before */
     uint32_t leases;  /* that are open of what was removed: the file stays in use */
     uint32_t closing; /* members without a lease that are not closed yet */
+    uint64_t reserved[4];
 };
 
 /* How long a removal waits if nothing else is said. */
@@ -161,6 +166,7 @@ struct fdset_lease_info {
     uint32_t connection; /* the holder: its number in the helper's life, */
     pid_t pid;           /* its process, 0 where that is not known, */
     char *name;          /* and what it calls itself */
+    uint64_t reserved[4];
 };
 
 enum fdset_member_state {
@@ -186,6 +192,7 @@ struct fdset_member_info {
     uint64_t age_ms;
     struct fdset_lease_info *leases; /* oldest first */
     size_t lease_count;
+    uint64_t reserved[4];
 };
 
 struct fdset_info {
@@ -201,6 +208,7 @@ struct fdset_info {
     int64_t expires_ms; /* until its grace or idle time is over; -1: none is running */
     bool mixed;
     uint32_t holds; /* VMMs that hold it */
+    uint64_t reserved[4];
 };
 
 /* An open that waits. */
@@ -213,6 +221,7 @@ struct fdset_waiting_info {
     uint32_t connection; /* who waits, as in fdset_lease_info */
     pid_t pid;
     char *name;
+    uint64_t reserved[4];
 };
 
 /* How far the helper is locked in: a stage of its sandbox. */
@@ -220,6 +229,7 @@ struct fdset_sandbox_info {
     char *name;
     bool whole;   /* false where the kernel or a container allowed only a part */
     char *detail; /* which then says what */
+    uint64_t reserved[4];
 };
 
 struct fdset_totals {
@@ -227,6 +237,7 @@ struct fdset_totals {
     uint32_t holds, subscribers;                                    /* now */
     uint64_t opens, denied, closes, hangups, uptime_ms;             /* over the helper's life */
     uint64_t added, removed, waited, expired, events_lost, accepted, malformed;
+    uint64_t reserved[8];
 };
 
 struct fdset_listing {
@@ -237,11 +248,13 @@ struct fdset_listing {
     size_t waiting_count;
     struct fdset_sandbox_info *sandbox; /* where it was asked for */
     size_t sandbox_count;
+    uint64_t reserved[4];
 };
 
 /* What to list. Zero-initialise, then set what matters; conditions are joined
  * by "and", and strings must be equal. */
 struct fdset_filter {
+    size_t size; /* of this structure, or 0: libfdset(3) */
     bool by_set;
     int set;          /* where by_set; -ENOENT if it does not exist */
     const char *name; /* likewise */
@@ -269,6 +282,7 @@ struct fdset_limits {
     uint32_t sets, members, leases, leases_per_vmm, connections, waiting, holds;
     uint32_t event_queue; /* events kept for a subscriber that does not read */
     uint32_t packet_bytes, packet_descriptors;
+    uint32_t reserved[8];
 };
 
 struct fdset_helper_info {
@@ -276,6 +290,7 @@ struct fdset_helper_info {
     uint32_t protocol;    /* version that is spoken */
     enum fdset_role role; /* what this connection may do */
     struct fdset_limits limits;
+    uint64_t reserved[4];
 };
 
 /* Of the helper that it is connected to now. */
@@ -314,6 +329,7 @@ struct fdset_event {
     pid_t pid;
     char name[64];
     uint64_t time_ms; /* when: since 1970, UTC, to a clock tick; 0: the helper does not say */
+    uint64_t reserved[4];
 };
 
 #define FDSET_EVENT_BIT(kind) (1u << (kind))
@@ -368,6 +384,7 @@ int fdset_manager_socket(const struct fdset_manager *manager);
 
 /* As in <fdset/vmm.h>. */
 const char *fdset_error_text(void);
+unsigned fdset_version(void);
 
 #pragma GCC visibility pop
 #ifdef __cplusplus

@@ -3,6 +3,8 @@
  * Included by <fdset/vmm.h> and <fdset/manager.h>. */
 #pragma once
 
+#include <stddef.h>
+
 /* How things stand, as told to fdset_reconnect.state. */
 enum fdset_link {
     FDSET_LINK_UP = 1,   /* connected anew, to a helper that knows nothing of before */
@@ -21,6 +23,7 @@ enum fdset_link {
  *
  * A field that is 0 means its default. */
 struct fdset_reconnect {
+    size_t size;         /* of this structure, or 0: libfdset(3) */
     unsigned first_ms;   /* 100 */
     unsigned most_ms;    /* 5000 */
     unsigned give_up_ms; /* 30000 */

@@ -38,6 +38,7 @@
 
 #include <fdset/limits.h>
 #include <fdset/reconnect.h>
+#include <fdset/version.h>
 
 #ifdef __cplusplus
 extern "C" {
@@ -50,6 +51,7 @@ struct fdset_vmm;
 /* A descriptor for a spawned helper to start with: as if a manager had added
  * it with lifetime KEEP. */
 struct fdset_initial {
+    size_t size;        /* of this structure, or 0: libfdset(3) */
     int fd;             /* borrowed; of an open of its own, no duplicate of another */
     int set;            /* 0..INT_MAX */
     const char *opaque; /* label, at most 255 bytes; NULL for none */
@@ -58,6 +60,8 @@ struct fdset_initial {
 /* How to spawn a helper. Zero-initialise, then set what matters; a field that
  * stays zero or NULL means the default. */
 struct fdset_spawn_options {
+    size_t size; /* of this structure, or 0: libfdset(3) */
+
     /* The helper's program. Default: $FDSET_HELPER, else the one that was
      * installed with this library. */
     const char *helper;
@@ -153,6 +157,8 @@ struct fdset_look_result {
     /* stat(2) of the newest member. Of a file on a server, sizes and times are what the
      * helper's machine knows of them. */
     struct stat status;
+
+    uint64_t reserved[4];
 };
 
 /* Stands in for stat(2) and access(2), which must not open what they ask about: a set for
@@ -169,6 +175,7 @@ int fdset_unhold(struct fdset_vmm *vmm, const char *path);
 
 /* One open among several. */
 struct fdset_open_request {
+    size_t size; /* of this structure, or 0: libfdset(3) */
     const char *path;
     int flags;
     int fd; /* filled in: the descriptor, or -errno */
@@ -245,6 +252,9 @@ int fdset_vmm_socket(const struct fdset_vmm *vmm);
  * from the helper where it knew. Never NULL; valid until this thread's next
  * call. Shared with <fdset/manager.h>. */
 const char *fdset_error_text(void);
+
+/* The FDSET_VERSION of the library that the program runs with. */
+unsigned fdset_version(void);
 
 #pragma GCC visibility pop
 #ifdef __cplusplus
