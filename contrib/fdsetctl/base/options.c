@@ -64,11 +64,14 @@ static void row_add(struct getopt_table *table, const struct verb_option *row) {
                  row->takes, "::");
 }
 
-static const struct verb_option *row_find(const struct getopt_table *table, int code) {
-    for (size_t i = 0; i < table->count; i++)
-        if (code == FIRST_CODE + (int)i || code == table->rows[i]->letter)
-            return table->rows[i];
-    return NULL;
+/* The table's count where there is none. */
+static size_t row_find(const struct getopt_table *table, int code) {
+    size_t index = 0;
+
+    while (index < table->count && code != FIRST_CODE + (int)index &&
+           code != table->rows[index]->letter)
+        index++;
+    return index;
 }
 
 /* getopt_long(3) has said what is wrong; this says what may have been meant. */
@@ -108,10 +111,10 @@ void options_read(struct verb_line *line, const char *help, const struct verb_op
     optind = 0; /* getopt_long(3) starts anew */
     while ((code = getopt_long(line->count, line->words, table.letters, table.options, NULL)) >=
            0) {
-        const struct verb_option *row = row_find(&table, code);
-        if (!row)
+        size_t index = row_find(&table, code);
+        if (index == table.count)
             option_unknown(line);
-        row_apply(row, row >= common && row < common + COMMON_COUNT ? (void *)line : options);
+        row_apply(table.rows[index], index < COMMON_COUNT ? (void *)line : options);
     }
     line->count -= optind;
     line->words += optind;
