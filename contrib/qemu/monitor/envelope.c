@@ -1,12 +1,9 @@
 /* SPDX-License-Identifier: MIT */
+/* Finds the members of a QMP message's outermost object, and reads strings of JSON. */
 #include "envelope.h"
 
 #include <stdlib.h>
 #include <string.h>
-
-static bool is_blank(char c) {
-    return c == ' ' || c == '\t' || c == '\r' || c == '\n';
-}
 
 static void skip_blanks(struct span *rest) {
     while (rest->length > 0 && is_blank(*rest->bytes))

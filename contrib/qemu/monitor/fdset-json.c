@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* Writes sets, leases and events as JSON. */
 #include "fdset-json.h"
 
 #include <fcntl.h>

@@ -29,10 +29,6 @@ enum step {
     STEP_STRAY,  /* taken, and cannot be there */
 };
 
-static bool is_blank(char c) {
-    return c == ' ' || c == '\t' || c == '\r' || c == '\n';
-}
-
 static bool is_digit(char c) {
     return c >= '0' && c <= '9';
 }

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* One epoll instance and one alarm. */
 #include "loop.h"
 
 #include <assert.h>

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* Finds a prefix of paths in JSON and in plain text, however it is written there. */
 #include "rewrite.h"
 
 #include <string.h>

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* Reads and writes bytes with descriptors, without waiting. */
 #include "stream.h"
 
 #include <errno.h>

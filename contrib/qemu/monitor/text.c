@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* Bytes that grow. */
 #include "text.h"
 
 #include <stdlib.h>

@@ -11,6 +11,11 @@ struct span {
     size_t length;
 };
 
+/* JSON's white space. */
+static inline bool is_blank(char c) {
+    return c == ' ' || c == '\t' || c == '\r' || c == '\n';
+}
+
 #define SPAN(literal) ((struct span){literal, sizeof(literal) - 1})
 
 /* Grows by appending. Where memory runs out, `failed` is set, what was to be
