@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* Closes in a thread of its own, and waits for that only so long. */
 #include "aside.h"
 
 #include <errno.h>
@@ -18,23 +19,6 @@
 
 /* So many closes hang at most, before the next one is done by who asks for it. */
 #define HANGING_MAX 256
-
-int aside_run(void *(*body)(void *), void *argument) {
-    pthread_attr_t attributes;
-    pthread_t thread;
-    sigset_t all, before;
-
-    sigfillset(&all);
-    pthread_attr_init(&attributes);
-    pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    int error = pthread_create(&thread, &attributes, body, argument);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    pthread_attr_destroy(&attributes);
-    return -error;
-}
-
-/* ----------------------------------------------------------------- closing */
 
 struct closing {
     atomic_int owners; /* who waits, and who closes: the last frees it */
@@ -67,6 +51,20 @@ static void *closing_thread(void *argument) {
     return NULL;
 }
 
+/* No signal interrupts it. */
+static bool thread_begin(struct closing *closing) {
+    pthread_t thread;
+    sigset_t all, before;
+
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    bool begun = pthread_create(&thread, NULL, closing_thread, closing) == 0;
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    if (begun)
+        pthread_detach(thread);
+    return begun;
+}
+
 static void closing_wait(struct closing *closing) {
     struct timespec until;
 
@@ -80,7 +78,7 @@ static void closing_wait(struct closing *closing) {
 
 void aside_close(const int *fds, size_t count) {
     struct closing *closing =
-        count && hanging < HANGING_MAX ? malloc(sizeof *closing + count * sizeof *fds) : NULL;
+        count && hanging < HANGING_MAX ? malloc(sizeof(*closing) + count * sizeof(*fds)) : NULL;
 
     if (!closing) {
         close_all(fds, count);
@@ -88,15 +86,11 @@ void aside_close(const int *fds, size_t count) {
     }
     closing->owners = 2;
     closing->count = count;
-    memcpy(closing->fd, fds, count * sizeof *fds);
+    memcpy(closing->fd, fds, count * sizeof(*fds));
     sem_init(&closing->done, 0, 0);
     bool is_first = atomic_fetch_add(&hanging, 1) == 0;
-    if (aside_run(closing_thread, closing) < 0) {
-        close_all(fds, count);
-        atomic_fetch_sub(&hanging, 1);
-        closing->owners = 1;
-        is_first = false;
-    }
+    if (!thread_begin(closing))
+        closing_thread(closing);
     if (is_first)
         closing_wait(closing);
     closing_leave(closing);

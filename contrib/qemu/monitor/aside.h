@@ -1,12 +1,9 @@
 /* SPDX-License-Identifier: MIT */
-/* What may hang is done by threads of its own. */
+/* Closing what somebody has passed, which may hang. */
 #pragma once
 
 #include <stddef.h>
 
-/* Runs `body` in a thread that nobody waits for, and that no signal interrupts. -errno. */
-int aside_run(void *(*body)(void *), void *argument);
-
-/* Closes what somebody has passed. A file system may hang, and close(2) with it, then
- * this goes on without; otherwise all are closed when it returns. */
+/* A file system may hang, and close(2) with it; then this goes on without. Otherwise all are
+ * closed when it returns. */
 void aside_close(const int *fds, size_t count);

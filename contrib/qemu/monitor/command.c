@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* What comes from the client. */
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <unistd.h>
 
 #include "aside.h"
@@ -75,7 +75,7 @@ static void forward(struct qmp_link *link, struct span message, const struct env
     struct text text = {0};
     struct parcel *parcel = NULL;
 
-    if (fd >= 0 && (parcel = malloc(sizeof *parcel + sizeof fd))) {
+    if (fd >= 0 && (parcel = malloc(sizeof(*parcel) + sizeof(fd)))) {
         parcel->count = 1;
         parcel->fd[0] = fd;
     } else if (fd >= 0) {
@@ -133,61 +133,54 @@ static void give_back(struct qmp_link *link, struct qmp_command *command) {
     command->fd = -1;
 }
 
-/* A job for the helper, or NULL with the error. */
-static struct job *job_prepare(struct qmp_link *link, struct qmp_command *command,
-                               const struct fdset_command *which, const struct envelope *envelope,
-                               json_t *json, char *error, size_t size) {
+/* Gives it what the helper is to be asked, and the descriptor; false with the error. */
+static bool errand_prepare(struct errand *errand, struct qmp_command *command,
+                           const struct envelope *envelope, json_t *json) {
     json_t *arguments = json_object_get(json, "arguments");
 
-    if (envelope->unexpected.bytes) {
-        snprintf(error, size, "QMP input member '%.*s' is unexpected",
-                 (int)envelope->unexpected.length - 2, envelope->unexpected.bytes + 1);
-        return NULL;
-    }
-    if (arguments && !json_is_object(arguments)) {
-        snprintf(error, size, "QMP input member 'arguments' must be an object");
-        return NULL;
-    }
-    struct job *job = fdset_command_job(which, arguments, error, size);
-    if (!job || !fdset_command_takes_descriptor(which))
-        return job;
-    job->fd = command->fd;
+    if (envelope->unexpected.bytes)
+        return errand_fail(errand, "QMP input member '%.*s' is unexpected",
+                           (int)envelope->unexpected.length - 2, envelope->unexpected.bytes + 1);
+    if (arguments && !json_is_object(arguments))
+        return errand_fail(errand, "QMP input member 'arguments' must be an object");
+    if (!errand_read(errand, arguments))
+        return false;
+    if (!fdset_command_takes_descriptor(errand->command))
+        return true;
+    if (command->fd < 0 && command->fd_lost)
+        return errand_fail(errand,
+                           "The file descriptor was lost on its way: fdset-qemu, or this user, "
+                           "may have too many open ('ulimit -Hn' is the limit)");
+    if (command->fd < 0)
+        return errand_fail(errand, "No file descriptor supplied via SCM_RIGHTS");
+    errand->fd = command->fd;
     command->fd = -1;
-    if (job->fd >= 0)
-        return job;
-    snprintf(error, size, "%s",
-             command->fd_lost
-                 ? "The file descriptor was lost on its way: fdset-qemu, or this user, "
-                   "may have too many open ('ulimit -Hn' is the limit)"
-                 : "No file descriptor supplied via SCM_RIGHTS");
-    job_free(job);
-    return NULL;
+    return true;
 }
 
 static void answer(struct qmp_link *link, struct qmp_command *command,
                    const struct fdset_command *which, const struct envelope *envelope,
                    json_t *json) {
-    size_t size = command->message.length + 256; /* as it may name anything that stands there */
-    char *error = malloc(size), *id = id_text(envelope);
+    /* An error may name anything that stands there. */
+    struct errand *errand = errand_new(which, command->message.length + 1024);
 
-    if (!error) {
+    if (!errand) {
         link->failed = true;
-        free(id);
         return;
     }
-    struct job *job = job_prepare(link, command, which, envelope, json, error, size);
-    if (!job) {
-        give_back(link, command);
-        reply_error(link, id, error);
-        free(id);
-        free(error);
+    errand->link = link->number;
+    errand->id = id_text(envelope);
+    errand->manager = link->relay->manager;
+    errand->done = link->relay->errand_done;
+    errand->owner = link->relay;
+    /* One that has gone for good is watched again, for the answer that it has gone. */
+    loop_watch(&link->relay->loop, &link->relay->helper_watch, EPOLLIN);
+    link->busy = errand_prepare(errand, command, envelope, json) && errand_begin(errand);
+    if (link->busy)
         return;
-    }
-    free(error);
-    job->link = link->number;
-    job->id = id;
-    link->busy = true;
-    helper_submit(link->relay->helper, job);
+    give_back(link, command);
+    reply_errand(link, errand);
+    errand_free(errand);
 }
 
 /* ----------------------------------------------------------------- in order */

@@ -84,7 +84,7 @@ static struct span *envelope_member(struct envelope *envelope, struct span name)
         {"error", offsetof(struct envelope, error)},
     };
 
-    for (size_t i = 0; i < sizeof members / sizeof *members; i++)
+    for (size_t i = 0; i < sizeof(members) / sizeof(*members); i++)
         if (string_is(name, members[i].name))
             return (struct span *)((char *)envelope + members[i].offset);
     return NULL;

@@ -112,7 +112,7 @@ const char *event_name(enum fdset_event_kind kind) {
 static const char *reason_word(int code) {
     static const char *const words[] = {"path", "no-set", "empty-set", "mode",
                                         "sync", "busy",   "flags"};
-    bool known = code >= 10 && code < 10 + (int)(sizeof words / sizeof *words);
+    bool known = code >= 10 && code < 10 + (int)(sizeof(words) / sizeof(*words));
     return known ? words[code - 10] : code == 5 ? "limit" : "other";
 }
 

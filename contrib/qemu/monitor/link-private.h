@@ -95,6 +95,6 @@ void reply_take_all(struct qmp_link *link);
 void replies_free(struct qmp_link *link);
 
 /* Our own replies and events. `id` is normalised JSON; NULL: none. */
-void reply_return(struct qmp_link *link, const char *id, json_t *result);
+void reply_errand(struct qmp_link *link, const struct errand *errand);
 void reply_error(struct qmp_link *link, const char *id, const char *description);
 void reply_message(struct qmp_link *link, const char *message);

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: MIT */
+/* The two sockets of a client of a monitor. */
 #include "link-private.h"
 
 #include <errno.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
+#include <sys/time.h>
 #include <unistd.h>
 
 #include "aside.h"
@@ -236,7 +238,7 @@ static void side_begin(struct side *side, int fd, void (*ready)(struct relay_wat
 
 int link_begin(struct relay *relay, int client, int emulator, bool human,
                const struct link_owner *owner) {
-    struct qmp_link *link = calloc(1, sizeof *link);
+    struct qmp_link *link = calloc(1, sizeof(*link));
 
     if (!link) {
         close(client);
@@ -273,33 +275,30 @@ void links_end(struct relay *relay) {
 
 /* --------------------------------------------------------------- the helper */
 
-void link_job_done(struct relay *relay, struct job *job) {
+void link_errand_done(struct errand *errand) {
+    struct relay *relay = errand->owner;
     struct qmp_link *link = relay->links;
 
-    while (link && link->number != job->link)
+    while (link && link->number != errand->link)
         link = link->next;
     if (link) {
         link->busy = false;
-        if (job->result && job->sets_events)
-            link->events = job->enable;
-        if (job->result)
-            reply_return(link, job->id, job->result);
-        else
-            reply_error(link, job->id, job->error);
+        reply_errand(link, errand);
         link_pump(link);
     }
-    job_free(job);
+    errand_free(errand);
 }
 
-static void notice_tell(struct qmp_link *link, const struct notice *notice) {
-    uint64_t lost = link->lost + notice->event.lost;
+static void event_tell(struct qmp_link *link, const struct fdset_event *event,
+                       const struct timeval *now) {
+    uint64_t lost = link->lost + event->lost;
     char *text = NULL;
 
     if (link->client.out.length < EVENTS_MARK && link->held.length < EVENTS_MARK) {
-        json_t *message = json_pack(
-            "{s:{s:I, s:i}, s:s, s:o}", "timestamp", "seconds", (json_int_t)notice->seconds,
-            "microseconds", (int)notice->microseconds, "event", event_name(notice->event.kind),
-            "data", event_json(&notice->event, lost));
+        json_t *message =
+            json_pack("{s:{s:I, s:I}, s:s, s:o}", "timestamp", "seconds", (json_int_t)now->tv_sec,
+                      "microseconds", (json_int_t)now->tv_usec, "event", event_name(event->kind),
+                      "data", event_json(event, lost));
         text = json_dumps(message, JSON_ENSURE_ASCII);
         json_decref(message);
     }
@@ -309,16 +308,18 @@ static void notice_tell(struct qmp_link *link, const struct notice *notice) {
     free(text);
 }
 
-void link_notice(struct relay *relay, const struct notice *notice) {
+void link_event(struct relay *relay, const struct fdset_event *event) {
     struct qmp_link *link = relay->links, *next;
+    struct timeval now;
 
-    if (!event_name(notice->event.kind))
+    if (!event_name(event->kind))
         return;
+    gettimeofday(&now, NULL);
     for (; link; link = next) {
         next = link->next;
         if (!link->events)
             continue;
-        notice_tell(link, notice);
+        event_tell(link, event, &now);
         link_pump(link);
     }
 }

@@ -15,8 +15,8 @@
 
 #include <stdint.h>
 
+#include "fdset-commands.h"
 #include "framing.h"
-#include "helper.h"
 #include "loop.h"
 #include "rewrite.h"
 #include "stream.h"
@@ -24,8 +24,9 @@
 /* What all links share. */
 struct relay {
     struct relay_loop loop;
-    struct helper *helper;
+    struct fdset_manager *manager; /* the connection to the helper */
     struct relay_watch helper_watch;
+    void (*errand_done)(struct errand *errand); /* link_errand_done() */
     struct qmp_link *links;
     uint64_t link_count; /* in the relay's life */
 };
@@ -47,11 +48,11 @@ int link_begin(struct relay *relay, int client, int emulator, bool human,
  * by the alarm; sets it where there is somebody to look after. */
 void links_redial(struct relay *relay);
 
-/* The helper has done this job, which is consumed. */
-void link_job_done(struct relay *relay, struct job *job);
+/* The helper has done this errand, which is consumed. */
+void link_errand_done(struct errand *errand);
 
 /* Tells those who asked for events. */
-void link_notice(struct relay *relay, const struct notice *notice);
+void link_event(struct relay *relay, const struct fdset_event *event);
 
 /* Hangs up on all. */
 void links_end(struct relay *relay);

@@ -31,15 +31,15 @@ static void each_monitor(struct serving *serving, void (*do_it)(struct relay_mon
 
 static void helper_ready(struct relay_watch *watch, uint32_t events) {
     struct serving *serving = watch->owner;
-    struct helper *helper = serving->relay.helper;
-    struct notice notice;
-    struct job *job;
+    struct fdset_manager *manager = serving->relay.manager;
+    struct fdset_event event;
+    int over = fdset_manager_dispatch(manager, 0), result;
 
-    helper_acknowledge(helper);
-    while ((job = helper_done(helper)))
-        link_job_done(&serving->relay, job);
-    while (helper_notice(helper, &notice))
-        link_notice(&serving->relay, &notice);
+    while ((result = fdset_next_event(manager, &event, 0)) > 0)
+        link_event(&serving->relay, &event);
+    /* One that has gone for good keeps its descriptor readable. */
+    if (over < 0 && result < 0 && !serving->setup->manage)
+        loop_unwatch(&serving->relay.loop, watch);
 }
 
 static void signal_ready(struct relay_watch *watch, uint32_t events) {
@@ -71,7 +71,7 @@ static void alarm_ready(struct relay_watch *watch, uint32_t events) {
     struct serving *serving = watch->owner;
     uint64_t expirations;
 
-    if (read(watch->fd, &expirations, sizeof expirations) < 0)
+    if (read(watch->fd, &expirations, sizeof(expirations)) < 0)
         return;
     each_monitor(serving, monitor_resume);
     links_redial(&serving->relay);
@@ -110,6 +110,19 @@ static void raise_limit(void) {
     }
 }
 
+static int manager_open(struct fdset_manager **manager, const struct relay_setup *setup) {
+    /* A command is answered at once, whether the helper is back or not. */
+    static const struct fdset_reconnect reconnect = {
+        .first_ms = 100, .most_ms = 500, .give_up_ms = 1};
+    int error;
+
+    if (!setup->manage)
+        error = fdset_manager_attach_fd(manager, setup->manage_fd, "fdset-qemu");
+    else if (!(error = fdset_manager_connect(manager, setup->manage, "fdset-qemu")))
+        error = fdset_manager_set_reconnect(*manager, &reconnect);
+    return error ? error : fdset_manager_poll_fd(*manager);
+}
+
 static int monitors_begin(struct serving *serving) {
     int error = 0;
 
@@ -128,14 +141,14 @@ static int state_begin(struct serving *serving) {
         complain("%s", strerror(-error));
         return error;
     }
-    error = helper_open(&relay->helper, setup->manage, setup->manage_fd);
-    if (error) {
+    int helper = manager_open(&relay->manager, setup);
+    if (helper < 0) {
         complain("%s", fdset_error_text());
-        return error;
+        return helper;
     }
     watch_begin(serving, &serving->signals, signals, signal_ready);
     watch_begin(serving, &serving->alarm, relay->loop.alarm, alarm_ready);
-    watch_begin(serving, &relay->helper_watch, helper_fd(relay->helper), helper_ready);
+    watch_begin(serving, &relay->helper_watch, helper, helper_ready);
     if (setup->lifeline >= 0)
         watch_begin(serving, &serving->lifeline, setup->lifeline, lifeline_ready);
     return monitors_begin(serving);
@@ -152,7 +165,7 @@ static void say_ready(int fd) {
 int relay_run(struct relay_setup *setup) {
     static struct serving serving;
 
-    serving = (struct serving){.setup = setup};
+    serving = (struct serving){.setup = setup, .relay.errand_done = link_errand_done};
     for (size_t i = 0; i < setup->monitor_count; i++) {
         setup->monitors[i].relay = &serving.relay;
         setup->monitors[i].client = -1;

@@ -19,12 +19,12 @@ static bool contains(struct span span, const char *text) {
 static bool contains_string(struct span span, const char *text) {
     char quoted[64];
 
-    snprintf(quoted, sizeof quoted, "\"%s\"", text);
+    snprintf(quoted, sizeof(quoted), "\"%s\"", text);
     return contains(span, quoted);
 }
 
 void reply_expect(struct qmp_link *link, const struct envelope *envelope, bool oob) {
-    struct expected *expected = calloc(1, sizeof *expected);
+    struct expected *expected = calloc(1, sizeof(*expected));
 
     if (!expected) {
         link->failed = true;
@@ -166,7 +166,7 @@ static void put_listed(struct qmp_link *link, struct span message, struct span l
     for (size_t i = 0; (name = fdset_command_name(i)); i++) {
         if (contains_string(list, name))
             continue;
-        snprintf(entry, sizeof entry, "{\"name\": \"%s\"}", name);
+        snprintf(entry, sizeof(entry), "{\"name\": \"%s\"}", name);
         text_append_string(&more, more.length ? ", " : "");
         if (is_schema)
             schema_append(name, &more);
@@ -303,13 +303,18 @@ static void reply_member(struct qmp_link *link, const char *id, const char *name
     free(text);
 }
 
-void reply_return(struct qmp_link *link, const char *id, json_t *result) {
-    reply_member(link, id, "return", json_incref(result), true);
-}
-
 void reply_error(struct qmp_link *link, const char *id, const char *description) {
     json_t *error =
         json_pack("{s:s, s:o}", "class", "GenericError", "desc", text_json(description));
 
     reply_member(link, id, "error", error, false);
+}
+
+void reply_errand(struct qmp_link *link, const struct errand *errand) {
+    if (errand->result && errand->sets_events)
+        link->events = errand->enable;
+    if (errand->result)
+        reply_member(link, errand->id, "return", json_incref(errand->result), true);
+    else
+        reply_error(link, errand->id, errand->error);
 }

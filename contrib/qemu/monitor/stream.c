@@ -29,7 +29,7 @@ int parcel_first(struct parcel *parcel) {
 /* --------------------------------------------------------------- receiving */
 
 static void arrival_take(struct arrival *arrival, const int *fds, size_t count) {
-    struct parcel *parcel = malloc(sizeof *parcel + count * sizeof *fds);
+    struct parcel *parcel = malloc(sizeof(*parcel) + count * sizeof(*fds));
 
     if (arrival->parcel || !parcel) {
         aside_close(fds, count);
@@ -38,7 +38,7 @@ static void arrival_take(struct arrival *arrival, const int *fds, size_t count) 
         return;
     }
     parcel->count = count;
-    memcpy(parcel->fd, fds, count * sizeof *fds);
+    memcpy(parcel->fd, fds, count * sizeof(*fds));
     arrival->parcel = parcel;
 }
 
@@ -49,10 +49,10 @@ static void arrival_read(struct arrival *arrival, struct msghdr *message) {
     for (struct cmsghdr *c = CMSG_FIRSTHDR(message); c; c = CMSG_NXTHDR(message, c)) {
         if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS)
             continue;
-        size_t count = (c->cmsg_len - CMSG_LEN(0)) / sizeof *fds;
+        size_t count = (c->cmsg_len - CMSG_LEN(0)) / sizeof(*fds);
         if (count > PARCEL_MAX)
             count = PARCEL_MAX;
-        memcpy(fds, CMSG_DATA(c), count * sizeof *fds);
+        memcpy(fds, CMSG_DATA(c), count * sizeof(*fds));
         if (count > 0)
             arrival_take(arrival, fds, count);
     }
@@ -69,7 +69,7 @@ ssize_t stream_receive(int socket, char *bytes, size_t size, struct arrival *arr
         .msg_iov = &vector,
         .msg_iovlen = 1,
         .msg_control = control,
-        .msg_controllen = sizeof control,
+        .msg_controllen = sizeof(control),
     };
     ssize_t length;
 
@@ -93,7 +93,7 @@ struct chunk {
 };
 
 void outgoing_put(struct outgoing *outgoing, struct span bytes, struct parcel *parcel) {
-    struct chunk *chunk = bytes.length ? malloc(sizeof *chunk + bytes.length) : NULL;
+    struct chunk *chunk = bytes.length ? malloc(sizeof(*chunk) + bytes.length) : NULL;
 
     if (!chunk) {
         outgoing->failed |= bytes.length > 0;

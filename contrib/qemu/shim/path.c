@@ -11,7 +11,7 @@
 
 #define SETS "/dev/fdset/"
 
-_Static_assert(sizeof SETS + FDSET_MAX_SET_NAME_BYTES < sizeof(((struct set_path *)0)->text),
+_Static_assert(sizeof(SETS) + FDSET_MAX_SET_NAME_BYTES < sizeof(((struct set_path *)0)->text),
                "the longest name fits, and one slash more");
 
 /* Skips slashes and "." components, as the kernel does. */
@@ -42,7 +42,7 @@ static const char *below(const char *path, const char *directory) {
 static bool is_set(const char *path, const char *directory, struct set_path *set) {
     const char *name = below(path, directory);
 
-    if (!name || !*name || !strcmp(name, "."))
+    if (!name || !*name || strcmp(name, ".") == 0)
         return false;
     size_t length = strlen(name);
     set->error = strchr(name, '/') ? ENOENT : length > FDSET_MAX_SET_NAME_BYTES ? ENAMETOOLONG : 0;
@@ -62,7 +62,7 @@ static bool parents_resolve(const char *path, char resolved[PATH_MAX]) {
         return false;
     while (*path) {
         size_t length = 1 + strcspn(path + 1, "/"); /* a slash and what follows */
-        if (length == 3 && !strncmp(path, "/..", 3)) {
+        if (length == 3 && strncmp(path, "/..", 3) == 0) {
             while (end > resolved && *--end != '/')
                 ;
             if (!path[length])

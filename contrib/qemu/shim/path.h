@@ -9,7 +9,7 @@
  * use of it gets. */
 struct set_path {
     int error;
-    char text[sizeof "//dev/fdset/" + FDSET_MAX_SET_NAME_BYTES];
+    char text[sizeof("//dev/fdset/") + FDSET_MAX_SET_NAME_BYTES];
 };
 
 /* Does `path` name something below /dev/fdset or $FDSET_PREFIX, in any spelling, such as
