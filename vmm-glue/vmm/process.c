@@ -17,6 +17,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "environment.h"
 #include "wire/failure.h"
 #include "wire/own.h"
 #include "wire/sized.h"
@@ -124,8 +125,6 @@ static int launch_initial(struct launch *launch, const void *theirs, size_t size
                        initial->opaque ? ",opaque=" : "", label);
 }
 
-static const char blanks[] = " \t\n";
-
 /* What the user of this process adds to its helper's command line. */
 static const char *environment_options(void) {
     const char *text = secure_getenv("FDSET_HELPER_OPTIONS");
@@ -133,12 +132,11 @@ static const char *environment_options(void) {
 }
 
 static int launch_words(struct launch *launch, const char *text) {
+    const char *word;
+    size_t length;
     int error = 0;
-    for (text += strspn(text, blanks); *text && !error; text += strspn(text, blanks)) {
-        size_t length = strcspn(text, blanks);
-        error = launch_word(launch, "%.*s", (int)length, text);
-        text += length;
-    }
+    while (!error && (word = environment_word(&text, &length)))
+        error = launch_word(launch, "%.*s", (int)length, word);
     return error;
 }
 
@@ -170,18 +168,6 @@ static int launch_prepare(struct launch *launch, const struct fdset_spawn_option
     for (size_t i = 0; !error && i < arguments; i++)
         error = launch_word(launch, "%s", options->arguments[i]);
     return error ? error : launch_words(launch, more);
-}
-
-/* What must not reach the helper: a library preloaded into the VMM, and the
- * VMM's own conversation with its service manager. */
-static bool environment_is_private(const char *variable) {
-    static const char *const names[] = {
-        "LD_PRELOAD=",     "NOTIFY_SOCKET=", "LISTEN_PID=",   "LISTEN_FDS=",
-        "LISTEN_FDNAMES=", "WATCHDOG_PID=",  "WATCHDOG_USEC="};
-    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
-        if (strncmp(variable, names[i], strlen(names[i])) == 0)
-            return true;
-    return false;
 }
 
 /* Borrows the strings from the process. NULL where memory is short. */

@@ -15,6 +15,7 @@
 
 #include "common/descriptors.h"
 #include "common/say.h"
+#include "environment.h"
 #include "title.h"
 
 /* In the program, what it inherits stands from here on without a gap. */
@@ -32,13 +33,11 @@ void launch_word(struct companion *companion, const char *format, ...) {
 }
 
 void launch_words(struct companion *companion, const char *text) {
-    static const char blanks[] = " \t\n";
+    const char *word;
+    size_t length;
 
-    for (text = text ? text + strspn(text, blanks) : ""; *text; text += strspn(text, blanks)) {
-        size_t length = strcspn(text, blanks);
-        launch_word(companion, "%.*s", (int)length, text);
-        text += length;
-    }
+    while ((word = environment_word(&text, &length)))
+        launch_word(companion, "%.*s", (int)length, word);
 }
 
 int launch_fd(struct companion *companion, int fd) {
@@ -88,12 +87,12 @@ static void signals_reset(void) {
 
 /* What was meant for the emulator alone. */
 static void environment_clean(void) {
-    static const char *const names[] = {"LD_PRELOAD",   "NOTIFY_SOCKET",  "LISTEN_PID",
-                                        "LISTEN_FDS",   "LISTEN_FDNAMES", "WATCHDOG_PID",
-                                        "WATCHDOG_USEC"};
+    char **kept = environ;
 
-    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
-        unsetenv(names[i]);
+    for (char **variable = environ; *variable; variable++)
+        if (!environment_is_private(*variable))
+            *kept++ = *variable;
+    *kept = NULL;
 }
 
 static void companion_become(struct companion *companion, int errors) {
