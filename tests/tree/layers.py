@@ -106,8 +106,18 @@ def folders_without_a_layer():
         yield folder, f"{folder}: say in {os.path.relpath(__file__, tree.source)} where it stands"
 
 
+def left_out():
+    """A file of the product that no target compiles, also where all of its libraries are."""
+    built = {unit.path for unit in objects.units()}
+    named = "".join(tree.read(path) for path in tree.files("meson.build"))
+    for path in sorted(set(tree.product(".c")) - built):
+        if os.path.basename(path) not in named:
+            yield path, f"{path}: no meson.build names it"
+
+
 if __name__ == "__main__":
     known.tell([
+        ("every C file is built", left_out),
         ("every folder has its layer", folders_without_a_layer),
         ("no files call each other in a circle", circles_of_calls),
         ("no file calls upward", calls_upward),
