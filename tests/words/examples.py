@@ -293,8 +293,8 @@ def python_page():
 
 def c_examples():
     """They compile, with what a reader would put around them."""
-    headers = [argument for room in ("vmm-glue", "proto")
-               for argument in ("-I", os.path.join(words.source, room, "include"))]
+    headers = [argument for root in (words.source, words.build) for room in ("vmm-glue", "proto")
+               for argument in ("-I", os.path.join(root, room, "include"))]
     found = markdown("README.md", "## A first session", "c")
     for name in ("vmm.h", "manager.h"):
         text = words.read(f"vmm-glue/include/fdset/{name}")
