@@ -459,11 +459,14 @@ static void test_flags_that_come_to_light_for_another(void **state) {
     struct helper *helper = helper_start(NULL);
     struct client *first = helper_connect(helper, ROLE(VMM), "first");
     struct client *second = helper_connect(helper, ROLE(VMM), "second");
+    struct client *deaf = helper_connect(helper, ROLE(VMM), "deaf");
     struct new_member members[] = {
         {file_open("disk", O_RDWR), NULL, SHARING(SHARED), .serves_read_only = true},
         {file_open("disk", O_RDWR), NULL, SHARING(SHARED)}};
     client_add_set(helper->manager, 1, 0, members, 2);
+    client_add_one(helper->manager, 2, file_open("log", O_RDWR));
     client_wait_settled(helper->manager);
+    client_open_set(deaf, 2, O_RDWR);
     client_open_set(helper->vmm, 1, O_RDWR);
     struct opened older = client_open_set(helper->vmm, 1, O_RDWR);
     assert_true(same_description(older.fd, members[0].fd));
@@ -471,7 +474,10 @@ static void test_flags_that_come_to_light_for_another(void **state) {
     uint32_t reader = begin(second, DISK, O_RDONLY | O_APPEND);
     expect_waiting(helper, 2);
     assert_int_equal(fcntl(older.fd, F_SETFL, O_APPEND), 0);
-    client_add_one(helper->manager, 2, file_open("disk", O_RDWR)); /* all are tried again */
+    /* As above: all are tried again, and nothing comes after. */
+    deaf->may_end = true;
+    assert_int_equal(shutdown(deaf->socket, SHUT_RD), 0);
+    client_send_open(deaf, "/dev/fdset/9", O_RDWR);
     assert_int_equal(client_opened(second, reader).code, 0);
     assert_int_equal(client_opened(first, patient).code, 0);
 }
