@@ -11,7 +11,7 @@
 
 #include "containers/slab.h"
 
-struct index {
+struct id_table {
     uint32_t *entries; /* slab_number() plus one; 0: free, as untouched pages are */
     uint32_t mask;
     uint64_t secret;
@@ -20,18 +20,18 @@ struct index {
 };
 
 /* Room for `room` objects of the slab, which must not move. Returns 0 or -errno. */
-int index_init(struct index *index, uint32_t room, const struct slab *slab, size_t key);
-void index_destroy(struct index *index);
+int id_table_init(struct id_table *table, uint32_t room, const struct slab *slab, size_t key);
+void id_table_destroy(struct id_table *table);
 
 /* The object with that key, or NULL. */
-void *index_find(const struct index *index, uint32_t key);
+void *id_table_find(const struct id_table *table, uint32_t key);
 
-/* No object with its key may be in the index, and fewer than `room` others. */
-void index_add(struct index *index, const void *object);
+/* No object with its key may be in the table, and fewer than `room` others. */
+void id_table_add(struct id_table *table, const void *object);
 
 /* Gives `object` the first key from `*next` on that no other has, not 0, and adds it.
  * `*next` is then the one after. */
-void index_add_fresh(struct index *index, void *object, uint32_t *next);
+void id_table_add_fresh(struct id_table *table, void *object, uint32_t *next);
 
-/* Must be in the index, with the key that it had when it was added. */
-void index_drop(struct index *index, const void *object);
+/* Must be in the table, with the key that it had when it was added. */
+void id_table_drop(struct id_table *table, const void *object);

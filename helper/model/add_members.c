@@ -209,7 +209,7 @@ static struct fdset *set_make(struct model *model, const struct addition *additi
     list_init(&set->members);
     list_init(&set->holds);
     list_insert(set_place(model, set->id), &set->by_id);
-    index_add(&model->set_index, set);
+    id_table_add(&model->sets_by_id, set);
     return set;
 }
 
@@ -227,7 +227,7 @@ static void set_own(struct model *model, struct fdset *set, const struct owner *
 
 static void member_list(struct model *model, struct fdset *set, struct member *member,
                         const struct member *first) {
-    index_add_fresh(&model->member_index, member, &model->next_member);
+    id_table_add_fresh(&model->members_by_id, member, &model->next_member);
     member->set = set;
     member->state = MEMBER_LISTED;
     member->added_ms = model->now_ms;

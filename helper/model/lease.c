@@ -38,7 +38,7 @@ struct lease *lease_open(struct model *model, struct holder *holder, struct memb
                "all %u leases are given out: " LIMIT_RAISE("leases"), model->limits.leases);
         return NULL;
     }
-    index_add_fresh(&model->lease_index, lease, &model->next_lease);
+    id_table_add_fresh(&model->leases_by_id, lease, &model->next_lease);
     lease->member = member;
     lease->holder = holder;
     lease->flags = flags;
@@ -74,7 +74,7 @@ static bool lease_drop(struct model *model, struct lease *lease) {
 
     list_remove(&lease->in_member);
     list_remove(&lease->in_holder);
-    index_drop(&model->lease_index, lease);
+    id_table_drop(&model->leases_by_id, lease);
     lease->holder->lease_count--;
     slab_give(&model->lease_slab, lease);
     member->set->lease_count--;

@@ -22,14 +22,14 @@ int model_init(struct model *model, const struct limits *limits, uint32_t spare_
         slab_init(&model->hold_slab, sizeof(struct hold), limits->holds) < 0 ||
         slab_init(&model->short_label_slab, SHORT_LABEL_BYTES, labels) < 0 ||
         slab_init(&model->long_label_slab, FDSET_MAX_OPAQUE_BYTES + 1, labels) < 0 ||
-        index_init(&model->set_index, limits->sets, &model->set_slab, offsetof(struct fdset, id)) <
-            0 ||
-        index_init(&model->name_index, limits->sets, &model->set_slab,
-                   offsetof(struct fdset, name_hash)) < 0 ||
-        index_init(&model->member_index, limits->members, &model->member_slab,
-                   offsetof(struct member, id)) < 0 ||
-        index_init(&model->lease_index, limits->leases, &model->lease_slab,
-                   offsetof(struct lease, id)) < 0 ||
+        id_table_init(&model->sets_by_id, limits->sets, &model->set_slab,
+                      offsetof(struct fdset, id)) < 0 ||
+        id_table_init(&model->sets_by_name, limits->sets, &model->set_slab,
+                      offsetof(struct fdset, name_hash)) < 0 ||
+        id_table_init(&model->members_by_id, limits->members, &model->member_slab,
+                      offsetof(struct member, id)) < 0 ||
+        id_table_init(&model->leases_by_id, limits->leases, &model->lease_slab,
+                      offsetof(struct lease, id)) < 0 ||
         deadlines_init(&model->deadlines, limits->sets) < 0) {
         model_destroy(model);
         return -ENOMEM;
@@ -44,25 +44,25 @@ void model_destroy(struct model *model) {
     slab_destroy(&model->hold_slab);
     slab_destroy(&model->short_label_slab);
     slab_destroy(&model->long_label_slab);
-    index_destroy(&model->set_index);
-    index_destroy(&model->name_index);
-    index_destroy(&model->member_index);
-    index_destroy(&model->lease_index);
+    id_table_destroy(&model->sets_by_id);
+    id_table_destroy(&model->sets_by_name);
+    id_table_destroy(&model->members_by_id);
+    id_table_destroy(&model->leases_by_id);
     deadlines_destroy(&model->deadlines);
 }
 
 /* ----------------------------------------------------------------- looking */
 
 struct fdset *model_find_set(const struct model *model, uint32_t id) {
-    return index_find(&model->set_index, id);
+    return id_table_find(&model->sets_by_id, id);
 }
 
 struct member *model_find_member(const struct model *model, uint32_t id) {
-    return index_find(&model->member_index, id);
+    return id_table_find(&model->members_by_id, id);
 }
 
 struct lease *model_find_lease(const struct model *model, uint32_t id) {
-    return index_find(&model->lease_index, id);
+    return id_table_find(&model->leases_by_id, id);
 }
 
 /* Sets mostly come with ascending ids, so the search begins at the end. */
@@ -97,7 +97,7 @@ static uint32_t name_hash(const char *name) {
 }
 
 struct fdset *model_find_name(const struct model *model, const char *name) {
-    struct fdset *set = index_find(&model->name_index, name_hash(name));
+    struct fdset *set = id_table_find(&model->sets_by_name, name_hash(name));
     while (set && strcmp(set->name, name) != 0)
         set = set->same_hash;
     return set;
@@ -106,21 +106,21 @@ struct fdset *model_find_name(const struct model *model, const char *name) {
 void name_add(struct model *model, struct fdset *set, const char *name) {
     set->name = label_copy(model, name);
     set->name_hash = name_hash(name);
-    set->same_hash = index_find(&model->name_index, set->name_hash);
+    set->same_hash = id_table_find(&model->sets_by_name, set->name_hash);
     if (set->same_hash)
-        index_drop(&model->name_index, set->same_hash);
-    index_add(&model->name_index, set);
+        id_table_drop(&model->sets_by_name, set->same_hash);
+    id_table_add(&model->sets_by_name, set);
 }
 
 void name_drop(struct model *model, struct fdset *set) {
     if (!set->name)
         return;
-    struct fdset *first = index_find(&model->name_index, set->name_hash);
+    struct fdset *first = id_table_find(&model->sets_by_name, set->name_hash);
 
     if (first == set) {
-        index_drop(&model->name_index, set);
+        id_table_drop(&model->sets_by_name, set);
         if (set->same_hash)
-            index_add(&model->name_index, set->same_hash);
+            id_table_add(&model->sets_by_name, set->same_hash);
     } else {
         while (first->same_hash != set)
             first = first->same_hash;
@@ -209,7 +209,7 @@ void set_release(struct model *model, struct fdset *set) {
     deadline_stop(&model->deadlines, &set->deadline);
     name_drop(model, set);
     label_free(model, set->owner);
-    index_drop(&model->set_index, set);
+    id_table_drop(&model->sets_by_id, set);
     list_remove(&set->by_id);
     slab_give(&model->set_slab, set);
 }
@@ -221,7 +221,7 @@ static void member_free(struct model *model, struct member *member) {
     list_remove(&member->in_set);
     member_label(model, member, NULL);
     if (set) {
-        index_drop(&model->member_index, member);
+        id_table_drop(&model->members_by_id, member);
         model->member_count--;
         set->member_count--;
         set->closing_count--;

@@ -163,7 +163,7 @@ struct model {
     struct list sets;      /* by ascending id */
     struct list unsettled; /* members with work that nobody has yet begun */
     struct slab set_slab, member_slab, lease_slab, hold_slab, short_label_slab, long_label_slab;
-    struct index set_index, name_index, member_index, lease_index;
+    struct id_table sets_by_id, sets_by_name, members_by_id, leases_by_id;
     struct deadlines deadlines; /* of sets */
     uint32_t member_count;      /* in sets, or on their way out of one */
     uint32_t next_set, next_member, next_lease;

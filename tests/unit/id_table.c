@@ -15,16 +15,16 @@ struct object {
 };
 
 static struct slab slab;
-static struct index table;
+static struct id_table table;
 
 static int begin(void **state) {
     if (slab_init(&slab, sizeof(struct object), OBJECTS) < 0)
         return -1;
-    return index_init(&table, PLACES / 2, &slab, offsetof(struct object, key));
+    return id_table_init(&table, PLACES / 2, &slab, offsetof(struct object, key));
 }
 
 static int end(void **state) {
-    index_destroy(&table);
+    id_table_destroy(&table);
     slab_destroy(&slab);
     return 0;
 }
@@ -32,7 +32,7 @@ static int end(void **state) {
 static struct object *add(uint32_t key) {
     struct object *object = slab_take(&slab);
     object->key = key;
-    index_add(&table, object);
+    id_table_add(&table, object);
     return object;
 }
 
@@ -52,10 +52,10 @@ static void test_found_as_long_as_it_is_there(void **state) {
     for (uint32_t i = 0; i < OBJECTS; i++)
         objects[i] = add(i * 7);
     for (uint32_t i = 0; i < OBJECTS; i += 2)
-        index_drop(&table, objects[i]);
+        id_table_drop(&table, objects[i]);
     for (uint32_t i = 0; i < OBJECTS; i++) {
-        assert_ptr_equal(index_find(&table, i * 7), i % 2 ? objects[i] : NULL);
-        assert_null(index_find(&table, i * 7 + 1));
+        assert_ptr_equal(id_table_find(&table, i * 7), i % 2 ? objects[i] : NULL);
+        assert_null(id_table_find(&table, i * 7 + 1));
     }
 }
 
@@ -83,25 +83,25 @@ static void test_the_inverse_of_a_small_factor(void **state) {
 
 static void test_another_table_has_another_order(void **state) {
     uint32_t differ = 0;
-    struct index other;
-    assert_int_equal(index_init(&other, PLACES / 2, &slab, offsetof(struct object, key)), 0);
+    struct id_table other;
+    assert_int_equal(id_table_init(&other, PLACES / 2, &slab, offsetof(struct object, key)), 0);
     for (uint32_t i = 0; i < OBJECTS; i++)
-        index_add(&other, add(i));
+        id_table_add(&other, add(i));
     for (uint32_t i = 0; i < PLACES; i++)
         differ += table.entries[i] != other.entries[i];
-    index_destroy(&other);
+    id_table_destroy(&other);
     assert_true(differ > OBJECTS / 2);
 }
 
-#define index_test(function) cmocka_unit_test_setup_teardown(function, begin, end)
+#define id_table_test(function) cmocka_unit_test_setup_teardown(function, begin, end)
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        index_test(test_found_as_long_as_it_is_there),
-        index_test(test_one_after_another),
-        index_test(test_as_far_apart_as_there_are_places),
-        index_test(test_the_inverse_of_a_small_factor),
-        index_test(test_another_table_has_another_order),
+        id_table_test(test_found_as_long_as_it_is_there),
+        id_table_test(test_one_after_another),
+        id_table_test(test_as_far_apart_as_there_are_places),
+        id_table_test(test_the_inverse_of_a_small_factor),
+        id_table_test(test_another_table_has_another_order),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
