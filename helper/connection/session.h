@@ -16,7 +16,7 @@
 #include "packet.h"
 
 struct pending;
-struct subscription;
+struct event_queue;
 
 /* The values are those of fdset.proto. */
 enum role { ROLE_VMM = 1, ROLE_MANAGER = 2, ROLE_OBSERVER = 3 };
@@ -32,10 +32,10 @@ struct session {
     enum role role;
     uid_t uid;                            /* SO_PEERCRED */
     char owner[FDSET_MAX_NAME_BYTES + 1]; /* a manager's label, "" for none */
-    struct subscription *subscription;    /* NULL for none */
+    struct event_queue *events;           /* of one that has subscribed, else NULL */
     bool handed_over; /* connected when the helper got it: the kernel tells who made the pair */
     bool greeted;     /* Hello has been exchanged */
-    bool closing;     /* ends when the pending reply is out */
+    bool leaving;     /* ends when the pending reply is out */
 
     bool sends_ahead;   /* had another packet waiting behind the last */
     uint8_t next_probe; /* so many packets until that is looked at again */

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* A heap of points in time. */
 #include "containers/deadline.h"
 
 #include <assert.h>

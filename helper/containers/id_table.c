@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* An open-addressed table of the objects of a slab, by number. */
 #include "containers/id_table.h"
 
 #include <assert.h>

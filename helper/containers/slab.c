@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* Objects of one size from one mapping. */
 #include "containers/slab.h"
 
 #include <assert.h>

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* Looks at text byte by byte, and character by character. */
 #include "containers/utf8.h"
 
 #include "name.h"

@@ -48,7 +48,7 @@ static const char *file_name(const struct member *member, char *text, size_t siz
     return text;
 }
 
-static int check_same_file(const struct addition *addition, const struct member *first,
+static int check_same_file(const struct new_members *addition, const struct member *first,
                            struct refusal *refusal) {
     char offered[64], had[64];
 
@@ -65,7 +65,7 @@ static int check_same_file(const struct addition *addition, const struct member 
 }
 
 /* Which set is meant: by id, by name, or both, which then must agree. */
-static int find_target(const struct model *model, struct addition *addition,
+static int find_target(const struct model *model, struct new_members *addition,
                        struct refusal *refusal) {
     struct fdset *by_id = addition->has_set ? model_find_set(model, addition->set) : NULL;
     struct fdset *by_name = NULL;
@@ -93,7 +93,7 @@ static int find_target(const struct model *model, struct addition *addition,
     return 0;
 }
 
-static int check_lifetime(const struct addition *addition, struct refusal *refusal) {
+static int check_lifetime(const struct new_members *addition, struct refusal *refusal) {
     const struct fdset *set = addition->target;
 
     if (set && addition->lifetime != LIFETIME_ANY && addition->lifetime != set->lifetime)
@@ -106,7 +106,7 @@ static int check_lifetime(const struct addition *addition, struct refusal *refus
     return 0;
 }
 
-static int check_addition(const struct model *model, struct addition *addition,
+static int check_addition(const struct model *model, struct new_members *addition,
                           struct refusal *refusal) {
     if (addition->member_count == 0)
         return refuse(refusal, REFUSAL_ARGUMENT, EINVAL, "nothing to add to the set");
@@ -124,7 +124,7 @@ static int check_addition(const struct model *model, struct addition *addition,
 }
 
 /* Ids are known by now, also those of sets that are yet to be made. */
-static int check_twice(const struct addition *one, const struct addition *other,
+static int check_twice(const struct new_members *one, const struct new_members *other,
                        struct refusal *refusal) {
     bool same_set = one->set == other->set;
     bool same_name = one->name && other->name && strcmp(one->name, other->name) == 0;
@@ -157,7 +157,7 @@ static int check_room(const struct model *model, uint32_t new_sets, uint32_t new
 
 /* Gives every addition its set's id. The helper chooses ids never used before,
  * not even in this request: so those that the manager chose come first. */
-static int assign_ids(const struct model *model, struct addition *additions, uint32_t count,
+static int assign_ids(const struct model *model, struct new_members *additions, uint32_t count,
                       struct refusal *refusal) {
     uint64_t next_set = model->next_set;
 
@@ -176,7 +176,7 @@ static int assign_ids(const struct model *model, struct addition *additions, uin
     return 0;
 }
 
-static int check_additions(const struct model *model, struct addition *additions, uint32_t count,
+static int check_additions(const struct model *model, struct new_members *additions, uint32_t count,
                            struct refusal *refusal) {
     uint32_t new_sets = 0, new_members = 0;
     int result = 0;
@@ -198,7 +198,7 @@ static int check_additions(const struct model *model, struct addition *additions
 
 /* ----------------------------------------------------------------- the deed */
 
-static struct fdset *set_make(struct model *model, const struct addition *addition) {
+static struct fdset *set_make(struct model *model, const struct new_members *addition) {
     struct fdset *set = slab_take(&model->set_slab);
 
     set->id = addition->set;
@@ -244,7 +244,7 @@ static void member_list(struct model *model, struct fdset *set, struct member *m
     tell_member(model, EVENT_ADDED, member);
 }
 
-static void add(struct model *model, struct addition *addition, const struct owner *owner) {
+static void add(struct model *model, struct new_members *addition, const struct owner *owner) {
     struct fdset *set = addition->target;
     bool made = !set;
 
@@ -268,7 +268,7 @@ static void add(struct model *model, struct addition *addition, const struct own
     set_rearm(model, set);
 }
 
-int model_add(struct model *model, struct addition *additions, uint32_t count,
+int model_add(struct model *model, struct new_members *additions, uint32_t count,
               const struct owner *owner, struct refusal *refusal) {
     int result = check_additions(model, additions, count, refusal);
     if (result < 0)

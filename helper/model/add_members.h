@@ -5,7 +5,7 @@
 #include "model/model.h"
 
 /* What goes into one set. Strings are borrowed, NULL for none. */
-struct addition {
+struct new_members {
     bool has_set;
     uint32_t set; /* in: where has_set; out: which it became */
     const char *name;
@@ -26,5 +26,5 @@ struct owner {
 
 /* Lists all members of all additions, or, where that is refused, none: then
  * they are as they were and the caller's to discard. */
-int model_add(struct model *model, struct addition *additions, uint32_t count,
+int model_add(struct model *model, struct new_members *additions, uint32_t count,
               const struct owner *owner, struct refusal *refusal);

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* The limits by name, and how they give way where descriptors are few. */
 #include "model/limit.h"
 
 #include <string.h>

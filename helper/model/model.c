@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* The model as a whole: what is in it is found, told of, queued for work and freed. */
 #include "model/model_private.h"
 
 #include <assert.h>

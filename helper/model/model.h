@@ -91,7 +91,10 @@ struct member {
     uint32_t device;        /* st_dev, as device_pack() has it */
     uint32_t device_number; /* of a device, which one: st_rdev */
     uint64_t added_ms;
-    uint32_t id;
+    union {
+        uint32_t id;
+        uint32_t answer; /* of a refused one: who waits until it is closed; 0: nobody */
+    };
     uint32_t lease_count;
     int fd;     /* owned */
     int flags;  /* F_GETFL when it came: what RESTORE puts back */

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* Words refusals. */
 #include "model/refusal.h"
 
 #include <stdarg.h>

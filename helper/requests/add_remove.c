@@ -24,36 +24,36 @@ static const char *type_name(mode_t type) {
     return "no file (an epoll, event or similar descriptor)";
 }
 
-void member_note(struct member *member, const struct description *description) {
-    member->type = description->type & S_IFMT;
-    member->device = description->device;
-    member->device_number = description->device_number;
-    member->inode = description->inode;
+void member_note(struct member *member, const struct open_file *file) {
+    member->type = file->type & S_IFMT;
+    member->device = file->device;
+    member->device_number = file->device_number;
+    member->inode = file->inode;
 }
 
 static int member_inspect(struct member *member, bool allow_socket, struct refusal *refusal) {
-    struct description description;
+    struct open_file file;
 
-    int result = description_look(member->fd, &description);
+    int result = open_file_look(member->fd, &file);
     if (result < 0)
         return refuse(refusal, REFUSAL_BAD_FD, EBADF, "a descriptor cannot be looked at: %s",
                       strerrordesc_np(-result));
-    if (description.flags & O_PATH || (description.flags & O_ACCMODE) == O_ACCMODE)
+    if (file.flags & O_PATH || (file.flags & O_ACCMODE) == O_ACCMODE)
         return refuse(refusal, REFUSAL_BAD_FD, EBADF,
                       "a descriptor was opened with O_PATH or for nothing: open it for reading or "
                       "writing");
-    if (S_ISSOCK(description.type) && !allow_socket)
+    if (S_ISSOCK(file.type) && !allow_socket)
         return refuse(refusal, REFUSAL_FILE_TYPE, EINVAL,
                       "a descriptor is a socket, which a set takes only if the manager says so: "
                       "fdsetctl add --allow-socket");
-    if (!S_ISSOCK(description.type) && !S_ISREG(description.type) && !S_ISBLK(description.type) &&
-        !S_ISCHR(description.type) && !S_ISFIFO(description.type))
+    if (!S_ISSOCK(file.type) && !S_ISREG(file.type) && !S_ISBLK(file.type) && !S_ISCHR(file.type) &&
+        !S_ISFIFO(file.type))
         return refuse(refusal, REFUSAL_FILE_TYPE, EINVAL,
                       "a descriptor is of %s: a set takes regular files, devices and FIFOs",
-                      type_name(description.type));
-    member->flags = description.flags;
-    member->status = description.flags & STATUS_SETTABLE;
-    member_note(member, &description);
+                      type_name(file.type));
+    member->flags = file.flags;
+    member->status = file.flags & STATUS_SETTABLE;
+    member_note(member, &file);
     /* Until the settle threads have found out. */
     member->may_block = true;
     return 0;
@@ -81,7 +81,7 @@ static int mark_member(struct service *service, struct member *member,
 }
 
 /* The largest AddFds has one descriptor for each set. */
-static struct addition additions[FDSET_MAX_DESCRIPTORS];
+static struct new_members additions[FDSET_MAX_DESCRIPTORS];
 
 /* Turns the request into additions, which take the offered members in order. */
 static int read_additions(struct service *service, const Fdset__V1__AddFds *wanted,
@@ -93,7 +93,7 @@ static int read_additions(struct service *service, const Fdset__V1__AddFds *want
         if (set->lifetime > FDSET__V1__LIFETIME__LIFETIME_IDLE)
             return refuse(refusal, REFUSAL_ARGUMENT, EINVAL, "lifetime %d is not known",
                           (int)set->lifetime);
-        additions[i] = (struct addition){
+        additions[i] = (struct new_members){
             .has_set = set->which_case == FDSET__V1__NEW_MEMBERS__WHICH_SET,
             .set = (uint32_t)set->set,
             .name = *set->name ? set->name : NULL,
@@ -210,11 +210,11 @@ int service_add_initial(struct service *service, int fd, uint32_t set, const cha
     if (!member)
         return refuse(refusal, REFUSAL_LIMIT, ENOSPC,
                       "no room for more members: " LIMIT_RAISE("members"));
-    struct addition addition = {.has_set = true,
-                                .set = set,
-                                .lifetime = LIFETIME_KEEP,
-                                .members = &member,
-                                .member_count = 1};
+    struct new_members addition = {.has_set = true,
+                                   .set = set,
+                                   .lifetime = LIFETIME_KEEP,
+                                   .members = &member,
+                                   .member_count = 1};
 
     member_label(&service->model, member, opaque);
     int result = member_inspect(member, false, refusal);

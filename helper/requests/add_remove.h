@@ -13,4 +13,4 @@ int service_add_initial(struct service *service, int fd, uint32_t set, const cha
                         struct refusal *refusal);
 
 /* Notes in an offered member what it is of. */
-void member_note(struct member *member, const struct description *description);
+void member_note(struct member *member, const struct open_file *file);

@@ -87,17 +87,16 @@ struct deferred *deferred_begin_refusal(struct service *service, struct session 
     return deferred;
 }
 
-/* A refused member is in no set and has no id, which so has room for its answer's number. */
 void deferred_note(struct service *service, struct deferred *deferred, struct member *member) {
-    assert(!member->set && member->id == 0);
-    member->id = slab_number(&service->deferrals.slab, deferred) + 1;
+    assert(!member->set && member->answer == 0);
+    member->answer = slab_number(&service->deferrals.slab, deferred) + 1;
     deferred->refused++;
 }
 
 void deferred_closed(struct service *service, const struct member *member) {
-    if (member->set || member->id == 0)
+    if (member->set || member->answer == 0)
         return;
-    struct deferred *deferred = slab_at(&service->deferrals.slab, member->id - 1);
+    struct deferred *deferred = slab_at(&service->deferrals.slab, member->answer - 1);
     assert(deferred->refused > 0);
     deferred->refused--;
 }

@@ -53,7 +53,7 @@ static int check_request(const struct service *service, struct session *session,
     bool is_close = request && request->body_case == FDSET__V1__REQUEST__BODY_CLOSE;
 
     if (request || !truncated) {
-        session->closing = true;
+        session->leaving = true;
         if (!handler)
             return refuse(refusal, REFUSAL_PROTOCOL, EPROTO,
                           "the packet is no request that protocol version %d knows",
@@ -63,7 +63,7 @@ static int check_request(const struct service *service, struct session *session,
                           is_hello ? "Hello was said already" : "the first packet must be a Hello");
         if (request->serial == 0 && !is_close)
             return refuse(refusal, REFUSAL_PROTOCOL, EPROTO, "a serial must not be 0");
-        session->closing = false;
+        session->leaving = false;
     }
     if (truncated && session->role != ROLE_MANAGER)
         return refuse(refusal, REFUSAL_DESCRIPTORS, EPROTO,
@@ -108,10 +108,10 @@ static void take_descriptors(struct service *service, struct packet_descriptors 
 static void discard_offers(struct service *service, struct deferred *deferred) {
     for (uint32_t i = 0; i < service->inbox.offer.count; i++) {
         struct member *member = service->inbox.offer.members[i];
-        struct description description = {0};
+        struct open_file file = {0};
 
-        member->may_block = description_look(member->fd, &description) < 0 || description.may_block;
-        member_note(member, &description);
+        member->may_block = open_file_look(member->fd, &file) < 0 || file.may_block;
+        member_note(member, &file);
         if (deferred)
             deferred_note(service, deferred, member);
         member_discard(&service->model, member);
@@ -133,12 +133,12 @@ bool dispatch(struct service *service, struct session *session, size_t length,
         error = find_handler(request)->serve(service, session, request, &refusal);
     /* What was refused with descriptors is answered when they are closed. */
     struct deferred *deferred = NULL;
-    if (error < 0 && inbox->offer.count > 0 && request && !session->closing)
+    if (error < 0 && inbox->offer.count > 0 && request && !session->leaving)
         deferred = deferred_begin_refusal(service, session, request->serial, &refusal);
     if (error < 0 && !deferred)
         reply_error(session, request ? request->serial : 0, &refusal);
     inbox->serving = NULL;
-    inbox->malformed += session->closing;
+    inbox->malformed += session->leaving;
     discard_offers(service, deferred);
     return was_close;
 }

@@ -63,7 +63,7 @@ void service_check(const struct service *service) {
         sessions++;
         waiting += session->watch.fd < 0 ? 0 : session->waiting_count;
         pending += !!session->pending;
-        subscriptions += !!session->subscription;
+        subscriptions += !!session->events;
         leases += session->holder.lease_count;
         assert(session->watch.fd >= 0 || session->holder.lease_count == 0);
     }

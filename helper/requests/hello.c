@@ -52,7 +52,7 @@ int serve_hello(struct service *service, struct session *session, const Fdset__V
     const struct limits *ours = &service->model.limits;
 
     if (request->hello->version == 0) {
-        session->closing = true;
+        session->leaving = true;
         return refuse(refusal, REFUSAL_PROTOCOL, EPROTO,
                       "protocol version 0 does not exist: this helper speaks 1 to %d",
                       PROTOCOL_VERSION);

@@ -75,14 +75,14 @@ int serve_look(struct service *service, struct session *session, const Fdset__V1
     /* As a helper would that does not know it: so a client that forgot to agree on it
      * is found out by every helper alike. */
     if (!(session->features & FEATURE_BIT(LOOK))) {
-        session->closing = true;
+        session->leaving = true;
         return refuse(refusal, REFUSAL_PROTOCOL, EPROTO, "Look was not agreed on in Hello");
     }
     const struct fdset *set = find_path(&service->model, request->look->path, refusal);
     const struct member *member = set ? set_look(set, &looked.modes, refusal) : NULL;
     if (!member)
         return -refusal->error;
-    int result = description_status(member->fd, &status);
+    int result = open_file_status(member->fd, &status);
     if (result < 0)
         return refuse(refusal, REFUSAL_BAD_FD, -result,
                       "the file system of set %u does not tell about it: %s", set->id,

@@ -50,11 +50,11 @@ struct fdset *find_path(const struct model *model, const char *path, struct refu
 /* Sets the description's flags to the wanted ones: nobody else has it open. */
 static int set_status(struct member *member, int flags, struct refusal *refusal) {
     int wanted = match_status(member, flags);
-    int result = description_set_status(member->fd, wanted);
+    int result = open_file_set_status(member->fd, wanted);
 
     if (result == -EPERM && wanted & ~flags) { /* cleared by who kept a copy */
         wanted = flags & STATUS_SETTABLE;
-        result = description_set_status(member->fd, wanted);
+        result = open_file_set_status(member->fd, wanted);
     }
     if (result < 0)
         return refuse(refusal, REFUSAL_FLAGS, -result,
@@ -70,7 +70,7 @@ static int set_status(struct member *member, int flags, struct refusal *refusal)
 static bool refresh_status(struct model *model, struct member *member) {
     if (!member || member->lease_count == 0)
         return false;
-    int status = description_flags(member->fd);
+    int status = open_file_flags(member->fd);
     if (status < 0 || status == member->status)
         return false;
     member_flags_seen(model, member, status);

@@ -18,7 +18,7 @@ static_assert((int)EVENT_ADDED == FDSET__V1__EVENT_KIND__EVENT_ADDED &&
 #define EVENT_BYTES 128
 
 int subscriptions_init(struct subscriptions *subscriptions, const struct limits *limits) {
-    size_t bytes = sizeof(struct subscription) + limits->events * sizeof(struct event);
+    size_t bytes = sizeof(struct event_queue) + limits->events * sizeof(struct event);
 
     list_init(&subscriptions->unsent);
     return slab_init(&subscriptions->slab, bytes, limits->connections);
@@ -32,22 +32,22 @@ static void tell_model_event(struct model *model, struct event *event) {
 }
 
 void subscribe(struct service *service, struct session *session, uint32_t kinds) {
-    if (!session->subscription) {
+    if (!session->events) {
         /* One for each session there can be. */
-        session->subscription = slab_take(&service->subscriptions.slab);
-        session->subscription->session = session;
-        list_init(&session->subscription->link);
+        session->events = slab_take(&service->subscriptions.slab);
+        session->events->session = session;
+        list_init(&session->events->link);
         service->model.tell = tell_model_event;
     }
-    session->subscription->kinds = kinds ? kinds & ALL_KINDS : USUAL_KINDS;
+    session->events->kinds = kinds ? kinds & ALL_KINDS : USUAL_KINDS;
 }
 
 void unsubscribe(struct service *service, struct session *session) {
-    if (!session->subscription)
+    if (!session->events)
         return;
-    list_remove(&session->subscription->link);
-    slab_give(&service->subscriptions.slab, session->subscription);
-    session->subscription = NULL;
+    list_remove(&session->events->link);
+    slab_give(&service->subscriptions.slab, session->events);
+    session->events = NULL;
     if (service->subscriptions.slab.used == 0)
         service->model.tell = NULL;
 }
@@ -76,26 +76,26 @@ static void fill(Fdset__V1__Event *to, struct event *from) {
 
 static void send_batch(struct session *session) {
     static Fdset__V1__Event batch[BATCH], *pointers[BATCH];
-    struct subscription *subscription = session->subscription;
+    struct event_queue *queue = session->events;
     uint32_t room = service_of(session)->model.limits.events;
     Fdset__V1__Reply reply = FDSET__V1__REPLY__INIT;
     Fdset__V1__Events events = FDSET__V1__EVENTS__INIT;
     size_t bytes = EVENT_BYTES; /* for what is around them */
 
-    while (events.n_events < BATCH && subscription->count > 0) {
-        struct event *next = &subscription->events[subscription->first];
+    while (events.n_events < BATCH && queue->count > 0) {
+        struct event *next = &queue->events[queue->first];
         bytes += EVENT_BYTES + strlen(next->path) + strlen(next->name);
         if (bytes > FDSET_MAX_PACKET_BYTES)
             break;
         fill(&batch[events.n_events], next);
         pointers[events.n_events] = &batch[events.n_events];
         events.n_events++;
-        subscription->first = (subscription->first + 1) % room;
-        subscription->count--;
+        queue->first = (queue->first + 1) % room;
+        queue->count--;
     }
     events.events = pointers;
-    events.lost = subscription->lost;
-    subscription->lost = 0;
+    events.lost = queue->lost;
+    queue->lost = 0;
     reply.body_case = FDSET__V1__REPLY__BODY_EVENTS;
     reply.events = &events;
     reply_send(session, &reply, NULL, 0);
@@ -104,30 +104,30 @@ static void send_batch(struct session *session) {
 /* One request can make more events than the queue has room for: what the socket
  * takes is then sent at once. Not before the reply to that very request. */
 static void make_room(struct service *service, struct session *session) {
-    struct subscription *subscription = session->subscription;
+    struct event_queue *queue = session->events;
     uint32_t room = service->model.limits.events;
 
-    if (subscription->count == room && session_takes(session) && session != service->inbox.serving)
+    if (queue->count == room && session_takes(session) && session != service->inbox.serving)
         send_batch(session);
-    if (subscription->count < room)
+    if (queue->count < room)
         return;
     /* The oldest goes: what is lost lies before all that is still queued. */
-    subscription->first = (subscription->first + 1) % room;
-    subscription->count--;
-    subscription->lost++;
+    queue->first = (queue->first + 1) % room;
+    queue->count--;
+    queue->lost++;
     service->subscriptions.lost++;
 }
 
 static void enqueue(struct service *service, struct session *session, const struct event *event) {
-    struct subscription *subscription = session->subscription;
+    struct event_queue *queue = session->events;
     uint32_t room = service->model.limits.events;
 
-    if (!(subscription->kinds & 1u << event->kind))
+    if (!(queue->kinds & 1u << event->kind))
         return;
     make_room(service, session);
-    subscription->events[(subscription->first + subscription->count++) % room] = *event;
-    if (session_takes(session) && list_empty(&subscription->link))
-        list_append(&service->subscriptions.unsent, &subscription->link);
+    queue->events[(queue->first + queue->count++) % room] = *event;
+    if (session_takes(session) && list_empty(&queue->link))
+        list_append(&service->subscriptions.unsent, &queue->link);
 }
 
 /* By vDSO, as loop_now(). */
@@ -144,7 +144,7 @@ void service_tell(struct service *service, struct event *event) {
     event->time_ms = time_now();
     list_for_each (link, &service->sessions.all) {
         struct session *session = list_object(link, struct session, link);
-        if (session->subscription)
+        if (session->events)
             enqueue(service, session, event);
     }
 }
@@ -158,7 +158,7 @@ void service_tell_session(struct service *service, struct event *event,
 }
 
 void subscription_resume(struct session *session) {
-    while (session->subscription && session->subscription->count > 0 && session_takes(session))
+    while (session->events && session->events->count > 0 && session_takes(session))
         send_batch(session);
 }
 
@@ -166,6 +166,6 @@ void subscriptions_flush(struct service *service) {
     while (!list_empty(&service->subscriptions.unsent)) {
         struct list *link = service->subscriptions.unsent.next;
         list_remove(link);
-        subscription_resume(list_object(link, struct subscription, link)->session);
+        subscription_resume(list_object(link, struct event_queue, link)->session);
     }
 }

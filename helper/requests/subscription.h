@@ -9,7 +9,7 @@
 
 struct service;
 
-struct subscription {
+struct event_queue {
     struct list link; /* in subscriptions.unsent, where it has events that its session takes */
     struct session *session;
     uint32_t kinds; /* bit N: enum event_kind N */

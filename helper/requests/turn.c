@@ -57,7 +57,7 @@ static bool receive(struct service *service, struct session *session, bool *was_
     }
     *was_close = dispatch(service, session, info.length, may_carry ? &inbox->received : NULL,
                           info.truncated);
-    if (session->closing && !session->pending)
+    if (session->leaving && !session->pending)
         session_end(session);
     follow_up(service);
     return true;
@@ -73,7 +73,7 @@ static bool receive(struct service *service, struct session *session, bool *was_
  * if there is one and lost if there is none. Who sends ahead will have sent
  * more; and a Close, to which there is no reply, is often followed by an Open. */
 static bool looks_again(struct session *session, bool was_close) {
-    if (session->closing || !session_takes(session))
+    if (session->leaving || !session_takes(session))
         return false;
     if (session->sends_ahead || was_close)
         return true;
@@ -100,7 +100,7 @@ static void serve(struct service *service, struct session *session) {
 static void flush(struct service *service, struct session *session) {
     if (!outbox_flush(session))
         return;
-    if (session_is_gone(session) || session->closing) {
+    if (session_is_gone(session) || session->leaving) {
         session_end(session);
         return;
     }

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* Each system call on a descriptor that is held stands here, and nowhere else. */
 #include "settle/open_file.h"
 
 #include <errno.h>
@@ -10,25 +11,25 @@
 
 #include "model/model.h"
 
-const char description_empty_path[1] = "";
-const struct flock description_unlock_all = {.l_type = F_UNLCK, .l_whence = SEEK_SET};
+const char open_file_empty_path[1] = "";
+const struct flock open_file_unlock_all = {.l_type = F_UNLCK, .l_whence = SEEK_SET};
 
-int description_status(int fd, struct statx *status) {
-    int result = statx(fd, description_empty_path, AT_EMPTY_PATH | AT_STATX_DONT_SYNC,
+int open_file_status(int fd, struct statx *status) {
+    int result = statx(fd, open_file_empty_path, AT_EMPTY_PATH | AT_STATX_DONT_SYNC,
                        STATX_BASIC_STATS, status);
     return result < 0 ? -errno : 0;
 }
 
-int description_look(int fd, struct description *description) {
+int open_file_look(int fd, struct open_file *file) {
     struct statx status;
     int flags = fcntl(fd, F_GETFL);
 
     if (flags < 0)
         return -errno;
-    int result = description_status(fd, &status);
+    int result = open_file_status(fd, &status);
     if (result < 0)
         return result;
-    *description = (struct description){
+    *file = (struct open_file){
         .flags = flags,
         .type = status.stx_mode & S_IFMT,
         .device = device_pack(status.stx_dev_major, status.stx_dev_minor),
@@ -39,34 +40,34 @@ int description_look(int fd, struct description *description) {
     return 0;
 }
 
-int description_flags(int fd) {
+int open_file_flags(int fd) {
     int flags = fcntl(fd, F_GETFL);
     return flags < 0 ? -errno : flags & STATUS_SETTABLE;
 }
 
-int description_set_status(int fd, int flags) {
+int open_file_set_status(int fd, int flags) {
     return fcntl(fd, F_SETFL, flags & STATUS_SETTABLE) < 0 ? -errno : 0;
 }
 
-int description_restore_status(int fd, int flags) {
+int open_file_restore_status(int fd, int flags) {
     int without = flags & STATUS_SETTABLE & ~O_NOATIME;
 
-    if (description_set_status(fd, flags) == 0)
+    if (open_file_set_status(fd, flags) == 0)
         return flags & STATUS_SETTABLE;
-    return description_set_status(fd, without) == 0 ? without : STATUS_UNKNOWN;
+    return open_file_set_status(fd, without) == 0 ? without : STATUS_UNKNOWN;
 }
 
-void description_unlock(int fd) {
+void open_file_unlock(int fd) {
     int result;
 
     /* Else fails only where the file has no locks, such as a FIFO, or the file
      * system is at its end. */
     do {
-        result = fcntl(fd, F_OFD_SETLK, &description_unlock_all);
+        result = fcntl(fd, F_OFD_SETLK, &open_file_unlock_all);
     } while (result < 0 && errno == EINTR);
 }
 
-bool description_asks_server(int fd) {
+bool open_file_asks_server(int fd) {
     struct statfs status;
 
     if (fstatfs(fd, &status) < 0)

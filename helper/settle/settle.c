@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* The settle threads, and the queue of members that wait for one. */
 #include "settle/settle.h"
 
 #include <assert.h>
@@ -15,7 +16,7 @@
 #define STACK_BYTES (256 * 1024)
 
 /* What travels to a thread, and back with `may_block` filled in. */
-struct job {
+struct settle_job {
     int fd; /* borrowed, or with WORK_CLOSE consumed */
     int flags;
     unsigned work;
@@ -24,14 +25,14 @@ struct job {
     int status;
 };
 
-static int job_send(int socket, struct job *job) {
+static int job_send(int socket, struct settle_job *job) {
     struct iovec vector = {job, sizeof(*job)};
     struct msghdr header = {.msg_iov = &vector, .msg_iovlen = 1};
     return sendmsg(socket, &header, MSG_DONTWAIT | MSG_NOSIGNAL) == sizeof(*job) ? 0 : -errno;
 }
 
 /* The thread's end waits; the main thread passes MSG_DONTWAIT. */
-static int job_receive(int socket, struct job *job, int flags) {
+static int job_receive(int socket, struct settle_job *job, int flags) {
     struct iovec vector = {job, sizeof(*job)};
     struct msghdr header = {.msg_iov = &vector, .msg_iovlen = 1};
     ssize_t length;
@@ -44,13 +45,13 @@ static int job_receive(int socket, struct job *job, int flags) {
     return length == sizeof(*job) ? 0 : -EIO;
 }
 
-static void job_do(struct job *job) {
+static void job_do(struct settle_job *job) {
     if (job->work & WORK_INSPECT)
-        job->may_block = description_asks_server(job->fd);
+        job->may_block = open_file_asks_server(job->fd);
     if (job->work & WORK_RESTORE) {
         if (!job->keep_locks)
-            description_unlock(job->fd);
-        job->status = description_restore_status(job->fd, job->flags);
+            open_file_unlock(job->fd);
+        job->status = open_file_restore_status(job->fd, job->flags);
     }
     if (job->work & WORK_CLOSE)
         close(job->fd);
@@ -58,7 +59,7 @@ static void job_do(struct job *job) {
 
 /* Where the kernel has no memory for it, asking again is all that is left: it
  * waits, in the call, for some to become free. */
-static void job_answer(int socket, struct job *job) {
+static void job_answer(int socket, struct settle_job *job) {
     int result;
 
     do {
@@ -94,7 +95,7 @@ static void cpus_widen(const cpu_set_t *before) {
 static void *thread_main(void *argument) {
     struct settle_thread *thread = argument;
     int socket = thread->thread_end;
-    struct job job = {0};
+    struct settle_job job = {0};
 
     cpus_widen(&thread->settle->cpus);
     /* Says that libc's own calls of a thread's beginning are done: see settle_await(). */
@@ -144,10 +145,10 @@ static struct settle_thread *idle_thread(struct settle *settle) {
 }
 
 static int begin(struct settle_thread *thread, struct member *member) {
-    struct job job = {.fd = member->fd,
-                      .flags = member->flags,
-                      .work = member->work,
-                      .keep_locks = member->keep_locks};
+    struct settle_job job = {.fd = member->fd,
+                             .flags = member->flags,
+                             .work = member->work,
+                             .keep_locks = member->keep_locks};
     /* The thread is waiting for just this, and its socket is empty. */
     int result = job_send(thread->watch.fd, &job);
     if (result < 0)
@@ -182,7 +183,7 @@ static void thread_ready(struct watch *watch, uint32_t epoll_events) {
     struct settle_thread *thread = list_object(watch, struct settle_thread, watch);
     struct settle *settle = thread->settle;
     struct member *member = thread->member;
-    struct job job;
+    struct settle_job job;
 
     int result = job_receive(watch->fd, &job, MSG_DONTWAIT);
     if (result == -EAGAIN)
@@ -230,7 +231,7 @@ int settle_start(struct settle *settle) {
 }
 
 int settle_await(struct settle *settle) {
-    struct job hello;
+    struct settle_job hello;
     int error = 0;
 
     for (int i = 0; i < SETTLE_THREADS && error == 0; i++)

@@ -20,8 +20,8 @@ static void begin(struct settle *settle, struct model *model, struct member *mem
         return;
     }
     if (!member->keep_locks)
-        description_unlock(member->fd);
-    member->status = description_restore_status(member->fd, member->flags);
+        open_file_unlock(member->fd);
+    member->status = open_file_restore_status(member->fd, member->flags);
     member_settled(model, member, work);
 }
 

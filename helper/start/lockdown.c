@@ -118,8 +118,8 @@ void lockdown(struct service *service, struct start_options *options, const stru
         .descriptor_limit = descriptors_wanted(&options->limits),
         .uid = options->uid,
         .gid = options->gid,
-        .empty_path = description_empty_path,
-        .unlock_all = &description_unlock_all,
+        .empty_path = open_file_empty_path,
+        .unlock_all = &open_file_unlock_all,
     };
     check_stage(confine_enter(&plan, report), report);
     options->managers.has_unmapped = report->other_users_unknown;

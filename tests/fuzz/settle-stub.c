@@ -29,11 +29,11 @@ void settle_finish(struct settle *settle, unsigned which, bool may_block) {
         return;
     unsigned work = member->working;
     if (work & WORK_INSPECT)
-        description_asks_server(member->fd);
+        open_file_asks_server(member->fd);
     if (work & WORK_RESTORE) {
         if (!member->keep_locks)
-            description_unlock(member->fd);
-        member->status = description_restore_status(member->fd, member->flags);
+            open_file_unlock(member->fd);
+        member->status = open_file_restore_status(member->fd, member->flags);
     }
     if (work & WORK_CLOSE)
         close(member->fd);

@@ -283,8 +283,8 @@ static unsigned long symbol_find(const char *name) {
 /* Nothing writable and executable; what statx and F_OFD_SETLK are held to lies
  * in read-only memory. */
 static void check_memory(void) {
-    unsigned long pinned[] = {symbol_find("description_empty_path"),
-                              symbol_find("description_unlock_all")};
+    unsigned long pinned[] = {symbol_find("open_file_empty_path"),
+                              symbol_find("open_file_unlock_all")};
     unsigned long start, end, base = 0;
     FILE *maps = fopen(subject_path("maps"), "re");
     char line[512], mode[8];

@@ -51,12 +51,12 @@ static struct member *offer(int fd, int flags) {
 }
 
 static int add_all(struct member **members, uint32_t count, int set, enum lifetime lifetime) {
-    struct addition addition = {.has_set = set >= 0,
-                                .set = (uint32_t)set,
-                                .lifetime = lifetime,
-                                .idle_ms = lifetime == LIFETIME_IDLE ? 100 : 0,
-                                .members = members,
-                                .member_count = count};
+    struct new_members addition = {.has_set = set >= 0,
+                                   .set = (uint32_t)set,
+                                   .lifetime = lifetime,
+                                   .idle_ms = lifetime == LIFETIME_IDLE ? 100 : 0,
+                                   .members = members,
+                                   .member_count = count};
     int result = model_add(&model, &addition, 1, &owner, &refusal);
     return result < 0 ? result : (int)addition.set;
 }
