@@ -24,6 +24,10 @@ static int group_setup(void **state) {
     return close(null);
 }
 
+static int group_teardown(void **state) {
+    return close(16) | close(17);
+}
+
 static bool parse(const char *from, int how) {
     snprintf(text, sizeof(text), "%s", from);
     add = (struct add_fd){-1, -1, NULL};
@@ -102,5 +106,5 @@ int main(void) {
         cmocka_unit_test(test_label_end),     cmocka_unit_test(test_refused),
         cmocka_unit_test(test_longest_label),
     };
-    return cmocka_run_group_tests(tests, group_setup, NULL);
+    return cmocka_run_group_tests(tests, group_setup, group_teardown);
 }

@@ -66,7 +66,9 @@ static void nullify(void) {
 }
 
 static void move(void) {
-    struct rlimit limit = {400, 400};
+    struct rlimit limit;
+    CHECK(getrlimit(RLIMIT_NOFILE, &limit) == 0);
+    limit.rlim_cur = 400;
     CHECK(setrlimit(RLIMIT_NOFILE, &limit) == 0);
     int low = open("/dev/null", O_RDONLY), high = fd_move_high(low, "a file");
     CHECK(high >= 300 && high < 400);
