@@ -7,6 +7,7 @@
 
 #include "aside.h"
 #include "fdset-commands.h"
+#include "fdset-json.h"
 #include "link-private.h"
 
 /* QEMU's words where a message has more than FRAMING_LIMIT. */
@@ -100,20 +101,6 @@ static void forward(struct qmp_link *link, struct span message, const struct env
 }
 
 /* ---------------------------------------------------------------- answering */
-
-/* The message as jansson reads it; NULL where it cannot. */
-static json_t *message_parse(struct span message) {
-    struct text text = {0};
-    json_error_t error;
-    size_t flags = JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL;
-
-    json_normalise(message, &text);
-    json_t *json = text.failed ? NULL : json_loadb(text.bytes, text.length, flags, &error);
-    if (!json && !text.failed && json_error_code(&error) == json_error_numeric_overflow)
-        json = json_loadb(text.bytes, text.length, flags | JSON_DECODE_INT_AS_REAL, &error);
-    text_free(&text);
-    return json;
-}
 
 static char *id_text(const struct envelope *envelope) {
     struct text text = {0};
@@ -223,7 +210,7 @@ static bool command_carry_out(struct qmp_link *link, struct qmp_command *command
     if (which && !idle && !(link->negotiated && fdset_command_takes_descriptor(which)))
         return false;
     /* Before the negotiation is over, and where it is not JSON, QEMU says so. */
-    json_t *json = which && link->negotiated ? message_parse(message) : NULL;
+    json_t *json = which && link->negotiated ? json_read(message) : NULL;
     bool must_wait = !json && link->deferred.length > 0;
     if (json)
         answer(link, command, which, &envelope, json);

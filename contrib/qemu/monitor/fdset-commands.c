@@ -15,11 +15,18 @@
 #include "envelope.h"
 #include "fdset-json.h"
 
+#define ARGUMENTS_MAX 2
+
 struct fdset_command {
     const char *name;
-    bool (*read)(struct errand *errand, json_t *arguments);
     bool (*ask)(struct errand *errand);
     bool takes_descriptor;
+
+    struct argument {
+        const char *name; /* NULL: none */
+        bool (*take)(struct errand *errand, const char *name, json_t *value);
+        bool is_required;
+    } arguments[ARGUMENTS_MAX];
 };
 
 struct errand *errand_new(const struct fdset_command *command, size_t size) {
@@ -224,101 +231,73 @@ static bool wrong_type(struct errand *errand, const char *name, const char *type
     return errand_fail(errand, "Invalid parameter type for '%s', expected: %s", name, type);
 }
 
-static bool is_missing(struct errand *errand, const char *name) {
-    return errand_fail(errand, "Parameter '%s' is missing", name);
-}
+static bool take_integer(struct errand *errand, const char *name, json_t *value) {
+    bool is_member = strcmp(name, "fd") == 0;
 
-static bool read_integer(struct errand *errand, json_t *arguments, const char *name, int64_t *to,
-                         bool *has) {
-    json_t *value = json_object_get(arguments, name);
-
-    *has = value;
-    if (!value)
-        return true;
     if (!json_is_integer(value))
         return wrong_type(errand, name, "integer");
-    *to = json_integer_value(value);
+    *(is_member ? &errand->member : &errand->set) = json_integer_value(value);
+    *(is_member ? &errand->has_member : &errand->has_set) = true;
     return true;
 }
 
 /* QEMU keeps a label of any length, the helper has taken its memory beforehand. */
-static bool read_label(struct errand *errand, json_t *arguments) {
-    json_t *value = json_object_get(arguments, "opaque");
+static bool take_label(struct errand *errand, const char *name, json_t *value) {
     const char *label = json_string_value(value);
 
-    if (!value)
-        return true;
     if (!label)
-        return wrong_type(errand, "opaque", "string");
+        return wrong_type(errand, name, "string");
     if (strlen(label) != json_string_length(value))
-        return errand_fail(errand, "Parameter 'opaque' must not contain NUL");
+        return errand_fail(errand, "Parameter '%s' must not contain NUL", name);
     if (strlen(label) > FDSET_MAX_OPAQUE_BYTES)
-        return errand_fail(errand, "Parameter 'opaque' has %zu bytes, and may have %d",
+        return errand_fail(errand, "Parameter '%s' has %zu bytes, and may have %d", name,
                            strlen(label), FDSET_MAX_OPAQUE_BYTES);
     errand->opaque = strdup(label);
     return errand->opaque || errand_fail(errand, "out of memory");
 }
 
-/* Names that nobody asked for. */
-static bool read_end(struct errand *errand, json_t *arguments, const char *const *known) {
+static bool take_boolean(struct errand *errand, const char *name, json_t *value) {
+    if (!json_is_boolean(value))
+        return wrong_type(errand, name, "boolean");
+    errand->sets_events = true;
+    errand->enable = json_is_true(value);
+    return true;
+}
+
+static bool is_known(const struct argument *arguments, const char *name) {
+    for (size_t i = 0; i < ARGUMENTS_MAX && arguments[i].name; i++)
+        if (strcmp(arguments[i].name, name) == 0)
+            return true;
+    return false;
+}
+
+bool errand_read(struct errand *errand, json_t *arguments) {
+    const struct argument *known = errand->command->arguments;
     const char *name;
     json_t *value;
 
+    for (size_t i = 0; i < ARGUMENTS_MAX && known[i].name; i++) {
+        value = json_object_get(arguments, known[i].name);
+        if (!value && known[i].is_required)
+            return errand_fail(errand, "Parameter '%s' is missing", known[i].name);
+        if (value && !known[i].take(errand, known[i].name, value))
+            return false;
+    }
     json_object_foreach(arguments, name, value) {
-        const char *const *k = known;
-        while (*k && strcmp(*k, name) != 0)
-            k++;
-        if (!*k)
+        if (!is_known(known, name))
             return errand_fail(errand, "Parameter '%s' is unexpected", name);
     }
     return true;
 }
 
-static bool read_add(struct errand *errand, json_t *arguments) {
-    static const char *const known[] = {"fdset-id", "opaque", NULL};
-
-    return read_integer(errand, arguments, "fdset-id", &errand->set, &errand->has_set) &&
-           read_label(errand, arguments) && read_end(errand, arguments, known);
-}
-
-static bool read_remove(struct errand *errand, json_t *arguments) {
-    static const char *const known[] = {"fdset-id", "fd", NULL};
-
-    if (!read_integer(errand, arguments, "fdset-id", &errand->set, &errand->has_set))
-        return false;
-    if (!errand->has_set)
-        return is_missing(errand, "fdset-id");
-    return read_integer(errand, arguments, "fd", &errand->member, &errand->has_member) &&
-           read_end(errand, arguments, known);
-}
-
-static bool read_nothing(struct errand *errand, json_t *arguments) {
-    static const char *const known[] = {NULL};
-
-    return read_end(errand, arguments, known);
-}
-
-static bool read_events(struct errand *errand, json_t *arguments) {
-    static const char *const known[] = {"enable", NULL};
-    json_t *value = json_object_get(arguments, "enable");
-
-    if (!value)
-        return is_missing(errand, "enable");
-    if (!json_is_boolean(value))
-        return wrong_type(errand, "enable", "boolean");
-    errand->sets_events = true;
-    errand->enable = json_is_true(value);
-    return read_end(errand, arguments, known);
-}
-
 /* ------------------------------------------------------------------- table */
 
 static const struct fdset_command commands[] = {
-    {"add-fd", read_add, ask_add, .takes_descriptor = true},
-    {"remove-fd", read_remove, ask_remove},
-    {"query-fdsets", read_nothing, ask_sets},
-    {"x-fdset-query-leases", read_nothing, ask_leases},
-    {"x-fdset-events", read_events, ask_events},
+    {"add-fd", ask_add, true, {{"fdset-id", take_integer}, {"opaque", take_label}}},
+    {"remove-fd", ask_remove, false, {{"fdset-id", take_integer, true}, {"fd", take_integer}}},
+    {"query-fdsets", ask_sets},
+    {"x-fdset-query-leases", ask_leases},
+    {"x-fdset-events", ask_events, false, {{"enable", take_boolean, true}}},
 };
 #define COMMAND_COUNT (sizeof(commands) / sizeof(*commands))
 
@@ -335,10 +314,6 @@ const char *fdset_command_name(size_t index) {
 
 bool fdset_command_takes_descriptor(const struct fdset_command *command) {
     return command->takes_descriptor;
-}
-
-bool errand_read(struct errand *errand, json_t *arguments) {
-    return errand->command->read(errand, arguments);
 }
 
 bool errand_begin(struct errand *errand) {

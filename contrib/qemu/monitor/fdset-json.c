@@ -6,8 +6,22 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "envelope.h"
 #include "name.h"
 #include "number.h"
+
+json_t *json_read(struct span json) {
+    struct text text = {0};
+    json_error_t error;
+    size_t flags = JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL | JSON_DECODE_ANY;
+
+    json_normalise(json, &text);
+    json_t *value = text.failed ? NULL : json_loadb(text.bytes, text.length, flags, &error);
+    if (!value && !text.failed && json_error_code(&error) == json_error_numeric_overflow)
+        value = json_loadb(text.bytes, text.length, flags | JSON_DECODE_INT_AS_REAL, &error);
+    text_free(&text);
+    return value;
+}
 
 static bool is_listed(const struct fdset_member_info *member) {
     return member->state == FDSET_MEMBER_LISTED || member->state == FDSET_MEMBER_SETTLING;

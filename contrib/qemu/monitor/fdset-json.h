@@ -5,6 +5,11 @@
 #include <fdset/manager.h>
 #include <jansson.h>
 
+#include "text.h"
+
+/* The value as jansson reads it; NULL where it cannot. */
+json_t *json_read(struct span json);
+
 /* Would QEMU list it? Not, where its members are only on their way out. */
 bool set_is_visible(const struct fdset_info *set);
 

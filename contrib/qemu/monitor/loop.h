@@ -18,13 +18,14 @@ struct relay_watch {
 
 struct relay_loop {
     int epoll;
-    int alarm; /* a timerfd, to be watched by whoever wants to know */
+    void (*alarm)(void *owner); /* what goes off */
+    void *owner;
+    int64_t alarm_ms; /* when; 0: not at all */
     bool ended;
 };
 
 /* -errno where there can be none. */
 int loop_open(struct relay_loop *loop);
-void loop_close(struct relay_loop *loop);
 
 /* From now on wait for these; EPOLLHUP and EPOLLERR are always told, also with 0. */
 void loop_watch(struct relay_loop *loop, struct relay_watch *watch, uint32_t events);

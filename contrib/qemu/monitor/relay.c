@@ -18,7 +18,7 @@
 struct serving {
     struct relay relay;
     struct relay_setup *setup;
-    struct relay_watch signals, lifeline, alarm;
+    struct relay_watch signals, lifeline;
     int64_t deadline_ms; /* of the emulator's last words; 0: it lives */
 };
 
@@ -67,12 +67,9 @@ static bool is_over(const struct serving *serving) {
 }
 
 /* Something was finished, or is to be tried again. */
-static void alarm_ready(struct relay_watch *watch, uint32_t events) {
-    struct serving *serving = watch->owner;
-    uint64_t expirations;
+static void alarm_ready(void *owner) {
+    struct serving *serving = owner;
 
-    if (read(watch->fd, &expirations, sizeof(expirations)) < 0)
-        return;
     each_monitor(serving, monitor_resume);
     links_redial(&serving->relay);
     serving->relay.loop.ended = serving->relay.loop.ended || is_over(serving);
@@ -147,7 +144,6 @@ static int state_begin(struct serving *serving) {
         return helper;
     }
     watch_begin(serving, &serving->signals, signals, signal_ready);
-    watch_begin(serving, &serving->alarm, relay->loop.alarm, alarm_ready);
     watch_begin(serving, &relay->helper_watch, helper, helper_ready);
     if (setup->lifeline >= 0)
         watch_begin(serving, &serving->lifeline, setup->lifeline, lifeline_ready);
@@ -165,7 +161,11 @@ static void say_ready(int fd) {
 int relay_run(struct relay_setup *setup) {
     static struct serving serving;
 
-    serving = (struct serving){.setup = setup, .relay.errand_done = link_errand_done};
+    serving = (struct serving){
+        .setup = setup,
+        .relay = {.loop = {.alarm = alarm_ready, .owner = &serving},
+                  .errand_done = link_errand_done},
+    };
     for (size_t i = 0; i < setup->monitor_count; i++) {
         setup->monitors[i].relay = &serving.relay;
         setup->monitors[i].client = -1;

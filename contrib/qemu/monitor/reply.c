@@ -70,22 +70,12 @@ void replies_free(struct qmp_link *link) {
     text_free(&link->deferred);
 }
 
-static json_t *parse(struct span json) {
-    struct text text = {0};
-
-    json_normalise(json, &text);
-    json_t *value =
-        text.failed ? NULL
-                    : json_loadb(text.bytes, text.length, JSON_DECODE_ANY | JSON_ALLOW_NUL, NULL);
-    text_free(&text);
-    return value;
-}
-
 /* QEMU writes an id in its own way. */
 static bool same_id(const struct expected *expected, struct span id) {
     if (!expected->id.bytes || !id.bytes)
         return !expected->id.bytes && !id.bytes;
-    json_t *one = parse((struct span){expected->id.bytes, expected->id.length}), *other = parse(id);
+    json_t *one = json_read((struct span){expected->id.bytes, expected->id.length}),
+           *other = json_read(id);
     bool same = one && other && json_equal(one, other);
     json_decref(one);
     json_decref(other);
@@ -267,54 +257,46 @@ static void reply_say(struct qmp_link *link, const char *message) {
     text_append_string(&link->deferred, "\r\n");
 }
 
-/* In QEMU's order of members. */
-static void reply_put(struct qmp_link *link, const char *before_id, const char *id,
-                      const char *after_id) {
+/* With the id where QEMU has it: before an error and after a result. Consumes `value`. */
+static void reply_member(struct qmp_link *link, const char *id, const char *name, json_t *value) {
+    bool is_result = strcmp(name, "return") == 0;
     struct text text = {0};
-
-    text_append_string(&text, "{");
-    text_append_string(&text, before_id);
-    if (id) {
-        text_append_string(&text, *before_id ? ", \"id\": " : "\"id\": ");
-        text_append_string(&text, id);
-        text_append_string(&text, *after_id ? ", " : "");
-    }
-    text_append_string(&text, after_id);
-    text_append(&text, "}", 2);
-    link->failed |= text.failed;
-    if (!text.failed)
-        reply_say(link, text.bytes);
-    text_free(&text);
-}
-
-/* Consumes `value`. */
-static void reply_member(struct qmp_link *link, const char *id, const char *name, json_t *value,
-                         bool first) {
     json_t *object = json_pack("{s:o}", name, value);
-    char *text = json_dumps(object, JSON_ENSURE_ASCII);
+    char *member = json_dumps(object, JSON_ENSURE_ASCII);
 
     json_decref(object);
-    if (!text) {
-        link->failed = true;
-        return;
+    link->failed |= !member;
+    if (member) {
+        size_t length = strlen(member) - 2; /* without its braces */
+        text_append_string(&text, "{");
+        text_append(&text, member + 1, is_result ? length : 0);
+        if (id) {
+            text_append_string(&text, is_result ? ", \"id\": " : "\"id\": ");
+            text_append_string(&text, id);
+            text_append_string(&text, is_result ? "" : ", ");
+        }
+        text_append(&text, member + 1, is_result ? 0 : length);
+        text_append(&text, "}", 2);
+        link->failed |= text.failed;
+        if (!text.failed)
+            reply_say(link, text.bytes);
     }
-    text[strlen(text) - 1] = '\0'; /* without its braces */
-    reply_put(link, first ? text + 1 : "", id, first ? "" : text + 1);
-    free(text);
+    text_free(&text);
+    free(member);
 }
 
 void reply_error(struct qmp_link *link, const char *id, const char *description) {
     json_t *error =
         json_pack("{s:s, s:o}", "class", "GenericError", "desc", text_json(description));
 
-    reply_member(link, id, "error", error, false);
+    reply_member(link, id, "error", error);
 }
 
 void reply_errand(struct qmp_link *link, const struct errand *errand) {
     if (errand->result && errand->sets_events)
         link->events = errand->enable;
     if (errand->result)
-        reply_member(link, errand->id, "return", json_incref(errand->result), true);
+        reply_member(link, errand->id, "return", json_incref(errand->result));
     else
         reply_error(link, errand->id, errand->error);
 }
