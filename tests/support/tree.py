@@ -44,11 +44,11 @@ def without_comments(text):
 
 
 def tell(cases):
-    """Runs functions that return what is wrong, as a list of texts; prints TAP."""
+    """Runs functions that return or yield what is wrong, as texts; prints TAP."""
     print(f"1..{len(cases)}")
     failed = False
     for number, (name, function) in enumerate(cases, 1):
-        wrong = function()
+        wrong = list(function())
         print(f"{'not ' if wrong else ''}ok {number} - {name}", flush=True)
         for text in wrong:
             print(f"{name}: {text}", file=sys.stderr)

@@ -8,7 +8,6 @@ handed down leaves no symbol, and is the one way up."""
 
 import os
 
-import known
 import objects
 import tree
 
@@ -68,8 +67,7 @@ def circles(arrows):
         lines = "".join(f"\n    {arrow(user, used, names)}"
                         for (user, used), names in sorted(arrows.items())
                         if user in ring and used in ring)
-        for path in sorted(ring):
-            yield path, f"{path} stands in a ring of {len(ring)} files:{lines}"
+        yield f"a ring of {len(ring)} files:{lines}"
 
 
 def circles_of_calls():
@@ -79,14 +77,14 @@ def circles_of_calls():
 def calls_upward():
     for (user, used), names in sorted(objects.calls().items()):
         if not allowed(user, used):
-            yield f"{user} -> {used}", f"{arrow(user, used, names)} calls upward"
+            yield f"{arrow(user, used, names)} calls upward"
 
 
 def beside_main():
     mains = objects.definers()["main"]
     for (user, used), names in sorted(objects.calls().items()):
         if used in mains:
-            yield f"{user} -> {used}", f"{arrow(user, used, names)}: what another file needs " \
+            yield f"{arrow(user, used, names)}: what another file needs " \
                 "does not stand beside main()"
 
 
@@ -94,7 +92,7 @@ def includes_upward():
     for user, used in sorted(objects.includes()):
         # What the build makes of fdset.proto and others stands outside the layers.
         if used.split("/")[0] in tree.PRODUCT and not allowed(user, used):
-            yield f"{user} -> {used}", f"{user} includes {used}, which is not below it"
+            yield f"{user} includes {used}, which is not below it"
 
 
 def circles_of_headers():
@@ -103,7 +101,7 @@ def circles_of_headers():
 
 def folders_without_a_layer():
     for folder in sorted({os.path.dirname(path) for path in tree.product(".c", ".h")} - FOLDERS):
-        yield folder, f"{folder}: say in {os.path.relpath(__file__, tree.source)} where it stands"
+        yield f"{folder}: say in {os.path.relpath(__file__, tree.source)} where it stands"
 
 
 def left_out():
@@ -112,11 +110,11 @@ def left_out():
     named = "".join(tree.read(path) for path in tree.files("meson.build"))
     for path in sorted(set(tree.product(".c")) - built):
         if os.path.basename(path) not in named:
-            yield path, f"{path}: no meson.build names it"
+            yield f"{path}: no meson.build names it"
 
 
 if __name__ == "__main__":
-    known.tell([
+    tree.tell([
         ("every C file is built", left_out),
         ("every folder has its layer", folders_without_a_layer),
         ("no files call each other in a circle", circles_of_calls),

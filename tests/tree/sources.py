@@ -7,7 +7,6 @@ import os
 import re
 import subprocess
 
-import known
 import objects
 import tree
 
@@ -53,7 +52,7 @@ def headers_of_many():
                 if header in objects.included(path):
                     files.setdefault(path, []).append(name)
         if len(files) > FILES_OF_A_HEADER:
-            yield header, f"{header} declares functions of {len(files)} files:" + "".join(
+            yield f"{header} declares functions of {len(files)} files:" + "".join(
                 f"\n    {path}: {', '.join(sorted(set(names)))}" for path, names in
                 sorted(files.items()))
 
@@ -76,7 +75,7 @@ def names_of_two_things():
             places.setdefault(name, []).append(path)
     for name, paths in sorted(places.items()):
         if len(paths) > 1:
-            yield name, f"{name} is the name of {len(paths)} types: {', '.join(paths)}"
+            yield f"{name} is the name of {len(paths)} types: {', '.join(paths)}"
 
 
 def without_first_sentence():
@@ -84,7 +83,7 @@ def without_first_sentence():
         text = re.sub(r"\A/\* SPDX[^\n]*\n", "", tree.read(path))
         comment = re.match(r"\s*/\*(.*?)\*/", text, re.DOTALL)
         if not comment or "." not in comment[1]:
-            yield path, f"{path} does not begin by saying, in a sentence, what it is"
+            yield f"{path} does not begin by saying, in a sentence, what it is"
 
 
 def is_source(path):
@@ -102,7 +101,7 @@ def without_licence():
     for path in tree.files(""):
         if is_source(path) and "SPDX-License-Identifier: MIT" not in "".join(
                 tree.read(path).splitlines(True)[:3]):
-            yield path, f"{path} has no line SPDX-License-Identifier: MIT among its first three"
+            yield f"{path} has no line SPDX-License-Identifier: MIT among its first three"
 
 
 # What CONTRIBUTING.md says of handwriting, as far as a line shows it.
@@ -117,10 +116,10 @@ def handwriting():
         for number, line in enumerate(tree.without_comments(tree.read(path)).splitlines(), 1):
             for pattern, wanted in HANDWRITING:
                 if re.search(pattern, line):
-                    yield path, f"{path}:{number}: here one writes {wanted}"
+                    yield f"{path}:{number}: here one writes {wanted}"
         for number, line in enumerate(tree.read(path).splitlines(), 1):
             if re.search(r"[;,]\s+/\*(?!.*\*/)", line):
-                yield path, f"{path}:{number}: a comment that does not end on the line of what it " \
+                yield f"{path}:{number}: a comment that does not end on the line of what it " \
                     "is about belongs above it"
 
 
@@ -149,11 +148,11 @@ def cited_from_outside():
                       if not os.path.exists(os.path.join(tree.source, name))]
             cited += [name for name in PAGE.findall(line) if name not in pages]
             for name in cited:
-                yield f"{path}: {name}", f"{path}:{number} speaks of {name}, which is not here"
+                yield f"{path}:{number} speaks of {name}, which is not here"
 
 
 if __name__ == "__main__":
-    known.tell([
+    tree.tell([
         (f"no header declares what more than {FILES_OF_A_HEADER} files define", headers_of_many),
         ("no two types have one name", names_of_two_things),
         ("every C file begins with a sentence", without_first_sentence),
