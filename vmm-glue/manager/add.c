@@ -3,13 +3,25 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "duplicates.h"
 #include "manager/manager.h"
 #include "wire/failure.h"
 #include "wire/sized.h"
+
+/* The kernel, which lets no descriptor through to there, has no words for it. */
+static int changes_check(struct connection *connection) {
+    if (connection_inherited(connection))
+        return connection_say_foreign();
+    pthread_mutex_lock(&connection->lock);
+    bool observes = connection->role == FDSET__V1__ROLE__ROLE_OBSERVER;
+    pthread_mutex_unlock(&connection->lock);
+    if (!observes)
+        return 0;
+    return fail(EPERM, "this is an observer's socket, by which nothing can be added or removed: "
+                       "use the helper's manage socket");
+}
 
 /* An AddFds with all that it points to. */
 struct adding {
@@ -25,9 +37,9 @@ struct adding {
     int descriptors[FDSET_MAX_DESCRIPTORS];
 };
 
-static int member_write(struct adding *addition, struct fdset_member *theirs, size_t size) {
-    size_t index = addition->member_count;
-    Fdset__V1__NewMember *to = &addition->members[index];
+static int member_write(struct adding *adding, struct fdset_member *theirs, size_t size) {
+    size_t index = adding->member_count;
+    Fdset__V1__NewMember *to = &adding->members[index];
     struct fdset_member ours, *member = &ours;
     int error = sized_take(member, sizeof(*member), theirs, size);
 
@@ -48,39 +60,39 @@ static int member_write(struct adding *addition, struct fdset_member *theirs, si
     to->keep_content = member->keep_content;
     to->keep_locks = member->keep_locks;
     to->allow_socket = member->allow_socket;
-    addition->member_pointers[index] = to;
-    addition->descriptors[index] = member->fd;
-    addition->their_members[index] = theirs;
-    addition->member_count++;
+    adding->member_pointers[index] = to;
+    adding->descriptors[index] = member->fd;
+    adding->their_members[index] = theirs;
+    adding->member_count++;
     return 0;
 }
 
-static int members_write(struct adding *addition, const struct fdset_add *set) {
+static int members_write(struct adding *adding, const struct fdset_add *set) {
     if (set->member_count == 0)
         return fail(EINVAL, "no member is given to add to a set");
-    if (set->member_count > FDSET_MAX_DESCRIPTORS - addition->member_count)
+    if (set->member_count > FDSET_MAX_DESCRIPTORS - adding->member_count)
         return fail(E2BIG, "one call adds at most %d descriptors", FDSET_MAX_DESCRIPTORS);
     size_t size = sized_stride(set->members, sizeof(*set->members));
     int error = 0;
     for (size_t i = 0; !error && i < set->member_count; i++)
-        error = member_write(addition, (void *)((char *)set->members + i * size), size);
+        error = member_write(adding, (void *)((char *)set->members + i * size), size);
     return error;
 }
 
-static int set_write(struct adding *addition, struct fdset_add *theirs, size_t size) {
-    size_t index = addition->body.n_sets, first = addition->member_count;
+static int set_write(struct adding *adding, struct fdset_add *theirs, size_t size) {
+    size_t index = adding->body.n_sets, first = adding->member_count;
     struct fdset_add ours, *set = &ours;
     int error = sized_take(set, sizeof(*set), theirs, size);
 
     if (!error && set->set < 0 && set->set != FDSET_NEW_SET)
         error = fail(EINVAL, "a set's number is 0 to 2147483647, not %d", set->set);
     if (!error)
-        error = members_write(addition, set);
+        error = members_write(adding, set);
     if (error)
         return error;
-    Fdset__V1__NewMembers *to = addition->set_pointers[index] = &addition->sets[index];
-    addition->their_sets[index] = theirs;
-    addition->body.n_sets++;
+    Fdset__V1__NewMembers *to = adding->set_pointers[index] = &adding->sets[index];
+    adding->their_sets[index] = theirs;
+    adding->body.n_sets++;
     fdset__v1__new_members__init(to);
     if (set->set != FDSET_NEW_SET) {
         to->which_case = FDSET__V1__NEW_MEMBERS__WHICH_SET;
@@ -94,95 +106,72 @@ static int set_write(struct adding *addition, struct fdset_add *theirs, size_t s
     to->grace_ms = set->grace_ms;
     to->idle_ms = set->idle_ms;
     to->n_members = set->member_count;
-    to->members = &addition->member_pointers[first];
+    to->members = &adding->member_pointers[first];
     return 0;
 }
 
 /* Checks all before it writes anything. */
 static int added_read(struct question *question, const Fdset__V1__Reply *reply) {
-    const struct adding *addition = (const struct adding *)question;
+    const struct adding *adding = (const struct adding *)question;
     const Fdset__V1__Added *added = reply->added;
-    size_t count = addition->body.n_sets, member = 0;
+    size_t count = adding->body.n_sets, member = 0;
     bool fits = added->n_sets == count;
 
     for (size_t i = 0; fits && i < count; i++)
-        fits = added->sets[i]->n_members == addition->sets[i].n_members;
+        fits = added->sets[i]->n_members == adding->sets[i].n_members;
     if (!fits)
         return fail(EPROTO, "fdset-helper's answer does not fit what was added");
     for (size_t i = 0; i < count; i++) {
-        addition->their_sets[i]->set = added->sets[i]->set;
-        for (size_t j = 0; j < addition->sets[i].n_members; j++)
-            addition->their_members[member++]->id = added->sets[i]->members[j];
+        adding->their_sets[i]->set = added->sets[i]->set;
+        for (size_t j = 0; j < adding->sets[i].n_members; j++)
+            adding->their_members[member++]->id = added->sets[i]->members[j];
     }
     return 0;
 }
 
-static int addition_write(struct adding *addition, struct fdset_add *sets, size_t count) {
+static int adding_write(struct adding *adding, struct fdset_add *sets, size_t count) {
     size_t first, second;
-
-    if (count == 0)
-        return fail(EINVAL, "no set to add to is given");
-    fdset__v1__add_fds__init(&addition->body);
-    addition->body.sets = addition->set_pointers;
-    size_t size = sized_stride(sets, sizeof(*sets));
-    for (size_t i = 0; i < count; i++) {
-        int error = set_write(addition, (void *)((char *)sets + i * size), size);
-        if (error)
-            return error;
-    }
-    if (!duplicates_find(addition->descriptors, addition->member_count, &first, &second))
-        return 0;
-    return fail(EINVAL, "descriptors %d and %d are of one open: open the file once for each member",
-                addition->descriptors[first], addition->descriptors[second]);
-}
-
-/* The kernel, which lets no descriptor through to there, has no words for it. */
-static int changes_check(struct connection *connection) {
-    pthread_mutex_lock(&connection->lock);
-    bool observes = connection->role == FDSET__V1__ROLE__ROLE_OBSERVER;
-    pthread_mutex_unlock(&connection->lock);
-    if (!observes)
-        return 0;
-    return fail(EPERM, "this is an observer's socket, by which nothing can be added or removed: "
-                       "use the helper's manage socket");
-}
-
-static int addition_new(struct fdset_manager *manager, struct fdset_add *sets, size_t count,
-                        struct question **question) {
-    int error = changes_check(&manager->connection);
+    int error = changes_check(&adding->question.manager->connection);
 
     if (error)
         return error;
-    *question =
-        question_new(manager, sizeof(struct adding), FDSET__V1__REPLY__BODY_ADDED, added_read);
-    struct adding *addition = (struct adding *)*question;
-    if (!addition)
-        return -ENOMEM;
-    error = addition_write(addition, sets, count);
-    if (error) {
-        free(addition);
-        return error;
+    if (count == 0)
+        return fail(EINVAL, "no set to add to is given");
+    fdset__v1__add_fds__init(&adding->body);
+    adding->body.sets = adding->set_pointers;
+    size_t size = sized_stride(sets, sizeof(*sets));
+    for (size_t i = 0; i < count; i++) {
+        error = set_write(adding, (void *)((char *)sets + i * size), size);
+        if (error)
+            return error;
     }
-    addition->question.message.body_case = FDSET__V1__REQUEST__BODY_ADD_FDS;
-    addition->question.message.add_fds = &addition->body;
-    addition->question.descriptors = addition->descriptors;
-    addition->question.descriptor_count = addition->member_count;
-    return 0;
+    if (!duplicates_find(adding->descriptors, adding->member_count, &first, &second))
+        return 0;
+    return fail(EINVAL, "descriptors %d and %d are of one open: open the file once for each member",
+                adding->descriptors[first], adding->descriptors[second]);
+}
+
+static struct question *adding_new(struct fdset_manager *manager, struct fdset_add *sets,
+                                   size_t count) {
+    struct adding *adding = question_new(manager, sizeof(*adding), FDSET__V1__REQUEST__BODY_ADD_FDS,
+                                         FDSET__V1__REPLY__BODY_ADDED, added_read);
+
+    if (!adding)
+        return NULL;
+    adding->question.message.add_fds = &adding->body;
+    adding->question.result = adding_write(adding, sets, count);
+    adding->question.descriptors = adding->descriptors;
+    adding->question.descriptor_count = adding->member_count;
+    return &adding->question;
 }
 
 int fdset_add_fds(struct fdset_manager *manager, struct fdset_add *sets, size_t count) {
-    struct question *question;
-    int error = addition_new(manager, sets, count, &question);
-
-    return error ? error : question_ask(question);
+    return question_put(adding_new(manager, sets, count), NULL, NULL);
 }
 
 int fdset_add_submit(struct fdset_manager *manager, struct fdset_add *sets, size_t count,
                      fdset_done_function done, void *context) {
-    struct question *question;
-    int error = addition_new(manager, sets, count, &question);
-
-    return error ? error : question_submit(question, done, context);
+    return question_put(adding_new(manager, sets, count), done, context);
 }
 
 /* ------------------------------------------------------------------ remove */
@@ -195,46 +184,40 @@ struct removing {
 };
 
 static int removed_read(struct question *question, const Fdset__V1__Reply *reply) {
-    const struct removing *removal = (const struct removing *)question;
+    const struct removing *removing = (const struct removing *)question;
     const Fdset__V1__Removed *answer = reply->removed;
 
-    if (removal->removed)
-        *removal->removed = (struct fdset_removed){
+    if (removing->removed)
+        *removing->removed = (struct fdset_removed){
             .members = answer->members, .leases = answer->leases, .closing = answer->closing};
     return answer->members > INT_MAX ? INT_MAX : (int)answer->members;
 }
 
-static int removal_new(struct fdset_manager *manager, int set, uint32_t member, unsigned wait_ms,
-                       struct fdset_removed *removed, struct question **question) {
-    int error = changes_check(&manager->connection);
+static struct question *removing_new(struct fdset_manager *manager, int set, uint32_t member,
+                                     unsigned wait_ms, struct fdset_removed *removed) {
+    struct removing *removing =
+        question_new(manager, sizeof(*removing), FDSET__V1__REQUEST__BODY_REMOVE_FD,
+                     FDSET__V1__REPLY__BODY_REMOVED, removed_read);
 
-    if (error)
-        return error;
-    *question = question_new(manager, sizeof(struct removing), FDSET__V1__REPLY__BODY_REMOVED,
-                             removed_read);
-    struct removing *removal = (struct removing *)*question;
-    if (!removal)
-        return -ENOMEM;
-    fdset__v1__remove_fd__init(&removal->body);
-    removal->body.set = set;
+    if (!removing)
+        return NULL;
+    removing->question.result = changes_check(&manager->connection);
+    removing->question.message.remove_fd = &removing->body;
+    fdset__v1__remove_fd__init(&removing->body);
+    removing->body.set = set;
     if (member) {
-        removal->body.which_case = FDSET__V1__REMOVE_FD__WHICH_MEMBER;
-        removal->body.member = member;
+        removing->body.which_case = FDSET__V1__REMOVE_FD__WHICH_MEMBER;
+        removing->body.member = member;
     }
-    removal->body.patience_case = FDSET__V1__REMOVE_FD__PATIENCE_WAIT_MS;
-    removal->body.wait_ms = wait_ms;
-    removal->removed = removed;
-    removal->question.message.body_case = FDSET__V1__REQUEST__BODY_REMOVE_FD;
-    removal->question.message.remove_fd = &removal->body;
-    return 0;
+    removing->body.patience_case = FDSET__V1__REMOVE_FD__PATIENCE_WAIT_MS;
+    removing->body.wait_ms = wait_ms;
+    removing->removed = removed;
+    return &removing->question;
 }
 
 int fdset_remove_wait(struct fdset_manager *manager, int set, uint32_t member, unsigned wait_ms,
                       struct fdset_removed *removed) {
-    struct question *question;
-    int error = removal_new(manager, set, member, wait_ms, removed, &question);
-
-    return error ? error : question_ask(question);
+    return question_put(removing_new(manager, set, member, wait_ms, removed), NULL, NULL);
 }
 
 int fdset_remove(struct fdset_manager *manager, int set, uint32_t member) {
@@ -243,8 +226,5 @@ int fdset_remove(struct fdset_manager *manager, int set, uint32_t member) {
 
 int fdset_remove_submit(struct fdset_manager *manager, int set, uint32_t member, unsigned wait_ms,
                         struct fdset_removed *removed, fdset_done_function done, void *context) {
-    struct question *question;
-    int error = removal_new(manager, set, member, wait_ms, removed, &question);
-
-    return error ? error : question_submit(question, done, context);
+    return question_put(removing_new(manager, set, member, wait_ms, removed), done, context);
 }

@@ -73,12 +73,12 @@ struct subscribing {
     uint32_t kinds;
 };
 
-static void subscription_write(struct subscribing *subscription, uint32_t kinds) {
-    Fdset__V1__Subscribe *body = &subscription->body;
+static void subscribing_write(struct subscribing *subscribing, uint32_t kinds) {
+    Fdset__V1__Subscribe *body = &subscribing->body;
 
     fdset__v1__subscribe__init(body);
-    body->kinds = subscription->chosen;
-    subscription->kinds = kinds;
+    body->kinds = subscribing->chosen;
+    subscribing->kinds = kinds;
     /* RECONNECTED is the library's own, and other bits are none. */
     for (unsigned kind = FDSET_EVENT_ADDED; kind <= FDSET_EVENT_SETTLE_STUCK; kind++)
         if (kinds & FDSET_EVENT_BIT(kind))
@@ -94,12 +94,12 @@ static int subscribed_read(struct question *question, const Fdset__V1__Reply *re
 /* Asks a restarted helper for the same. */
 static int renew(struct connection *connection, struct waiter *waiter) {
     const struct fdset_manager *manager = (const struct fdset_manager *)connection;
-    struct subscribing subscription;
-    Fdset__V1__Request request = REQUEST(subscribe = &subscription.body, SUBSCRIBE);
+    struct subscribing subscribing;
+    Fdset__V1__Request request = REQUEST(subscribe = &subscribing.body, SUBSCRIBE);
 
     if (!manager->subscribed)
         return 0;
-    subscription_write(&subscription, manager->kinds);
+    subscribing_write(&subscribing, manager->kinds);
     int error = request_send(connection, &request, NULL, 0, waiter);
     return error ? send_error(error) : 1;
 }
@@ -140,38 +140,27 @@ static int make_room(struct fdset_manager *manager) {
     return 0;
 }
 
-static int subscription_new(struct fdset_manager *manager, uint32_t kinds,
-                            struct question **question) {
-    int error = connection_foreign(&manager->connection) ? connection_say_foreign() : 0;
+static struct question *subscribing_new(struct fdset_manager *manager, uint32_t kinds) {
+    struct subscribing *subscribing =
+        question_new(manager, sizeof(*subscribing), FDSET__V1__REQUEST__BODY_SUBSCRIBE,
+                     FDSET__V1__REPLY__BODY_DONE, subscribed_read);
 
-    if (!error)
-        error = make_room(manager);
-    if (error)
-        return error;
-    *question = question_new(manager, sizeof(struct subscribing), FDSET__V1__REPLY__BODY_DONE,
-                             subscribed_read);
-    struct subscribing *subscription = (struct subscribing *)*question;
-    if (!subscription)
-        return -ENOMEM;
-    subscription_write(subscription, kinds);
-    subscription->question.message.body_case = FDSET__V1__REQUEST__BODY_SUBSCRIBE;
-    subscription->question.message.subscribe = &subscription->body;
-    return 0;
+    if (!subscribing)
+        return NULL;
+    subscribing_write(subscribing, kinds);
+    subscribing->question.message.subscribe = &subscribing->body;
+    subscribing->question.result =
+        connection_foreign(&manager->connection) ? connection_say_foreign() : make_room(manager);
+    return &subscribing->question;
 }
 
 int fdset_subscribe(struct fdset_manager *manager, uint32_t kinds) {
-    struct question *question;
-    int error = subscription_new(manager, kinds, &question);
-
-    return error ? error : question_ask(question);
+    return question_put(subscribing_new(manager, kinds), NULL, NULL);
 }
 
 int fdset_subscribe_submit(struct fdset_manager *manager, uint32_t kinds, fdset_done_function done,
                            void *context) {
-    struct question *question;
-    int error = subscription_new(manager, kinds, &question);
-
-    return error ? error : question_submit(question, done, context);
+    return question_put(subscribing_new(manager, kinds), done, context);
 }
 
 /* ------------------------------------------------------------------- reading */

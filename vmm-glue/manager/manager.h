@@ -43,11 +43,12 @@ struct question {
     void *context;
 };
 
-/* A question of `size` bytes, zero but for these. NULL: no memory, said. */
-struct question *question_new(struct fdset_manager *manager, size_t size,
-                              Fdset__V1__Reply__BodyCase expected,
-                              int (*read)(struct question *, const Fdset__V1__Reply *));
+/* A question of `size` bytes, whose `message` has this body yet to be pointed to; `result` may
+ * get a failure of that, which is said. NULL: no memory. */
+void *question_new(struct fdset_manager *manager, size_t size, Fdset__V1__Request__BodyCase body,
+                   Fdset__V1__Reply__BodyCase expected,
+                   int (*read)(struct question *, const Fdset__V1__Reply *));
 
-/* Asks and waits; or asks, and gives out the outcome by `done`. They consume the question. */
-int question_ask(struct question *question);
-int question_submit(struct question *question, fdset_done_function done, void *context);
+/* Asks, and gives out the outcome by `done`; where that is NULL, waits and returns it. Consumes
+ * the question, which may be NULL: no memory. */
+int question_put(struct question *question, fdset_done_function done, void *context);

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Asking a helper what there is. */
 #include <errno.h>
-#include <stdlib.h>
 
 #include "manager/listing.h"
 #include "manager/manager.h"
@@ -92,28 +91,25 @@ static int filter_write(Fdset__V1__Query *query, const struct fdset_filter *thei
     return 0;
 }
 
-static int query_new(struct fdset_manager *manager, const struct fdset_filter *filter,
-                     struct fdset_listing **listing, struct question **question) {
-    *question =
-        question_new(manager, sizeof(struct query), FDSET__V1__REPLY__BODY_QUERY, page_read);
-    struct query *query = (struct query *)*question;
+static struct question *query_new(struct fdset_manager *manager, const struct fdset_filter *filter,
+                                  struct fdset_listing **listing) {
+    struct query *query = question_new(manager, sizeof(*query), FDSET__V1__REQUEST__BODY_QUERY,
+                                       FDSET__V1__REPLY__BODY_QUERY, page_read);
 
     *listing = NULL;
     if (!query)
-        return -ENOMEM;
-    query->question.message.body_case = FDSET__V1__REQUEST__BODY_QUERY;
+        return NULL;
     query->question.message.query = &query->body;
     query->question.end = query_end;
     query->listing = listing;
     fdset__v1__query__init(&query->body);
     fdset__v1__cursor__init(&query->place);
-    int error = filter ? filter_write(&query->body, filter) : 0;
-    query->pages = error ? NULL : listing_new();
-    if (!error && !query->pages)
-        error = fail(ENOMEM, "out of memory");
-    if (error)
-        free(query);
-    return error;
+    query->pages = listing_new();
+    if (!query->pages)
+        query->question.result = fail(ENOMEM, "out of memory");
+    else if (filter)
+        query->question.result = filter_write(&query->body, filter);
+    return &query->question;
 }
 
 int fdset_query(struct fdset_manager *manager, int set, struct fdset_listing **listing) {
@@ -124,16 +120,10 @@ int fdset_query(struct fdset_manager *manager, int set, struct fdset_listing **l
 
 int fdset_query_filtered(struct fdset_manager *manager, const struct fdset_filter *filter,
                          struct fdset_listing **listing) {
-    struct question *question;
-    int error = query_new(manager, filter, listing, &question);
-
-    return error ? error : question_ask(question);
+    return question_put(query_new(manager, filter, listing), NULL, NULL);
 }
 
 int fdset_query_submit(struct fdset_manager *manager, const struct fdset_filter *filter,
                        struct fdset_listing **listing, fdset_done_function done, void *context) {
-    struct question *question;
-    int error = query_new(manager, filter, listing, &question);
-
-    return error ? error : question_submit(question, done, context);
+    return question_put(query_new(manager, filter, listing), done, context);
 }

@@ -10,16 +10,16 @@
 #include "wire/requests.h"
 #include "wire/send.h"
 
-static void question_free(struct question *question) {
+/* It has its result, and goes. */
+static int question_end(struct question *question, int result) {
+    if (question->end)
+        result = question->end(question, result);
     free(question->request.text);
     free(question);
+    return result;
 }
 
-static int question_end(struct question *question, int result) {
-    return question->end ? question->end(question, result) : result;
-}
-
-int question_ask(struct question *question) {
+static int question_ask(struct question *question) {
     struct connection *connection = &question->manager->connection;
     int result;
 
@@ -31,9 +31,7 @@ int question_ask(struct question *question) {
         result = question->read(question, connection->reply);
         reply_release(connection);
     } while (result == QUESTION_GOES_ON);
-    result = question_end(question, result);
-    question_free(question);
-    return result;
+    return question_end(question, result);
 }
 
 /* ------------------------------------------------------------ without waiting */
@@ -64,41 +62,44 @@ static void question_arrived(struct waiter *waiter, struct connection *connectio
 
 static void question_give_out(struct submitted *request) {
     struct question *question = (struct question *)request;
+    struct fdset_manager *manager = question->manager;
+    fdset_done_function done = question->done;
+    void *context = question->context;
 
     if (request->error)
         request_say_failure(request);
-    question->done(question->manager, question_end(question, question->result), question->context);
-    question_free(question);
+    done(manager, question_end(question, question->result), context);
 }
 
-struct question *question_new(struct fdset_manager *manager, size_t size,
-                              Fdset__V1__Reply__BodyCase expected,
-                              int (*read)(struct question *, const Fdset__V1__Reply *)) {
+void *question_new(struct fdset_manager *manager, size_t size, Fdset__V1__Request__BodyCase body,
+                   Fdset__V1__Reply__BodyCase expected,
+                   int (*read)(struct question *, const Fdset__V1__Reply *)) {
     struct question *question = calloc(1, size);
 
-    if (!question) {
-        fail(ENOMEM, "out of memory");
+    if (!question)
         return NULL;
-    }
     question->request.waiter.arrived = question_arrived;
     question->request.send = question_send;
     question->request.give_out = question_give_out;
     question->manager = manager;
     fdset__v1__request__init(&question->message);
+    question->message.body_case = body;
     question->expected = expected;
     question->read = read;
     return question;
 }
 
-int question_submit(struct question *question, fdset_done_function done, void *context) {
+int question_put(struct question *question, fdset_done_function done, void *context) {
+    if (!question)
+        return fail(ENOMEM, "out of memory");
+    if (question->result < 0)
+        return question_end(question, question->result);
+    if (!done)
+        return question_ask(question);
     question->done = done;
     question->context = context;
     int error = request_submit(&question->manager->connection, &question->request);
-    if (error) {
-        question_end(question, error);
-        question_free(question);
-    }
-    return error;
+    return error ? question_end(question, error) : 0;
 }
 
 int fdset_manager_dispatch(struct fdset_manager *manager, int timeout_ms) {
