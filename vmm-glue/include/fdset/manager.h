@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* libfdset for management: give descriptors to fdset-helper, remove them, see who
- * uses them.
+/* libfdset for management: give descriptors to fdset-helper, remove them, see which VMM uses
+ * them.
  *
  *     struct fdset_manager *manager;
  *     if (fdset_manager_connect(&manager, "/run/vm1/manage.sock", "my-tool") < 0)
@@ -13,7 +13,7 @@
  *
  * Errors and threads as in <fdset/vmm.h>; fdset_manager_free() must be the
  * last call on its object. After fork(2) the object belongs to the parent; in
- * a child every call but fdset_manager_free() fails with -ESTALE. */
+ * a child every call except fdset_manager_free() fails with -ESTALE. */
 #pragma once
 
 #include <stdbool.h>
@@ -33,10 +33,10 @@ extern "C" {
 /* A connection in the manager's or the observer's role. */
 struct fdset_manager;
 
-/* Connects to a helper's manage socket; or to its observe socket, with which one can
- * only look: fdset_query(), fdset_subscribe(). `name` is for the helper's messages;
- * NULL for the program's own. -ENOENT, -ECONNREFUSED where nobody listens, -EACCES
- * where this user may not, -EPERM where the helper does not accept this user. */
+/* Connects to a helper's manage socket; or to its observe socket, by which a program can only
+ * look: fdset_query(), fdset_subscribe(). `name` is for the helper's messages; NULL: the
+ * program's own name. -ENOENT, -ECONNREFUSED if no process listens, -EACCES if this user may
+ * not connect, -EPERM if the helper does not accept this user as a manager. */
 int fdset_manager_connect(struct fdset_manager **manager, const char *path, const char *name);
 
 /* The same over a connected SOCK_SEQPACKET socket. Consumes `socket`, also on failure. */
@@ -47,10 +47,10 @@ struct fdset_manager_options {
     size_t size;      /* of this structure, or 0: libfdset(3) */
     const char *name; /* for the helper's messages; NULL for the program's own */
 
-    /* A label, at most 63 bytes of printable ASCII; NULL for none. Sets that
-     * this manager makes belong to it and its user id: a manager that comes
-     * back under the same label has those of lifetime FDSET_CONNECTION and
-     * FDSET_ONCE as its own again whose grace has not run out. */
+    /* A label, at most 63 bytes of printable ASCII; NULL for none. Sets that this manager makes
+     * belong to the label and the manager's user id. A manager that connects again under the
+     * same label has the sets of lifetime FDSET_CONNECTION and FDSET_ONCE whose grace has not
+     * run out as its own again. */
     const char *owner;
 };
 
@@ -59,16 +59,16 @@ int fdset_manager_connect_as(struct fdset_manager **manager, const char *path,
 int fdset_manager_attach_fd_as(struct fdset_manager **manager, int socket,
                                const struct fdset_manager_options *options);
 
-/* From now on, if the helper goes, connect to the one that takes its place at the
- * path, under the same owner and with the same subscription: see
- * <fdset/reconnect.h>. NULL: no longer. -EOPNOTSUPP for an object that did not connect
- * by a path. What was under way fails with -ECONNRESET (and may have been done). The
- * new helper has no sets; a subscriber is told so (FDSET_EVENT_RECONNECTED). */
+/* From now on, if the helper goes, connect to the one that takes its place at the path, under
+ * the same owner and with the same subscription: see <fdset/reconnect.h>. NULL: no longer.
+ * -EOPNOTSUPP for an object that did not connect by a path. Requests that were under way fail
+ * with -ECONNRESET (and may have been done). The new helper has no sets; a subscriber is told
+ * so (FDSET_EVENT_RECONNECTED). */
 int fdset_manager_set_reconnect(struct fdset_manager *manager,
                                 const struct fdset_reconnect *reconnect);
 
-/* Hangs up and frees. Sets of lifetime FDSET_CONNECTION and FDSET_ONCE that this
- * connection made lose their unused members, when their grace is over. NULL is
+/* Ends the connection and frees the object. Sets of lifetime FDSET_CONNECTION and FDSET_ONCE
+ * that this connection made lose their unused members when their grace is over. NULL is
  * allowed. */
 void fdset_manager_free(struct fdset_manager *manager);
 
@@ -81,11 +81,11 @@ enum fdset_lifetime {
     FDSET_IDLE, /* idle_ms after the last lease or hold has ended */
 };
 
-/* Who may hold leases of a member at once: fdset.proto, enum Sharing. */
+/* Which leases of a member there may be at once: fdset.proto, enum Sharing. */
 enum fdset_sharing {
-    FDSET_SHARING_DEFAULT, /* one VMM at a time */
+    FDSET_SHARING_DEFAULT, /* any number, all of one VMM */
     FDSET_EXCLUSIVE,       /* one lease */
-    FDSET_SHARED,          /* anyone, who then share its locks */
+    FDSET_SHARED,          /* any number, of any VMM; they share the locks */
 };
 
 /* A descriptor to add. */
@@ -95,10 +95,10 @@ struct fdset_member {
     uint32_t id;        /* filled in by fdset_add_fds() */
     const char *opaque; /* label, at most 255 bytes; NULL for none, which is not "" */
     enum fdset_sharing sharing;
-    bool serves_read_only; /* this O_RDWR member may answer O_RDONLY */
+    bool serves_read_only; /* this O_RDWR member may serve O_RDONLY */
     bool keep_content;     /* opens do not truncate */
     bool keep_locks;       /* locks stay when the last lease ends */
-    bool allow_socket;     /* it may be a socket, which is refused otherwise */
+    bool allow_socket;     /* the member may be a socket, which is refused otherwise */
 };
 
 /* Let the helper choose an id that it has never used. */
@@ -118,26 +118,25 @@ struct fdset_add {
      * is one. */
     const char *name;
 
-    bool replace;      /* the set's members of before are removed in the same step */
+    bool replace;      /* the set's old members are removed in the same step */
     bool mixed;        /* a new set's members may be of different files */
     uint32_t grace_ms; /* a new set's, of FDSET_CONNECTION or FDSET_ONCE */
     uint32_t idle_ms;  /* a new set's, of FDSET_IDLE: at least 1 */
 };
 
-/* Adds all members to all sets, or, where it fails, none to any. At most 253
- * members in one call. Every set may stand in it once. Each member is an open of its
- * own: two duplicates (dup(2)) would share their flags and locks.
+/* Adds all members to all sets or, if it fails, none to any. At most 253 members in one call. A
+ * set may stand in a call once. Each member must be an open of its own: two duplicates (dup(2))
+ * would share their flags and locks.
  *
- * -EBADF (O_PATH, not open), -EINVAL (a type of file that cannot be a disk, an
- * id or label out of range, duplicates where the kernel tells: kcmp(2)), -EXDEV (not
- * the same file as the set's others), -ENOSPC (a limit of the helper's), -E2BIG (labels
- * too long in all), ... */
+ * -EBADF (O_PATH, not open), -EINVAL (a type of file that cannot be a disk, an id or label out
+ * of range, duplicates where the kernel tells: kcmp(2)), -EXDEV (not the same file as the set's
+ * others), -ENOSPC (a limit of the helper's), -E2BIG (labels too long in all), ... */
 int fdset_add_fds(struct fdset_manager *manager, struct fdset_add *sets, size_t count);
 
-/* Removes one member, or all with `member` 0: no open is served from them any
- * more; leases stay good. Returns how many it removed, when their descriptors are
- * closed: what they kept busy may be unmounted, detached or deleted. It waits ten seconds
- * at most, and not at all while leases are open. -ENOENT. */
+/* Removes one member, or all with `member` 0: no open is served from them any more; leases stay
+ * good. Returns how many it removed, when their descriptors are closed: what they kept busy may
+ * then be unmounted, detached or deleted. It waits ten seconds at most, and not at all while
+ * leases are open. -ENOENT. */
 int fdset_remove(struct fdset_manager *manager, int set, uint32_t member);
 
 /* What came of a removal. */
@@ -152,8 +151,8 @@ struct fdset_removed {
 #define FDSET_REMOVE_WAIT_MS 10000
 
 /* The same, but waits for the close up to `wait_ms`, at most an hour; 0: not at all. A file
- * system may hang, and what was written may have to be flushed. Other threads' calls
- * go on meanwhile. `removed` may be NULL. Returns how many it removed, or -errno. */
+ * system may hang, or may have to flush what was written. Other threads' calls go on meanwhile.
+ * `removed` may be NULL. Returns how many members it removed, or -errno. */
 int fdset_remove_wait(struct fdset_manager *manager, int set, uint32_t member, unsigned wait_ms,
                       struct fdset_removed *removed);
 
@@ -163,9 +162,9 @@ struct fdset_lease_info {
     uint32_t lease;
     int flags; /* of the open */
     uint64_t age_ms;
-    uint32_t connection; /* the holder: its number in the helper's life, */
-    pid_t pid;           /* its process, 0 where that is not known, */
-    char *name;          /* and what it calls itself */
+    uint32_t connection; /* the VMM: its connection's number in the helper's life, */
+    pid_t pid;           /* its process id, 0 if that is not known, */
+    char *name;          /* and its name */
     uint64_t reserved[4];
 };
 
@@ -178,7 +177,7 @@ enum fdset_member_state {
 
 struct fdset_member_info {
     uint32_t member;
-    char *opaque; /* NULL where none was given */
+    char *opaque; /* NULL for none */
     enum fdset_member_state state;
     int flags;    /* F_GETFL when it was added */
     dev_t device; /* which file: st_dev and st_ino */
@@ -218,7 +217,7 @@ struct fdset_waiting_info {
     int flags;
     uint64_t age_ms;
     uint64_t expires_ms; /* until it fails; 0: it waits for a settling member */
-    uint32_t connection; /* who waits, as in fdset_lease_info */
+    uint32_t connection; /* the VMM, as in fdset_lease_info */
     pid_t pid;
     char *name;
     uint64_t reserved[4];
@@ -227,7 +226,7 @@ struct fdset_waiting_info {
 /* How far the helper is locked in: a stage of its sandbox. */
 struct fdset_sandbox_info {
     char *name;
-    bool whole;   /* false where the kernel or a container allowed only a part */
+    bool whole;   /* false if the kernel or a container allowed only a part */
     char *detail; /* which then says what */
     uint64_t reserved[4];
 };
@@ -263,19 +262,19 @@ struct fdset_filter {
     bool sandbox;       /* tell the stages of the sandbox too */
 };
 
-/* All sets, or one. Free the listing with fdset_listing_free(). -ENOENT where
- * the one does not exist, -ENOMEM, ... */
+/* Lists all sets, or one. Free the listing with fdset_listing_free(). -ENOENT if the set does
+ * not exist, -ENOMEM, ... */
 #define FDSET_ALL_SETS (-1)
 int fdset_query(struct fdset_manager *manager, int set, struct fdset_listing **listing);
 int fdset_query_filtered(struct fdset_manager *manager, const struct fdset_filter *filter,
                          struct fdset_listing **listing);
 void fdset_listing_free(struct fdset_listing *listing);
 
-/* What the helper said of itself as it was connected to: fdset.proto, HelloReply. */
+/* What the helper said of itself when the connection was made: fdset.proto, HelloReply. */
 enum fdset_role {
     FDSET_ROLE_VMM = 1,
     FDSET_ROLE_MANAGER,
-    FDSET_ROLE_OBSERVER, /* may look only */
+    FDSET_ROLE_OBSERVER, /* may only look */
 };
 
 struct fdset_limits {
@@ -293,7 +292,7 @@ struct fdset_helper_info {
     uint64_t reserved[4];
 };
 
-/* Of the helper that it is connected to now. */
+/* Tells of the helper that the object is connected to now. */
 void fdset_manager_helper_info(struct fdset_manager *manager, struct fdset_helper_info *info);
 
 /* What happens: fdset.proto, enum EventKind, says when each is told and which
@@ -310,8 +309,8 @@ enum fdset_event_kind {
     FDSET_EVENT_VMM_GONE,
     FDSET_EVENT_SETTLE_STUCK,
 
-    /* From the library: it has reconnected, to a helper in which all begins anew,
-     * sets and sequence too. What happened in between is not known. */
+    /* From the library: it has reconnected, to a helper that begins anew, also with its sets
+     * and the sequence. What happened in between is not known. */
     FDSET_EVENT_RECONNECTED = 31,
 };
 
@@ -319,10 +318,10 @@ struct fdset_event {
     enum fdset_event_kind kind;
     uint64_t sequence; /* of all events of the helper's life */
     uint64_t lost;     /* events that were lost before this one, by helper or library */
-    int set;           /* -1: it is of no set */
+    int set;           /* -1: the event is of no set */
     uint32_t member, lease;
     int flags;
-    char path[272];   /* as long as a set's can be; of another, the beginning and "..." */
+    char path[272];   /* there is room for a set's path; a longer one ends in "..." */
     int code;         /* enum Code of fdset.proto */
     uint32_t wait_ms; /* how long the open would wait */
     uint32_t connection;
@@ -334,29 +333,30 @@ struct fdset_event {
 
 #define FDSET_EVENT_BIT(kind) (1u << (kind))
 
-/* From now on be told of the kinds whose bits are set; 0 for all but OPENED,
- * CLOSED and DENIED, which can be many. To know all without a gap, subscribe
- * first and query then. Events are kept, 1024 at most, until they are asked for. */
+/* Asks to be told of the kinds of events whose bits are set, from now on; 0: all but OPENED,
+ * CLOSED and DENIED, which can be many. To know all without a gap, subscribe first and query
+ * then. Events are kept, 1024 at most, until they are asked for. */
 int fdset_subscribe(struct fdset_manager *manager, uint32_t kinds);
 
-/* Gets the next event, waiting up to `timeout_ms` (-1: for ever, 0: not at all).
- * Returns 1 with an event, 0 where none came in time, or -errno: -ECONNRESET
- * where the helper has gone. Other threads may use the connection meanwhile. */
+/* Gets the next event, waiting up to `timeout_ms` (-1: for ever, 0: not at all). Returns 1 with
+ * an event, 0 if none came in time, or -errno: -ECONNRESET if the helper has gone. Other
+ * threads may use the connection meanwhile. */
 int fdset_next_event(struct fdset_manager *manager, struct fdset_event *event, int timeout_ms);
 
 /* For event loops: the calls above without waiting. Each takes the same arguments, sends the
- * request, and returns 0 at once, or -errno where there is nothing to wait for. What the call
- * would return is given to `done`, later, by fdset_manager_dispatch(), in the thread that
- * calls that; what the call would fill in is filled in then, and fdset_error_text() tells of a
- * failure. All arguments, descriptors too, are borrowed until then. Every request has an
- * outcome, at the latest -ECONNRESET by dispatching after the helper's end, or -ECANCELED in
- * fdset_manager_free(). `done` may use the object, but not dispatch or free it.
+ * request, and returns 0 at once, or -errno if there is nothing to wait for.
+ * fdset_manager_dispatch() gives the outcome, which is what the call would return, to `done`
+ * later, in the thread that calls fdset_manager_dispatch(). What the call would fill in is
+ * filled in then, and fdset_error_text() tells of a failure. All arguments, descriptors too,
+ * are borrowed until then. Every request has an outcome, at the latest -ECONNRESET by
+ * dispatching after the helper's end, or -ECANCELED in fdset_manager_free(). `done` may use the
+ * object, but not dispatch or free it.
  *
  * Requests are sent in the order in which a thread makes them; a removal that waits does not
  * hold up the answers to others. There is no limit to their number: what the helper does not
- * take yet is sent by dispatching. While the helper is away they fail with -ECONNRESET; to
- * dispatch, or to ask for events, is what brings it back (fdset_manager_set_reconnect()),
- * and does not wait for it with a timeout of 0. */
+ * take yet is sent by dispatching. While the helper is away, requests fail with -ECONNRESET.
+ * Dispatching, or asking for events, makes the attempts to connect again
+ * (fdset_manager_set_reconnect()); with a timeout of 0 these calls do not wait for the helper. */
 typedef void (*fdset_done_function)(struct fdset_manager *manager, int result, void *context);
 int fdset_add_submit(struct fdset_manager *manager, struct fdset_add *sets, size_t count,
                      fdset_done_function done, void *context);
@@ -368,18 +368,18 @@ int fdset_subscribe_submit(struct fdset_manager *manager, uint32_t kinds, fdset_
                            void *context);
 
 /* Waits up to `timeout_ms` (-1: for ever, 0: not at all) for outcomes and gives out those that
- * are there. Returns how many, or -errno where the connection is over and all outcomes have
- * been given. */
+ * are there. Returns how many, or -errno if the connection is over and all outcomes have been
+ * given. */
 int fdset_manager_dispatch(struct fdset_manager *manager, int timeout_ms);
 
 /* A descriptor that is readable (POLLIN) as long as fdset_next_event() or
- * fdset_manager_dispatch() has something to do, also where another thread's call has taken it
- * in: events, outcomes, something to send, a step of reconnecting. Who polls calls both,
- * whichever it was. Once the connection is over for good, it is always readable. The same one
- * for the object's life; borrowed; -errno where it cannot be made. */
+ * fdset_manager_dispatch() has something to do: events or outcomes, also those that another
+ * thread's call has read, something to send, a step of reconnecting. A loop calls both when the
+ * descriptor is readable. Once the connection is over for good, the descriptor is always
+ * readable. It is the same for the object's life; borrowed; -errno if it cannot be made. */
 int fdset_manager_poll_fd(struct fdset_manager *manager);
 
-/* The socket itself. The number stays the same when it reconnects. Borrowed. */
+/* The socket to the helper. The number stays the same when the object reconnects. Borrowed. */
 int fdset_manager_socket(const struct fdset_manager *manager);
 
 /* As in <fdset/vmm.h>. */

@@ -7,19 +7,19 @@
 
 /* How things stand, as told to fdset_reconnect.state. */
 enum fdset_link {
-    FDSET_LINK_UP = 1,   /* connected anew, to a helper that knows nothing of before */
+    FDSET_LINK_UP = 1,   /* connected again, to a helper that has no sets yet */
     FDSET_LINK_DOWN,     /* the helper has gone: attempts begin */
-    FDSET_LINK_GIVEN_UP, /* give_up_ms of them are over; there may be more, later */
+    FDSET_LINK_GIVEN_UP, /* give_up_ms are over; a later call may begin again */
 };
 
-/* For objects that attached by a path. There is no thread behind this: the first
- * attempt is made by the next call that needs the helper, or by a thread that
- * dispatches or waits for events. Attempts come first_ms, then twice that and so
- * on apart, at most most_ms. Calls wait for them. After give_up_ms they stop, and
- * calls fail with -ECONNRESET at once, until most_ms later a call begins again. An
- * attempt fails if the helper does not answer within a second: to its Hello, and, where a
- * manager had subscribed, to that. A thread that dispatches or asks for events does not wait
- * for longer than its timeout: the next one goes on where it has left off.
+/* For objects that attached by a path. The library has no thread for this: the next call that
+ * needs the helper makes the first attempt, or a thread that dispatches or waits for events.
+ * The pauses between attempts are first_ms, twice that, and so on, up to most_ms. Calls wait
+ * for the attempts. After give_up_ms the attempts end, and calls fail with -ECONNRESET at once,
+ * until a call most_ms later begins again. An attempt fails if the helper does not answer
+ * within a second: to the Hello, and, if a manager had subscribed, to the Subscribe. A thread
+ * that dispatches or asks for events does not wait for longer than its timeout: the next call
+ * goes on with the attempt.
  *
  * A field that is 0 means its default. */
 struct fdset_reconnect {
@@ -28,10 +28,10 @@ struct fdset_reconnect {
     unsigned most_ms;    /* 5000 */
     unsigned give_up_ms; /* 30000 */
 
-    /* Told of every change, in order, from within the call that makes the
-     * attempts: DOWN first, once, then GIVEN_UP as often as that happens, and UP.
-     * `text` says why, for people. It must not use the object, but may close
-     * descriptors. NULL: nobody is told. */
+    /* Is called at every change, in order, from within the call that makes the attempts: first
+     * DOWN, once, then GIVEN_UP each time that happens, and UP. `text` says why, for people.
+     * The function must not use the object, but may close descriptors. NULL: no function is
+     * called. */
     void (*state)(void *context, enum fdset_link link, const char *text);
     void *context;
 };

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* libfdset for emulators: open disks without seeing a path.
  *
- * A VMM asks fdset-helper to open "/dev/fdset/N" and gets a descriptor, which
- * is called a lease. It closes it with fdset_close(), and the helper knows.
+ * A VMM asks fdset-helper to open "/dev/fdset/N" and gets a descriptor, which is called a
+ * lease. The VMM closes the lease with fdset_close(), which tells the helper.
  *
  *     struct fdset_vmm *vmm;
  *     if (fdset_vmm_spawn(&vmm, NULL) < 0)
@@ -18,7 +18,7 @@
  * errno on failure; fdset_error_text() has the sentence for people.
  *
  * Threads: all functions may be called from any thread, on the same object
- * too, but for fdset_vmm_free(), which must be the last call on its object.
+ * too, except fdset_vmm_free(), which must be the last call on its object.
  *
  * Fork: after fork(2) the object belongs to the parent. In a child that did
  * not exec, fdset_open() fails with -ESTALE and fdset_close() only closes the
@@ -27,8 +27,8 @@
  * to the same effect, and nothing else. While a child has a copy of the socket,
  * the helper cannot tell that the parent was killed.
  *
- * If the helper dies, descriptors already given stay good, and every later
- * open fails at once with -ECONNRESET; unless fdset_vmm_set_reconnect(). */
+ * If the helper dies, descriptors already given stay good. Every later open fails at once
+ * with -ECONNRESET, unless fdset_vmm_set_reconnect() was called. */
 #pragma once
 
 #include <stddef.h>
@@ -83,24 +83,23 @@ struct fdset_spawn_options {
     size_t initial_count;
 
     /* Further options for the helper's command line, ended by NULL. Those of
-     * $FDSET_HELPER_OPTIONS, words with blanks between them, come after. Where
-     * "--linger" is among them, fdset_vmm_free() does not wait for its end. */
+     * $FDSET_HELPER_OPTIONS, words with blanks between them, come after. If "--linger" is among
+     * them, fdset_vmm_free() does not wait for the helper's end. */
     const char *const *arguments;
 };
 
-/* Starts a helper that serves this VMM and ends with it, and attaches to it.
- * `options` may be NULL. The caller's size does not matter: its memory is not
- * copied (vfork). Returns when the helper is locked into its sandbox.
+/* Starts a helper that serves this VMM and ends with it, and attaches to the helper. `options`
+ * may be NULL. The caller's size does not matter: its memory is not copied (vfork). Returns
+ * when the helper is locked into its sandbox.
  *
- * The helper is in the caller's session, in a process group of its own. It inherits
- * the standard streams, of which it keeps standard error (if that is a terminal, it
- * is not the helper's controlling one), and no other descriptor that is not meant for
- * it; its environment lacks LD_PRELOAD and what a service manager told this process.
+ * The helper is in the caller's session, in a process group of its own. It inherits the
+ * standard streams, of which it keeps standard error (if that is a terminal, it is not the
+ * helper's controlling one), and no other descriptor that is not meant for it; its environment
+ * lacks LD_PRELOAD and what a service manager told this process.
  *
- * -ENOENT or -EACCES where the helper cannot be executed; -EPROTO or
- * -ECONNRESET where it ended before it was ready (its own message is on
- * stderr); -EINVAL for options it could not have taken, -EBADF for a descriptor
- * that is not open. */
+ * -ENOENT or -EACCES if the helper cannot be executed; -EPROTO or -ECONNRESET if the helper
+ * ended before it was ready (its own message is on stderr); -EINVAL for options that the helper
+ * could not have taken, -EBADF for a descriptor that is not open. */
 int fdset_vmm_spawn(struct fdset_vmm **vmm, const struct fdset_spawn_options *options);
 
 /* Attaches to a helper over a connected SOCK_SEQPACKET socket, such as one
@@ -111,24 +110,24 @@ int fdset_vmm_attach_fd(struct fdset_vmm **vmm, int socket, const char *name);
 /* Attaches to a helper's VMM socket by path. */
 int fdset_vmm_attach_path(struct fdset_vmm **vmm, const char *path, const char *name);
 
-/* From now on, if the helper goes, attach to the one that takes its place at the
- * path: see <fdset/reconnect.h>. NULL: no longer. -EOPNOTSUPP for an object that did
- * not attach by a path.
+/* From now on, if the helper goes, attach to the one that takes its place at the path: see
+ * <fdset/reconnect.h>. NULL: no longer. -EOPNOTSUPP for an object that did not attach by a
+ * path.
  *
- * What was under way when the connection ended fails with -ECONNRESET, and what was
- * open stays open, but is no lease any more: fdset_close() just closes it. The new
- * helper knows no set but what a manager gives it, and no hold: who held a set
- * holds it again. An open that is submitted while the helper is away fails with
- * -ECONNRESET; to dispatch is what brings it back. */
+ * Requests that were under way when the connection ended fail with -ECONNRESET. Descriptors
+ * stay open, but are no leases any more: fdset_close() just closes them. The new helper has
+ * only the sets that a manager adds to it, and no holds: a VMM that held a set has to hold it
+ * again. An open that is submitted while the helper is away fails with -ECONNRESET; dispatching
+ * makes the attempts to connect again. */
 int fdset_vmm_set_reconnect(struct fdset_vmm *vmm, const struct fdset_reconnect *reconnect);
 
-/* Hangs up, which ends all leases that this object has, and frees it. The
- * descriptors that were opened stay open; they are the caller's to close, by
- * close(2). A spawned helper ends and is waited for, for ten seconds at most,
- * as a file system that does not answer can keep it. NULL is allowed. */
+/* Ends the connection, and with it all leases that this object has, and frees the object. The
+ * descriptors that were opened stay open; the caller closes them by close(2). A spawned helper
+ * ends, and this call waits for its end, for ten seconds at most, as a file system that does
+ * not answer can hold it up. NULL is allowed. */
 void fdset_vmm_free(struct fdset_vmm *vmm);
 
-/* The process id of a spawned helper, or -1 where this object attached. */
+/* The process id of a spawned helper, or -1 if this object attached to one. */
 pid_t fdset_vmm_helper_pid(const struct fdset_vmm *vmm);
 
 /* Stands in for open(2). `path` is "/dev/fdset/N", `flags` are open(2) flags.
@@ -142,30 +141,28 @@ pid_t fdset_vmm_helper_pid(const struct fdset_vmm *vmm);
  * -ECONNRESET (the helper has gone), ... */
 int fdset_open(struct fdset_vmm *vmm, const char *path, int flags);
 
-/* The same, but where there is no such set yet, no member of the wanted mode, or
- * none that is free: waits up to `wait_ms`, at most an hour, for a manager to
- * pass one. Managers that subscribed hear of it (FDSET_EVENT_WANTED). Other
- * threads' opens go on meanwhile. */
+/* The same. But if there is no such set yet, no member of the wanted mode, or no free one, it
+ * waits up to `wait_ms`, at most an hour, until a manager passes one. Managers that subscribed
+ * are told (FDSET_EVENT_WANTED). Other threads' opens go on meanwhile. */
 int fdset_open_wait(struct fdset_vmm *vmm, const char *path, int flags, unsigned wait_ms);
 
 /* What is known of a set without opening it. */
 struct fdset_look_result {
-    /* Which opens have a member: bit O_RDONLY (1u << O_RDONLY, and so on), bit O_WRONLY,
-     * bit O_RDWR. Whether the member is free is not asked. */
+    /* For which access modes there is a member: bit O_RDONLY (1u << O_RDONLY, and so on), bit
+     * O_WRONLY, bit O_RDWR. The member need not be free. */
     unsigned modes;
 
-    /* stat(2) of the newest member. Of a file on a server, sizes and times are what the
-     * helper's machine knows of them. */
+    /* stat(2) of the newest member. If the file is on a server, sizes and times are those that
+     * the helper's host knows. */
     struct stat status;
 
     uint64_t reserved[4];
 };
 
-/* Stands in for stat(2) and access(2), which must not open what they ask about: a set for
- * one open would be used up by it, and a member that another VMM has be refused. Nobody
- * hears of a look and nothing changes by it. Returns 0, or -errno: -EINVAL (path),
- * -ENOENT (no such set), -EACCES (no member), -EOPNOTSUPP where the helper is of a
- * version that cannot do this, -ECONNRESET, ... */
+/* Stands in for stat(2) and access(2). It opens nothing: an open would use up a set that is for
+ * one open, and would be refused if another VMM has the member. A look changes nothing and
+ * causes no event. Returns 0, or -errno: -EINVAL (path), -ENOENT (no such set), -EACCES (no
+ * member), -EOPNOTSUPP if the helper is of a version that cannot do this, -ECONNRESET, ... */
 int fdset_look(struct fdset_vmm *vmm, const char *path, struct fdset_look_result *result);
 
 /* Keeps a set as if it were open, for a VMM that has closed a disk and will open
@@ -181,76 +178,74 @@ struct fdset_open_request {
     int fd; /* filled in: the descriptor, or -errno */
 };
 
-/* Opens several at once, in one exchange per 250. Each has its own result in
- * requests[i].fd. Returns how many succeeded, or -errno where the exchange
- * itself failed; then none is open and every requests[i].fd is that error.
- * fdset_error_text() tells of the last one that failed. */
+/* Opens several at once, in one exchange per 250. Each has its own result in requests[i].fd.
+ * Returns how many succeeded, or -errno if the exchange itself failed; then none is open and
+ * every requests[i].fd is that error. fdset_error_text() tells of the last open that failed. */
 int fdset_open_many(struct fdset_vmm *vmm, struct fdset_open_request *requests, size_t count);
 
-/* For event loops: opens that do not wait. fdset_open_submit() returns 0 at once, or
- * -errno where the open cannot be sent (-EAGAIN: too many are under way; dispatch first,
- * as some of them will have outcomes). Its outcome is given to `opened` by
- * fdset_vmm_dispatch(), in the thread that calls that: the descriptor, which is a
- * lease as if from fdset_open(), or -errno, with fdset_error_text(). Every open
- * that was submitted gets an outcome, at the latest -ECONNRESET by dispatching
- * after the helper's end, or -ECANCELED in fdset_vmm_free(), after which nothing more
- * can be submitted. `opened` may submit, open and close, but not dispatch or free.
+/* For event loops: opens that do not wait. fdset_open_submit() returns 0 at once, or -errno if
+ * the open cannot be sent (-EAGAIN: too many are under way; dispatch first, as some of them
+ * will have outcomes). fdset_vmm_dispatch() gives the outcome of the open to `opened`, in the
+ * thread that calls fdset_vmm_dispatch(): the descriptor, which is a lease as if from
+ * fdset_open(), or -errno, with fdset_error_text(). Every open that was submitted gets an
+ * outcome, at the latest -ECONNRESET by dispatching after the helper's end, or -ECANCELED in
+ * fdset_vmm_free(), after which nothing more can be submitted. `opened` may submit, open and
+ * close, but not dispatch or free.
  *
- * Opens that are submitted together travel together, which costs a fraction: one that
- * does not wait (`wait_ms` 0) while another such has no answer yet is sent with those that
- * follow it, as soon as the submitting thread dispatches, or makes any other request.
- * So dispatch, with a timeout of 0 if need be, or poll: the descriptor is readable while
- * there is something to be sent. Each still has its own outcome, and none holds up
- * another; the helper sees requests in the order in which a thread has made them. */
+ * Opens that are submitted together travel together, which costs a fraction. While an open that
+ * does not wait (`wait_ms` 0) has no answer yet, further such opens are kept, and sent in one
+ * packet as soon as the submitting thread dispatches, or makes any other request. So dispatch,
+ * with a timeout of 0 if need be, or poll: the descriptor is readable while there is something
+ * to be sent. Each open still has its own outcome, and none holds up another; the helper sees
+ * requests in the order in which a thread has made them. */
 typedef void (*fdset_opened_function)(struct fdset_vmm *vmm, int fd, void *context);
 int fdset_open_submit(struct fdset_vmm *vmm, const char *path, int flags, unsigned wait_ms,
                       fdset_opened_function opened, void *context);
 
-/* Sends what was submitted, waits up to `timeout_ms` (-1: for ever, 0: not at all) for
- * outcomes and gives out those that are there. Returns how many, or -errno where the connection is
- * over and all outcomes have been given. */
+/* Sends what was submitted, waits up to `timeout_ms` (-1: for ever, 0: not at all) for outcomes
+ * and gives out those that are there. Returns how many, or -errno if the connection is over and
+ * all outcomes have been given. */
 int fdset_vmm_dispatch(struct fdset_vmm *vmm, int timeout_ms);
 
-/* A descriptor that is readable (POLLIN) as long as fdset_vmm_dispatch() has something
- * to do, also where another thread has read it: outcomes to give, something to read or
- * to send, an attempt to reconnect that is due. Once the connection is over for good, it is
- * always readable. The same one for the object's life; borrowed; -errno where it
- * cannot be made. */
+/* A descriptor that is readable (POLLIN) as long as fdset_vmm_dispatch() has something to do:
+ * outcomes to give, also those that another thread has read, something to read or to send, an
+ * attempt to reconnect that is due. Once the connection is over for good, the descriptor is
+ * always readable. It is the same for the object's life; borrowed; -errno if it cannot be made. */
 int fdset_vmm_poll_fd(struct fdset_vmm *vmm);
 
-/* Stands in for close(2): closes `fd` and, if it is a lease of this object,
- * tells the helper. A descriptor that is no lease is just closed, so that an
- * emulator can use it everywhere. Returns what close(2) did, as 0 or -errno.
+/* Stands in for close(2): closes `fd` and, if it is a lease of this object, tells the helper. A
+ * descriptor that is no lease is just closed, so that an emulator can use it everywhere.
+ * Returns what close(2) did, as 0 or -errno.
  *
- * Locks that were taken through a lease are cleared by the helper, as it reads this,
- * which the caller does not wait for. */
+ * The helper clears locks that were taken through the lease a moment later. The caller does not
+ * wait for this; see fdset_close_wait(). */
 int fdset_close(struct fdset_vmm *vmm, int fd);
 
-/* The same, but where that ends the lease it returns when the helper has cleared its
- * locks, which may take as long as the file system does. For a caller that looks for them
- * right afterwards, as QEMU does when it reopens a disk. Where the helper has gone, or is of
- * a version that does not answer, it does not wait. */
+/* The same. But if this ends the lease, the call returns when the helper has cleared the
+ * lease's locks, which a file system may hold up. For a caller that looks for locks right
+ * afterwards, as QEMU does when it reopens a disk. If the helper has gone, or is of a version
+ * that does not answer, the call does not wait. */
 int fdset_close_wait(struct fdset_vmm *vmm, int fd);
 
-/* For those who stand in for dup(2) and exec(2) too, such as a preload shim.
+/* For programs that also stand in for dup(2) and exec(2), such as a preload library.
  *
- * fdset_lease() is the lease that `fd` is, or 0. fdset_duplicated() says that
- * `copy` is a duplicate of `fd`, so that the helper is told only when both are
- * closed; `fd` need not be a lease, and what `copy` was before (dup2) is over.
- * fdset_forget() takes `fd` out of the books as closed without closing
- * it, for a caller that is about to close it by other means (dup2, close_range). */
+ * fdset_lease() returns the number of the lease that `fd` is, or 0. fdset_duplicated() says
+ * that `copy` is a duplicate of `fd`, so that the helper is told only when both are closed.
+ * `fd` need not be a lease; a lease that `copy` was before (dup2) has ended. fdset_forget()
+ * counts `fd` as closed without closing it, for a caller that is about to close it by other
+ * means (dup2, close_range). */
 uint32_t fdset_lease(struct fdset_vmm *vmm, int fd);
 int fdset_duplicated(struct fdset_vmm *vmm, int fd, int copy);
 void fdset_forget(struct fdset_vmm *vmm, int fd);
 
-/* The socket to the helper: for those who must not close it, and to poll for
- * the helper's end (POLLHUP). The number stays the same when it reconnects, but an
- * epoll(7) must be told. Borrowed; do not read from it. */
+/* The socket to the helper, which the program must not close or read from; it may poll the
+ * socket for the helper's end (POLLHUP). The number stays the same when the object reconnects,
+ * but an epoll(7) must be told. Borrowed. */
 int fdset_vmm_socket(const struct fdset_vmm *vmm);
 
-/* What went wrong in the last call that failed in this thread, one sentence,
- * from the helper where it knew. Never NULL; valid until this thread's next
- * call. Shared with <fdset/manager.h>. */
+/* What went wrong in the last call that failed in this thread, in one sentence, which is the
+ * helper's if the helper refused. Never NULL; valid until this thread's next call. Shared with
+ * <fdset/manager.h>. */
 const char *fdset_error_text(void);
 
 /* The FDSET_VERSION of the library that the program runs with. */
