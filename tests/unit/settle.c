@@ -4,11 +4,13 @@
 #include "oracle.h"
 
 #include <dirent.h>
+#include <errno.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/mman.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "connection/loop.h"
@@ -24,6 +26,21 @@ static cpu_set_t cpus, fewer_cpus;
 static struct member members[MEMBERS];
 static unsigned done_work[MEMBERS];
 static int stuck_count;
+static pthread_t main_thread;
+
+/* So many jobs more cannot be sent, as the kernel has no memory. */
+static int shortages;
+
+ssize_t __real_sendmsg(int socket, const struct msghdr *message, int flags);
+ssize_t __wrap_sendmsg(int socket, const struct msghdr *message, int flags);
+ssize_t __wrap_sendmsg(int socket, const struct msghdr *message, int flags) {
+    if (pthread_equal(pthread_self(), main_thread) && shortages > 0) {
+        shortages--;
+        errno = ENOBUFS;
+        return -1;
+    }
+    return __real_sendmsg(socket, message, flags);
+}
 
 static void note_done(struct settle *from, struct member *member, unsigned work, bool may_block) {
     assert_ptr_equal(from, &settle);
@@ -70,6 +87,7 @@ static void begin_on_fewer(void) {
 /* The threads are there until the program's end: nobody could tell when one has
  * left its socket alone. */
 static int begin_all(void **state) {
+    main_thread = pthread_self();
     begin_sanitizer();
     begin_on_fewer();
     assert_int_equal(loop_init(&loop, &now_ms), 0);
@@ -166,6 +184,19 @@ static void what_is_new_does_not_wait_for_a_long_close(void **state) {
     close(inspected[1]);
 }
 
+/* What could not be begun with is tried again, all of it that can be under way at once. */
+static void what_the_kernel_was_short_of_is_tried_again(void **state) {
+    shortages = 2;
+    for (int i = 0; i < 2; i++)
+        settle_submit(&settle,
+                      member_of(i, memfd_create("disk", MFD_CLOEXEC), WORK_CLOSE, (uint64_t)i));
+    assert_true(settle.starved && !members[0].working && !members[1].working);
+    settle_watch(&settle, 1000, 5000);
+    assert_true(!settle.starved && members[0].working && members[1].working);
+    run_down();
+    assert_int_equal(done_work[0] & done_work[1], WORK_CLOSE);
+}
+
 static void what_takes_long_is_told_once(void **state) {
     settle_submit(&settle, member_of(0, memfd_create("disk", MFD_CLOEXEC), WORK_CLOSE, 1));
     settle_watch(&settle, 1000, 5000);
@@ -210,6 +241,7 @@ int main(void) {
         settle_test(one_of_a_file_system_at_a_time),
         settle_test(device_nodes_depend_by_device),
         settle_test(what_is_new_does_not_wait_for_a_long_close),
+        settle_test(what_the_kernel_was_short_of_is_tried_again),
         settle_test(what_takes_long_is_told_once),
         settle_test(run_anywhere),
     };

@@ -1,19 +1,40 @@
 /* SPDX-License-Identifier: MIT */
-/* A session's share of the descriptors in flight: what is beyond it is held back, and
- * goes as soon as the peer has read. No time passes here: timers_tick() is not called. */
+/* What a session cannot be sent at once: what is beyond its share of the descriptors in
+ * flight is held back, and goes as soon as the peer has read, without that time passes; what
+ * the kernel is short of is sent again in time. */
 #include "oracle.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include "requests/add_remove.h"
+#include "requests/timers.h"
 #include "requests/turn.h"
+
+/* A set for each test: without settle threads, no member is settled. */
+#define SETS 5
 
 #define OPENS 250 /* two such packets are within a share, three are not */
 
 static struct service service;
+static int set = -1; /* of the test under way */
+
+/* What sending with descriptors fails with, as the kernel has it; 0: it does not. */
+static int shortage;
+
+int __real_packet_send(int socket, const uint8_t *bytes, size_t length, const int *descriptors,
+                       size_t count, int sendmsg_flags);
+int __wrap_packet_send(int socket, const uint8_t *bytes, size_t length, const int *descriptors,
+                       size_t count, int sendmsg_flags);
+int __wrap_packet_send(int socket, const uint8_t *bytes, size_t length, const int *descriptors,
+                       size_t count, int sendmsg_flags) {
+    if (shortage && count > 0)
+        return shortage;
+    return __real_packet_send(socket, bytes, length, descriptors, count, sendmsg_flags);
+}
 
 static void run_until_idle(void) {
     for (int turn = 0; turn < 20; turn++) {
@@ -43,7 +64,9 @@ static void send_opens(int peer) {
     Fdset__V1__Request request = FDSET__V1__REQUEST__INIT;
     Fdset__V1__OpenMany many = FDSET__V1__OPEN_MANY__INIT;
     Fdset__V1__Open open = FDSET__V1__OPEN__INIT, *opens[OPENS];
-    open.path = (char *)"/dev/fdset/1";
+    char path[32];
+    snprintf(path, sizeof(path), "/dev/fdset/%d", set);
+    open.path = path;
     open.flags = O_RDONLY;
     for (int i = 0; i < OPENS; i++)
         opens[i] = &open;
@@ -68,11 +91,16 @@ static int receive(int peer) {
     return count;
 }
 
-static void test_what_is_held_back_goes_when_the_peer_reads(void **state) {
-    int pair[2];
+static struct session *connect_pair(int pair[2]) {
+    set++;
     assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair),
                      0);
-    assert_non_null(session_begin(&service.sessions, pair[1], ROLE_VMM));
+    return session_begin(&service.sessions, pair[1], ROLE_VMM);
+}
+
+static void test_what_is_held_back_goes_when_the_peer_reads(void **state) {
+    int pair[2];
+    assert_non_null(connect_pair(pair));
     send_hello(pair[0]);
     for (int i = 0; i < 4; i++)
         send_opens(pair[0]);
@@ -91,9 +119,92 @@ static void test_what_is_held_back_goes_when_the_peer_reads(void **state) {
     run_until_idle();
 }
 
+/* Lets pass the time that a session waits which is sent again. */
+static void pass_time(void) {
+    usleep(50000);
+    assert_int_equal(loop_turn(&service.sessions.loop, 0), 0);
+    timers_tick(&service);
+    turn_end(&service);
+}
+
+/* An open is answered that the kernel has no memory for: Hello's answer is not read yet. */
+static struct session *begin_shortage(int pair[2], int error) {
+    struct session *session = connect_pair(pair);
+    assert_non_null(session);
+    send_hello(pair[0]);
+    run_until_idle();
+    shortage = error;
+    send_opens(pair[0]);
+    run_until_idle();
+    assert_non_null(session->pending);
+    return session;
+}
+
+static void end_shortage(int pair[2]) {
+    assert_int_equal(receive(pair[0]), -EAGAIN);
+    close(pair[0]);
+    run_until_idle();
+    assert_true(list_empty(&service.sessions.all));
+    assert_null(deadlines_first(&service.sessions.resends));
+}
+
+static void test_what_the_kernel_was_short_of_goes_in_time(void **state) {
+    int pair[2];
+    begin_shortage(pair, -ENOBUFS);
+    pass_time(); /* it is short of it still */
+    assert_in_range(timers_timeout(&service), 0, 20);
+    shortage = 0;
+    run_until_idle();
+    assert_int_equal(receive(pair[0]), 0); /* to Hello */
+    assert_int_equal(receive(pair[0]), -EAGAIN);
+    pass_time();
+    assert_int_equal(receive(pair[0]), OPENS);
+    end_shortage(pair);
+}
+
+/* Then no time helps, until the peer reads. */
+static void test_what_was_short_of_memory_is_short_of_room(void **state) {
+    int pair[2];
+    begin_shortage(pair, -ENOBUFS);
+    shortage = -EAGAIN;
+    pass_time();
+    assert_null(deadlines_first(&service.sessions.resends));
+    shortage = 0;
+    assert_int_equal(receive(pair[0]), 0); /* to Hello */
+    run_until_idle();
+    assert_int_equal(receive(pair[0]), OPENS);
+    end_shortage(pair);
+}
+
+static void test_who_is_found_gone_in_time(void **state) {
+    int pair[2];
+    begin_shortage(pair, -ENOBUFS);
+    shortage = -EPIPE;
+    pass_time();
+    shortage = 0;
+    assert_true(list_empty(&service.sessions.all));
+    close(pair[0]);
+    assert_null(deadlines_first(&service.sessions.resends));
+}
+
+/* Nothing of it is left behind. */
+static void test_a_subscriber_goes_with_its_events(void **state) {
+    struct event event = {.kind = EVENT_WANTED};
+    int pair[2];
+    struct session *session = connect_pair(pair);
+    assert_non_null(session);
+    subscribe(&service, session, 0);
+    service_tell(&service, &event);
+    assert_false(list_empty(&service.subscriptions.unsent));
+    session_end(session);
+    assert_true(list_empty(&service.subscriptions.unsent));
+    turn_end(&service);
+    close(pair[0]);
+}
+
 int main(void) {
-    static const struct limits limits = {.sets = 2,
-                                         .members = 2,
+    static const struct limits limits = {.sets = SETS,
+                                         .members = SETS,
                                          .leases = 2000,
                                          .leases_per_vmm = 2000,
                                          .connections = 2,
@@ -102,13 +213,23 @@ int main(void) {
                                          .events = 2};
     const struct CMUnitTest tests[] = {
         oracle_test(test_what_is_held_back_goes_when_the_peer_reads),
+        oracle_test(test_what_the_kernel_was_short_of_goes_in_time),
+        oracle_test(test_what_was_short_of_memory_is_short_of_room),
+        oracle_test(test_who_is_found_gone_in_time),
+        oracle_test(test_a_subscriber_goes_with_its_events),
     };
     struct refusal refusal;
-    int null = open("/dev/null", O_RDONLY | O_CLOEXEC);
-    if (null < 0 || service_init(&service, &limits) < 0 ||
-        service_add_initial(&service, null, 1, NULL, &refusal) < 0)
+    int fds[SETS];
+
+    if (service_init(&service, &limits) < 0)
         return 1;
+    for (int i = 0; i < SETS; i++) {
+        fds[i] = open("/dev/null", O_RDONLY | O_CLOEXEC);
+        if (fds[i] < 0 || service_add_initial(&service, fds[i], (uint32_t)i, NULL, &refusal) < 0)
+            return 1;
+    }
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
-    close(null); /* the service, which has it, is done with */
+    for (int i = 0; i < SETS; i++)
+        close(fds[i]); /* the service, which has them, is done with */
     return failed;
 }
