@@ -168,7 +168,6 @@ static int begin(struct settle_thread *thread, struct member *member) {
 static void dispatch(struct settle *settle) {
     bool more = settle->starved;
 
-    settle->starved = false;
     do {
         struct settle_thread *thread = idle_thread(settle);
         struct member *member = thread ? next_member(settle) : NULL;
