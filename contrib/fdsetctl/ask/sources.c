@@ -94,70 +94,58 @@ static int by_name(const struct dirent **one, const struct dirent **other) {
     return strcoll((*one)->d_name, (*other)->d_name);
 }
 
-/* Directories that are yet to be looked into. */
-struct directories {
-    char **paths;
-    size_t count;
-};
+/* Where to search: at the beginning, or in a directory that was found there. */
+enum level { LEVEL_WANTED, LEVEL_USUAL, LEVEL_BELOW };
 
-/* `below` may be NULL: then directories are left out. Consumes `path`. */
-static void entry_look(struct search *search, char *path, const char *name,
-                       struct directories *below) {
+static void directory_search(struct search *search, const char *directory, enum level level);
+
+/* Either the sockets, or the directories. */
+static void entry_look(struct search *search, const char *path, const char *name,
+                       bool directories) {
     struct stat status;
-    bool is_there = stat(path, &status) == 0;
 
-    if (is_there && S_ISDIR(status.st_mode) && below) {
-        below->paths = xreallocarray(below->paths, below->count + 1, sizeof(*below->paths));
-        below->paths[below->count++] = path;
+    if (name[0] == '.' || stat(path, &status) < 0)
         return;
-    }
-    if (is_there && S_ISSOCK(status.st_mode) &&
-        (is_named(name, "manage") || is_named(name, "observe")))
+    if (directories && S_ISDIR(status.st_mode))
+        directory_search(search, path, LEVEL_BELOW);
+    else if (!directories && S_ISSOCK(status.st_mode) &&
+             (is_named(name, "manage") || is_named(name, "observe")))
         found_add(search, path, is_named(name, "observe"));
-    free(path);
 }
 
-static void entries_look(struct search *search, const char *directory, bool wanted,
-                         struct directories *below) {
-    struct dirent **entries;
+static void entries_look(struct search *search, const char *directory, struct dirent **entries,
+                         int count, bool directories) {
+    for (int i = 0; i < count; i++) {
+        char *path = xasprintf("%s/%s", directory, entries[i]->d_name);
+        entry_look(search, path, entries[i]->d_name, directories);
+        free(path);
+    }
+}
+
+static void directory_search(struct search *search, const char *directory, enum level level) {
+    struct dirent **entries = NULL;
     int count = scandir(directory, &entries, NULL, by_name);
 
-    if (count < 0) {
-        if (errno != ENOENT || wanted) {
-            complain("cannot look into %s: %s", directory, strerror(errno));
-            search->failed = true;
-        }
-        return;
+    if (count < 0 && (errno != ENOENT || level == LEVEL_WANTED)) {
+        complain("cannot look into %s: %s", directory, strerror(errno));
+        search->failed = true;
     }
-    for (int i = 0; i < count; i++) {
-        const char *name = entries[i]->d_name;
-        if (name[0] != '.')
-            entry_look(search, xasprintf("%s/%s", directory, name), name, below);
+    entries_look(search, directory, entries, count, false);
+    if (level != LEVEL_BELOW)
+        entries_look(search, directory, entries, count, true);
+    for (int i = 0; i < count; i++)
         free(entries[i]);
-    }
     free(entries);
-}
-
-/* The sockets of a directory, and of those in it. */
-static void directory_search(struct search *search, const char *directory, bool wanted) {
-    struct directories below = {NULL};
-
-    entries_look(search, directory, wanted, &below);
-    for (size_t i = 0; i < below.count; i++) {
-        entries_look(search, below.paths[i], false, NULL);
-        free(below.paths[i]);
-    }
-    free(below.paths);
 }
 
 static void usual_search(struct search *search) {
     const char *runtime = getenv("XDG_RUNTIME_DIR");
 
-    directory_search(search, "/run/fdset-helper", false);
+    directory_search(search, "/run/fdset-helper", LEVEL_USUAL);
     if (!runtime || runtime[0] != '/')
         return;
     char *path = xasprintf("%s/fdset-helper", runtime);
-    directory_search(search, path, false);
+    directory_search(search, path, LEVEL_USUAL);
     free(path);
 }
 
@@ -180,7 +168,7 @@ static struct sources all_ask(const struct where *where, const struct fdset_filt
     struct search search = {NULL};
 
     for (size_t i = 0; i < where->count; i++)
-        directory_search(&search, where->directories[i], true);
+        directory_search(&search, where->directories[i], LEVEL_WANTED);
     if (!where->count)
         usual_search(&search);
     for (size_t i = 0; i < search.count; i++) {
