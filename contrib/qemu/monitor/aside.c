@@ -89,8 +89,12 @@ void aside_close(const int *fds, size_t count) {
     memcpy(closing->fd, fds, count * sizeof(*fds));
     sem_init(&closing->done, 0, 0);
     bool is_first = atomic_fetch_add(&hanging, 1) == 0;
-    if (!thread_begin(closing))
-        closing_thread(closing);
+    if (!thread_begin(closing)) {
+        close_all(fds, count);
+        atomic_fetch_sub(&hanging, 1);
+        closing->owners = 1;
+        is_first = false;
+    }
     if (is_first)
         closing_wait(closing);
     closing_leave(closing);

@@ -5,11 +5,12 @@
  * is, byte for byte. */
 #pragma once
 
+#include "name.h"
 #include "text.h"
 
 /* What management writes, and what QEMU gets. */
-#define SETS_NAMED  "/dev/fdset/"
-#define SETS_PASSED "//dev/fdset/"
+#define SETS_NAMED  SET_PATH_PREFIX
+#define SETS_PASSED "/" SET_PATH_PREFIX
 
 /* `from` in every string of the JSON in `json` becomes `to`, as often as it
  * stands there and however its characters are escaped. `to` must be of

@@ -2,6 +2,7 @@
 /* Which paths lead to a set: by their text alone. */
 #include "path.h"
 
+#include "name.h"
 #include "say.h"
 
 #include <errno.h>
@@ -9,9 +10,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define SETS "/dev/fdset/"
-
-_Static_assert(sizeof(SETS) + FDSET_MAX_SET_NAME_BYTES < sizeof(((struct set_path *)0)->text),
+_Static_assert(sizeof(SET_PATH_PREFIX) + FDSET_MAX_SET_NAME_BYTES <
+                   sizeof(((struct set_path *)0)->text),
                "the longest name fits, and one slash more");
 
 /* Skips slashes and "." components, as the kernel does. */
@@ -48,7 +48,7 @@ static bool is_set(const char *path, const char *directory, struct set_path *set
     set->error = strchr(name, '/') ? ENOENT : length > FDSET_MAX_SET_NAME_BYTES ? ENAMETOOLONG : 0;
     set->text[0] = '\0';
     if (!set->error)
-        strcpy(stpcpy(set->text, SETS), name);
+        strcpy(stpcpy(set->text, SET_PATH_PREFIX), name);
     return true;
 }
 

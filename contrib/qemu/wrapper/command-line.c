@@ -9,6 +9,7 @@
 
 #include "common/memory.h"
 #include "common/say.h"
+#include "name.h"
 #include "qemu_opts.h"
 
 static const char usage[] =
@@ -152,8 +153,6 @@ void command_line_drop(struct command_line *line, size_t argument) {
     line->words[argument].text = NULL;
 }
 
-static const char prefix[] = "/dev/fdset/";
-
 /* Is `at` in `text` where a path begins, and not in the middle of a longer one? */
 static bool is_path_start(const char *text, const char *at) {
     return at == text || !(isalnum((unsigned char)at[-1]) || strchr("._-/", at[-1]));
@@ -172,7 +171,7 @@ char *text_divert(const char *text, bool only_files) {
     char *diverted = xcalloc(2 * strlen(text) + 1, 1), *end = diverted;
 
     for (const char *at = text; *at; at++) {
-        if (strncmp(at, prefix, strlen(prefix)) == 0 && is_path_start(text, at) &&
+        if (strncmp(at, SET_PATH_PREFIX, strlen(SET_PATH_PREFIX)) == 0 && is_path_start(text, at) &&
             (!only_files || is_after_file_key(text, at)))
             *end++ = '/';
         *end++ = *at;
@@ -185,7 +184,7 @@ bool command_line_divert_paths(struct command_line *line) {
 
     for (size_t i = 1; i < line->count; i++) {
         struct word *word = &line->words[i];
-        if (!word->text || !strstr(word->text, prefix) ||
+        if (!word->text || !strstr(word->text, SET_PATH_PREFIX) ||
             (word->option && is_among(word->option, text_options)))
             continue;
         word->text = text_divert(word->text, word->option && is_among(word->option, mixed_options));
