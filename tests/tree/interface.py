@@ -1,9 +1,11 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""The interface of libfdset: its headers compile alone, in each language that they are for,
-and the library exports what the list beside this file has, no more and no less."""
+"""The interface of libfdset: its headers compile alone, in each language that they are for, and
+the library exports what they declare, and all that stands in the list beside this file. A release
+enters the new names there: interface.py --symbols."""
 
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -57,20 +59,31 @@ def headers_found():
 
 
 def exported():
+    """With the version in which each came."""
     library = os.path.join(tree.build, "vmm-glue", "libfdset.so")
     lines = subprocess.run(["nm", "-D", "--defined-only", library], capture_output=True,
                            text=True, check=True).stdout.splitlines()
     return {line.split()[2] for line in lines if line.split()[1] != "A"}
 
 
-def symbols():
+def declared():
+    """Functions of the public headers."""
+    return {name for header in HEADERS if header != "version.h" and header != "limits.h"
+            for name in re.findall(r"\b(fdset_\w+)\(", tree.without_comments(
+                tree.read(f"vmm-glue/include/fdset/{header}")))}
+
+
+def declared_alone():
+    found, named = {name.split("@")[0] for name in exported()}, declared()
+    return [f"{name} is declared and not exported" for name in sorted(named - found)] + \
+           [f"{name} is exported and no header declares it" for name in sorted(found - named)]
+
+
+def lost():
     with open(os.path.join(os.path.dirname(os.path.abspath(__file__)), "symbols"),
               encoding="utf-8") as file:
-        listed = set(file.read().split())
-    found = exported()
-    return [f"{name} is lost, and programs that use it would no longer start"
-            for name in sorted(listed - found)] + \
-           [f"{name} is new: enter it in tests/tree/symbols" for name in sorted(found - listed)]
+        return [f"{name} is lost, and programs that use it would no longer start"
+                for name in sorted(set(file.read().split()) - exported())]
 
 
 def main():
@@ -78,7 +91,8 @@ def main():
         print("\n".join(sorted(exported())))
         return
     cases = [("all headers are tried", headers_found),
-             ("the symbols are those of the list", symbols)]
+             ("what the headers declare is exported, and nothing else", declared_alone),
+             ("no symbol of the list is lost", lost)]
     for compiler, standard, kind in LANGUAGES:
         for header in HEADERS:
             text = f"#include <fdset/{header}>\nint main(void) {{ return 0; }}\n"
