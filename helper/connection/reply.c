@@ -23,41 +23,46 @@ void error_fill(Fdset__V1__Error *error, struct refusal *refusal) {
     error->text = refusal->text;
 }
 
+/* All bodies are pointers to messages: `done` stands for whichever it is. */
+static const uint8_t *encode(struct sessions *sessions, uint32_t serial,
+                             Fdset__V1__Reply__BodyCase kind, void *body, uint32_t descriptors,
+                             size_t *length) {
+    Fdset__V1__Reply reply = FDSET__V1__REPLY__INIT;
+
+    reply.serial = serial;
+    reply.descriptors = descriptors;
+    reply.body_case = kind;
+    reply.done = body;
+    const uint8_t *bytes = reply_encode(&reply, sessions->bytes, length);
+    assert(bytes); /* every handler keeps within a packet */
+    return bytes;
+}
+
 const uint8_t *reply_encode_error(struct sessions *sessions, uint32_t serial,
                                   struct refusal *refusal, size_t *length) {
-    Fdset__V1__Reply reply = FDSET__V1__REPLY__INIT;
     Fdset__V1__Error error;
 
     error_fill(&error, refusal);
-    reply.serial = serial;
-    reply.body_case = FDSET__V1__REPLY__BODY_ERROR;
-    reply.error = &error;
-    return reply_encode(&reply, sessions->bytes, length);
+    return encode(sessions, serial, FDSET__V1__REPLY__BODY_ERROR, &error, 0, length);
 }
 
-void reply_error(struct session *session, uint32_t serial, struct refusal *refusal) {
+void reply_send(struct session *session, uint32_t serial, Fdset__V1__Reply__BodyCase kind,
+                void *body, struct lease *const *leases, uint32_t lease_count) {
     size_t length;
-    const uint8_t *bytes = reply_encode_error(session->sessions, serial, refusal, &length);
+    const uint8_t *bytes = encode(session->sessions, serial, kind, body, lease_count, &length);
 
-    outbox_send(session, bytes, (uint32_t)length, NULL, 0);
-}
-
-void reply_send(struct session *session, Fdset__V1__Reply *reply, struct lease *const *leases,
-                uint32_t lease_count) {
-    size_t length;
-
-    reply->descriptors = lease_count;
-    const uint8_t *bytes = reply_encode(reply, session->sessions->bytes, &length);
-    assert(bytes); /* every handler keeps within a packet */
     outbox_send(session, bytes, (uint32_t)length, leases, lease_count);
 }
 
+void reply_error(struct session *session, uint32_t serial, struct refusal *refusal) {
+    Fdset__V1__Error error;
+
+    error_fill(&error, refusal);
+    reply_send(session, serial, FDSET__V1__REPLY__BODY_ERROR, &error, NULL, 0);
+}
+
 void reply_done(struct session *session, uint32_t serial) {
-    Fdset__V1__Reply reply = FDSET__V1__REPLY__INIT;
     Fdset__V1__Done done = FDSET__V1__DONE__INIT;
 
-    reply.serial = serial;
-    reply.body_case = FDSET__V1__REPLY__BODY_DONE;
-    reply.done = &done;
-    reply_send(session, &reply, NULL, 0);
+    reply_send(session, serial, FDSET__V1__REPLY__BODY_DONE, &done, NULL, 0);
 }

@@ -13,9 +13,10 @@ void error_fill(Fdset__V1__Error *error, struct refusal *refusal);
 const uint8_t *reply_encode_error(struct sessions *sessions, uint32_t serial,
                                   struct refusal *refusal, size_t *length);
 
-/* Sends a reply with the descriptors of `leases`. */
-void reply_send(struct session *session, Fdset__V1__Reply *reply, struct lease *const *leases,
-                uint32_t lease_count);
+/* Sends a reply whose body, a message of this kind, is `body`, with the descriptors of
+ * `leases`. */
+void reply_send(struct session *session, uint32_t serial, Fdset__V1__Reply__BodyCase kind,
+                void *body, struct lease *const *leases, uint32_t lease_count);
 void reply_error(struct session *session, uint32_t serial, struct refusal *refusal);
 
 /* The answer to what needs none: done. */

@@ -119,7 +119,6 @@ static void reply_added(struct service *service, struct session *session, uint32
                         uint32_t count) {
     static Fdset__V1__AddedSet sets[FDSET_MAX_DESCRIPTORS], *set_pointers[FDSET_MAX_DESCRIPTORS];
     static uint32_t ids[FDSET_MAX_DESCRIPTORS];
-    Fdset__V1__Reply reply = FDSET__V1__REPLY__INIT;
     Fdset__V1__Added added = FDSET__V1__ADDED__INIT;
     uint32_t used = 0;
 
@@ -134,10 +133,7 @@ static void reply_added(struct service *service, struct session *session, uint32
     }
     added.sets = set_pointers;
     added.n_sets = count;
-    reply.serial = serial;
-    reply.body_case = FDSET__V1__REPLY__BODY_ADDED;
-    reply.added = &added;
-    reply_send(session, &reply, NULL, 0);
+    reply_send(session, serial, FDSET__V1__REPLY__BODY_ADDED, &added, NULL, 0);
 }
 
 int serve_add_fds(struct service *service, struct session *session,
@@ -200,7 +196,7 @@ int serve_remove_fd(struct service *service, struct session *session,
     if (closing > 0 && leases == 0 && wait_ms > 0 &&
         deferred_begin_removal(service, session, request->serial, &what, wait_ms))
         return 0;
-    reply_removed(session, request->serial, &(struct removed){what.removed, leases, closing});
+    reply_removed(session, request->serial, what.removed, leases, closing);
     return 0;
 }
 

@@ -13,17 +13,14 @@ int deferrals_init(struct deferrals *deferrals, uint32_t room) {
     return error < 0 ? error : deadlines_init(&deferrals->deadlines, room);
 }
 
-void reply_removed(struct session *session, uint32_t serial, const struct removed *what) {
-    Fdset__V1__Reply reply = FDSET__V1__REPLY__INIT;
+void reply_removed(struct session *session, uint32_t serial, uint32_t members, uint32_t leases,
+                   uint32_t closing) {
     Fdset__V1__Removed removed = FDSET__V1__REMOVED__INIT;
 
-    removed.members = what->members;
-    removed.leases = what->leases;
-    removed.closing = what->closing;
-    reply.serial = serial;
-    reply.body_case = FDSET__V1__REPLY__BODY_REMOVED;
-    reply.removed = &removed;
-    reply_send(session, &reply, NULL, 0);
+    removed.members = members;
+    removed.leases = leases;
+    removed.closing = closing;
+    reply_send(session, serial, FDSET__V1__REPLY__BODY_REMOVED, &removed, NULL, 0);
 }
 
 static struct deferred *begin(struct service *service, const struct session *session,
@@ -137,9 +134,7 @@ static void answer(struct service *service, struct session *session, struct defe
     else if (deferred->unlocked)
         reply_done(session, deferred->serial);
     else
-        reply_removed(
-            session, deferred->serial,
-            &(struct removed){.members = deferred->removed, .closing = left(service, deferred)});
+        reply_removed(session, deferred->serial, deferred->removed, 0, left(service, deferred));
 }
 
 void deferrals_answer(struct service *service) {

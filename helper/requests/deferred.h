@@ -32,11 +32,6 @@ struct deferred {
     struct refusal refusal; /* code 0: it is none */
 };
 
-/* What came of a RemoveFd. */
-struct removed {
-    uint32_t members, leases, closing;
-};
-
 struct deferrals {
     struct slab slab;
     struct list all;            /* oldest first */
@@ -46,7 +41,9 @@ struct deferrals {
 /* Takes the memory for `room` answers that wait. Returns 0 or -errno. */
 int deferrals_init(struct deferrals *deferrals, uint32_t room);
 
-void reply_removed(struct session *session, uint32_t serial, const struct removed *removed);
+/* The answer to a RemoveFd. */
+void reply_removed(struct session *session, uint32_t serial, uint32_t members, uint32_t leases,
+                   uint32_t closing);
 
 /* The set or member was removed: lets the answer wait. False where there are too many. */
 bool deferred_begin_removal(struct service *service, struct session *session, uint32_t serial,

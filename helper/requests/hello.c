@@ -46,7 +46,6 @@ static void greet(struct service *service, struct session *session, const char *
 
 int serve_hello(struct service *service, struct session *session, const Fdset__V1__Request *request,
                 struct refusal *refusal) {
-    Fdset__V1__Reply reply = FDSET__V1__REPLY__INIT;
     Fdset__V1__HelloReply hello = FDSET__V1__HELLO_REPLY__INIT;
     Fdset__V1__Limits limits = FDSET__V1__LIMITS__INIT;
     const struct limits *ours = &service->model.limits;
@@ -82,9 +81,6 @@ int serve_hello(struct service *service, struct session *session, const Fdset__V
     hello.role = (Fdset__V1__Role)session->role;
     hello.helper = (char *)HELPER_VERSION;
     hello.limits = &limits;
-    reply.serial = request->serial;
-    reply.body_case = FDSET__V1__REPLY__BODY_HELLO;
-    reply.hello = &hello;
-    reply_send(session, &reply, NULL, 0);
+    reply_send(session, request->serial, FDSET__V1__REPLY__BODY_HELLO, &hello, NULL, 0);
     return 0;
 }

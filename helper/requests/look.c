@@ -68,7 +68,6 @@ static void fill(Fdset__V1__Looked *looked, const struct statx *status) {
 
 int serve_look(struct service *service, struct session *session, const Fdset__V1__Request *request,
                struct refusal *refusal) {
-    Fdset__V1__Reply reply = FDSET__V1__REPLY__INIT;
     Fdset__V1__Looked looked = FDSET__V1__LOOKED__INIT;
     struct statx status;
 
@@ -88,9 +87,6 @@ int serve_look(struct service *service, struct session *session, const Fdset__V1
                       "the file system of set %u does not tell about it: %s", set->id,
                       strerrordesc_np(-result));
     fill(&looked, &status);
-    reply.serial = request->serial;
-    reply.body_case = FDSET__V1__REPLY__BODY_LOOKED;
-    reply.looked = &looked;
-    reply_send(session, &reply, NULL, 0);
+    reply_send(session, request->serial, FDSET__V1__REPLY__BODY_LOOKED, &looked, NULL, 0);
     return 0;
 }

@@ -73,7 +73,6 @@ static void many_result(size_t index, const struct lease *lease, int result,
 
 int serve_open_many(struct service *service, struct session *session,
                     const Fdset__V1__Request *request, struct refusal *refusal) {
-    Fdset__V1__Reply reply = FDSET__V1__REPLY__INIT;
     Fdset__V1__OpenedMany answer = FDSET__V1__OPENED_MANY__INIT;
     const Fdset__V1__OpenMany *wanted = request->open_many;
     uint32_t lease_count = 0;
@@ -95,10 +94,8 @@ int serve_open_many(struct service *service, struct session *session,
     }
     answer.n_results = wanted->n_opens;
     answer.results = many.result_pointers;
-    reply.serial = request->serial;
-    reply.body_case = FDSET__V1__REPLY__BODY_OPENED_MANY;
-    reply.opened_many = &answer;
-    reply_send(session, &reply, many.leases, lease_count);
+    reply_send(session, request->serial, FDSET__V1__REPLY__BODY_OPENED_MANY, &answer, many.leases,
+               lease_count);
     return 0;
 }
 

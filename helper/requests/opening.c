@@ -144,10 +144,6 @@ void open_counted(struct service *service, struct session *session, const char *
 
 void reply_opened(struct session *session, uint32_t serial, struct lease *lease) {
     Fdset__V1__Opened opened = opened_by(lease);
-    Fdset__V1__Reply reply = FDSET__V1__REPLY__INIT;
 
-    reply.serial = serial;
-    reply.body_case = FDSET__V1__REPLY__BODY_OPENED;
-    reply.opened = &opened;
-    reply_send(session, &reply, &lease, 1);
+    reply_send(session, serial, FDSET__V1__REPLY__BODY_OPENED, &opened, &lease, 1);
 }

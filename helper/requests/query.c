@@ -343,7 +343,6 @@ static bool fill_page(struct service *service, const Fdset__V1__Query *query) {
 
 int serve_query(struct service *service, struct session *session, const Fdset__V1__Request *request,
                 struct refusal *refusal) {
-    Fdset__V1__Reply reply = FDSET__V1__REPLY__INIT;
     Fdset__V1__QueryReply answer = FDSET__V1__QUERY_REPLY__INIT;
     Fdset__V1__Totals totals = FDSET__V1__TOTALS__INIT;
 
@@ -360,10 +359,7 @@ int serve_query(struct service *service, struct session *session, const Fdset__V
     answer.n_sandbox = page.stage_count;
     fill_totals(service, &totals);
     answer.totals = &totals;
-    reply.serial = request->serial;
-    reply.body_case = FDSET__V1__REPLY__BODY_QUERY;
-    reply.query = &answer;
-    reply_send(session, &reply, NULL, 0);
+    reply_send(session, request->serial, FDSET__V1__REPLY__BODY_QUERY, &answer, NULL, 0);
     return 0;
 }
 

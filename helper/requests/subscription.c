@@ -78,7 +78,6 @@ static void send_batch(struct session *session) {
     static Fdset__V1__Event batch[BATCH], *pointers[BATCH];
     struct event_queue *queue = session->events;
     uint32_t room = service_of(session)->model.limits.events;
-    Fdset__V1__Reply reply = FDSET__V1__REPLY__INIT;
     Fdset__V1__Events events = FDSET__V1__EVENTS__INIT;
     size_t bytes = EVENT_BYTES; /* for what is around them */
 
@@ -96,9 +95,7 @@ static void send_batch(struct session *session) {
     events.events = pointers;
     events.lost = queue->lost;
     queue->lost = 0;
-    reply.body_case = FDSET__V1__REPLY__BODY_EVENTS;
-    reply.events = &events;
-    reply_send(session, &reply, NULL, 0);
+    reply_send(session, 0, FDSET__V1__REPLY__BODY_EVENTS, &events, NULL, 0);
 }
 
 /* One request can make more events than the queue has room for: what the socket
