@@ -56,7 +56,7 @@ static int check_request(const struct service *service, struct session *session,
         session->leaving = true;
         if (!handler)
             return refuse(refusal, REFUSAL_PROTOCOL, EPROTO,
-                          "the packet is no request that protocol version %d knows",
+                          "the packet is not a request that protocol version %d knows",
                           PROTOCOL_VERSION);
         if (is_hello == session->greeted)
             return refuse(refusal, REFUSAL_PROTOCOL, EPROTO,

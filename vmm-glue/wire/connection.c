@@ -41,7 +41,7 @@ int connection_say_broken(const struct connection *connection, int error) {
     case ECANCELED:
         return fail(ECANCELED, "the connection to fdset-helper was given up");
     case EPROTO:
-        return fail(EPROTO, "what fdset-helper sent is no reply");
+        return fail(EPROTO, "what fdset-helper sent is not a reply");
     default:
         return fail(error, "speaking with fdset-helper failed: %m");
     }

@@ -50,7 +50,7 @@ static int socket_adopt(int sock) {
     int type = 0;
     socklen_t size = sizeof(type);
     if (getsockopt(sock, SOL_SOCKET, SO_TYPE, &type, &size) < 0)
-        return fail(errno, "descriptor %d is no socket to fdset-helper: %m", sock);
+        return fail(errno, "descriptor %d is not a socket to fdset-helper: %m", sock);
     if (type != SOCK_SEQPACKET)
         return fail(EPROTOTYPE, "descriptor %d is a socket, but not of type SOCK_SEQPACKET", sock);
     int flags = fcntl(sock, F_GETFL);
