@@ -44,8 +44,6 @@ int timers_timeout(const struct service *service) {
         due = now + STUCK_MS / 2;
     if (service->settle.starved && (due < 0 || due > now + RETRY_MS))
         due = now + RETRY_MS;
-    if (due < 0)
-        return -1;
     return due > now ? (int)(due - now < INT_MAX ? due - now : INT_MAX) : 0;
 }
 
