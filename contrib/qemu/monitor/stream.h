@@ -3,13 +3,14 @@
  * a read, and what is to go out. */
 #pragma once
 
+#include <fdset/limits.h>
 #include <stdbool.h>
 #include <sys/types.h>
 
 #include "text.h"
 
 /* The kernel's SCM_MAX_FD. */
-#define PARCEL_MAX 253
+#define PARCEL_MAX FDSET_MAX_DESCRIPTORS
 
 /* Descriptors that came with bytes, and belong to whoever has the parcel. */
 struct parcel {
