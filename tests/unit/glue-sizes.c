@@ -180,11 +180,19 @@ static void test_options_that_are_not_known(void **state) {
     fake_end();
 }
 
+static void test_version(void **state) {
+#if FDSET_VERSION < FDSET_VERSION_OF(0, 1, 0)
+    fail_msg("the preprocessor cannot compare versions");
+#endif
+    assert_int_equal(fdset_version(), FDSET_VERSION);
+    assert_true(FDSET_VERSION < FDSET_VERSION_OF(FDSET_VERSION_MAJOR, FDSET_VERSION_MINOR + 1, 0));
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         oracle_test(test_add_of_what_is_not_known),   oracle_test(test_add_by_a_later_caller),
         oracle_test(test_add_by_an_earlier_caller),   oracle_test(test_opens_by_a_later_caller),
-        oracle_test(test_options_that_are_not_known),
+        oracle_test(test_options_that_are_not_known), oracle_test(test_version),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
