@@ -109,41 +109,92 @@ static int root_replace(const char **call) {
     return 0;
 }
 
-/* What a child could do: 0 or -errno of both. */
-struct trial {
-    int user;         /* entering a user namespace */
-    int root;         /* emptying a mount namespace's root */
-    const char *call; /* the one that failed at that */
+#define NO_NAMESPACE "no mount namespace"
 
-    /* While it lives, its namespaces can be joined. */
-    pid_t child;
-    int link; /* a socket to it */
+static int empty_namespace_make(const char **call) {
+    *call = NO_NAMESPACE;
+    return unshare(CLONE_NEWNS) < 0 ? -errno : root_replace(call);
+}
+
+/* A mount namespace begins as a copy of the host's. If we then could not empty it, all that
+ * is mounted now would stay mounted in it: the host could unmount it and still not detach
+ * its device. So nobody goes into one without a way back, or before another has emptied it. */
+
+/* ------------------------------------------------------------------ way back */
+
+/* Where root comes from, and can go back to. */
+struct home {
+    int namespace, root, directory; /* owned; -1: could not be had */
 };
+
+/* Into the chroot that it may be in: a try of that leads nowhere else. */
+static bool root_enter(const struct home *home) {
+    return fchdir(home->root) == 0 && chroot(".") == 0 && fchdir(home->directory) == 0;
+}
+
+static bool home_return(const struct home *home) {
+    return setns(home->namespace, CLONE_NEWNS) == 0 && root_enter(home);
+}
+
+/* Says whether there is a way back, which it has gone for a try: root of a user namespace has
+ * none to mounts that are another's. */
+static bool home_open(struct home *home) {
+    home->namespace = open("/proc/self/ns/mnt", O_RDONLY | O_CLOEXEC);
+    home->root = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
+    home->directory = open(".", O_PATH | O_DIRECTORY | O_CLOEXEC);
+    return home->namespace >= 0 && home->root >= 0 && home->directory >= 0 && root_enter(home) &&
+           home_return(home);
+}
+
+static void home_close(struct home *home) {
+    const int fds[] = {home->namespace, home->root, home->directory};
+
+    for (size_t i = 0; i < sizeof(fds) / sizeof(fds[0]); i++)
+        if (fds[i] >= 0)
+            close(fds[i]);
+}
+
+/* What there was to find out, and to do. */
+struct trial {
+    int user;         /* entering a user namespace: 0 or -errno */
+    int root;         /* emptying a mount namespace's root: 0 or -errno */
+    const char *call; /* the one that failed at that */
+    bool lost;        /* it was begun, and there was no way back */
+
+    struct home home; /* where root does it itself; else */
+    pid_t child;      /* this one has: while it lives, its namespaces can be joined; */
+    int link;         /* a socket to it */
+};
+
+/* By root. */
+static int mount_namespace_try(struct trial *trial) {
+    trial->root = empty_namespace_make(&trial->call);
+    trial->lost = trial->root < 0 && !home_return(&trial->home);
+    return trial->root;
+}
+
+/* -------------------------------------------------------------------- a child */
 
 /* In the child. It ends when the parent hangs up. */
 static void trial_run(int link, bool root) __attribute__((noreturn));
 
 static void trial_run(int link, bool root) {
-    struct trial trial = {.root = -EPERM, .call = "no mount namespace"};
+    struct trial trial = {.root = -EPERM, .call = NO_NAMESPACE};
     char none;
 
     trial.user = root ? 0 : user_namespace_enter(geteuid(), getegid());
     if (trial.user == 0)
-        trial.root = unshare(CLONE_NEWNS) < 0 ? -errno : root_replace(&trial.call);
+        trial.root = empty_namespace_make(&trial.call);
     if (write(link, &trial, sizeof(trial)) > 0 && read(link, &none, 1) > 0)
         _exit(1);
     _exit(0);
 }
 
-/* A child makes these two, for there is no way back from either; where it could, its parent
- * joins it in them.
+/* A child makes both namespaces, for from a user namespace there is no way back; where it
+ * could, its parent joins it in them. For root only where it has no way of its own.
  *
  * Ubuntu's AppArmor, a /proc that is missing or read-only let us into a user namespace and
  * then refuse the map; there we would be nobody, and know nobody.
- *
- * A mount namespace begins as a copy of the host's. If we then could not empty it, all that
- * is mounted now would stay mounted in it: the host could unmount it and still not detach
- * its device.
  *
  * Returns -errno where no child could be had. */
 static int trial_begin(struct trial *trial, bool root) {
@@ -171,6 +222,10 @@ static int trial_begin(struct trial *trial, bool root) {
 }
 
 static void trial_end(struct trial *trial) {
+    if (trial->child == 0) {
+        home_close(&trial->home);
+        return;
+    }
     close(trial->link);
     /* Where SIGCHLD is ignored this ends with ECHILD, also not before the child has. */
     while (waitpid(trial->child, NULL, 0) < 0 && errno == EINTR)
@@ -189,7 +244,9 @@ static int user_namespace_join(struct trial *trial) {
     return user_namespace_enter(geteuid(), getegid()) < 0 ? -EIO : 0;
 }
 
-static int mount_namespace_join(struct trial *trial) {
+static int mount_namespace_enter(struct trial *trial) {
+    if (trial->child == 0)
+        return mount_namespace_try(trial);
     if (trial->root == 0) {
         trial->root = namespace_join(trial->child, CLONE_NEWNS, "mnt");
         trial->call = "setns";
@@ -235,7 +292,7 @@ static void list_word(char *list, size_t size, const char *word) {
 
 static int namespace_make(struct trial *trial, int flag) {
     if (flag == CLONE_NEWNS)
-        return mount_namespace_join(trial);
+        return mount_namespace_enter(trial);
     return unshare(flag) < 0 ? -errno : 0;
 }
 
@@ -253,6 +310,8 @@ static int namespaces_make(struct confinement *confinement, struct trial *trial,
             error = result;
         list_word(result == 0 ? made : refused, sizeof(made), kinds[i].name);
     }
+    if (trial->lost)
+        return stage_failed(stage, trial->root, trial->call, "start it again");
     confinement->root_error = trial->root;
     confinement->root_call = trial->call;
     stage_detail(stage, "%s", made);
@@ -265,17 +324,20 @@ static int namespaces_make(struct confinement *confinement, struct trial *trial,
  * Must not have happened before: a second thread, undumpable, the drop of root. */
 int namespaces_stage(struct confinement *confinement, struct confine_stage *stage) {
     bool root = geteuid() == 0;
-    struct trial trial = {0};
+    struct trial trial = {.home = {-1, -1, -1}};
     int result;
 
     confinement->root_error = -EPERM;
-    confinement->root_call = "no mount namespace";
+    confinement->root_call = NO_NAMESPACE;
     /* Strangers would look like ourselves, and be let in as such. */
     if (geteuid() == UNKNOWN_UID)
         return without_for_nobody(stage);
     confinement->lone_root = root && is_lone_root();
-    if ((result = trial_begin(&trial, root)) < 0)
-        return stage_failed(stage, result, "fork", "raise the limits of processes (ulimit -u)");
+    if (!root || !home_open(&trial.home)) {
+        home_close(&trial.home);
+        if ((result = trial_begin(&trial, root)) < 0)
+            return stage_failed(stage, result, "fork", "raise the limits of processes (ulimit -u)");
+    }
     if (!root && trial.user < 0) {
         result = without(stage, "none: ", trial.user, "user");
     } else if (!root && user_namespace_join(&trial) < 0) {

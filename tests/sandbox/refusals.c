@@ -110,6 +110,14 @@ static int net_refused(struct cage *cage) {
     return 0;
 }
 
+/* Who cannot go back, does not go, but sends a child. */
+static int chroot_refused(struct cage *cage) {
+    cage_refuse(SYS_chroot, EPERM);
+    CAGE_CHECK(confine(cage) == 0);
+    CAGE_CHECK(only_partly(cage, NULL, NULL));
+    return 0;
+}
+
 static int mount_refused(struct cage *cage) {
     cage_refuse(SYS_mount, EACCES);
     CAGE_CHECK(confine(cage) == 0);
@@ -117,6 +125,11 @@ static int mount_refused(struct cage *cage) {
     CAGE_CHECK(detail_has(cage, "namespaces", "net ipc uts cgroup but not mount: EACCES;"));
     CAGE_CHECK(detail_has(cage, "root", "mount(private): EACCES;"));
     return 0;
+}
+
+static int chroot_and_mount_refused(struct cage *cage) {
+    cage_refuse(SYS_chroot, EPERM);
+    return mount_refused(cage);
 }
 
 static int pivot_refused(struct cage *cage) {
@@ -475,6 +488,8 @@ int main(void) {
         ROOT(net_refused),
         USER(net_refused),
         ROOT(mount_refused),
+        ROOT(chroot_refused),
+        ROOT(chroot_and_mount_refused),
         USER(mount_refused),
         ROOT(pivot_refused),
         ROOT(unshare_broken),
