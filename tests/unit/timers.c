@@ -5,9 +5,12 @@
 #include "oracle.h"
 
 #include <errno.h>
+#include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "connection/listener.h"
+#include "connection/outbox.h"
 #include "requests/follow_up.h"
 #include "requests/opening.h"
 #include "requests/turn.h"
@@ -20,7 +23,8 @@
 #define NOW 1000000
 
 static struct service service;
-static unsigned clock_count, begun_count, expired_count, open_count;
+static unsigned clock_count, begun_count, expired_count, open_count, change_count;
+static int open_error;
 
 uint64_t __wrap_loop_now(void);
 uint64_t __wrap_loop_now(void) {
@@ -48,11 +52,19 @@ int __wrap_open_path(struct service *in, struct session *session, const char *pa
 int __wrap_open_path(struct service *in, struct session *session, const char *path, int flags,
                      struct lease **lease, struct refusal *refusal) {
     open_count++;
-    return refuse(refusal, REFUSAL_NO_SET, ENOENT, "there is none");
+    return open_error ? open_error : refuse(refusal, REFUSAL_NO_SET, ENOENT, "there is none");
+}
+
+void __real_loop_change(struct loop *loop, struct watch *watch, uint32_t epoll_events);
+void __wrap_loop_change(struct loop *loop, struct watch *watch, uint32_t epoll_events);
+void __wrap_loop_change(struct loop *loop, struct watch *watch, uint32_t epoll_events) {
+    change_count++;
+    __real_loop_change(loop, watch, epoll_events);
 }
 
 static int begin(void **state) {
-    clock_count = begun_count = expired_count = open_count = 0;
+    clock_count = begun_count = expired_count = open_count = change_count = 0;
+    open_error = 0;
     service.model.now_ms = NOW;
     assert_int_equal(timers_timeout(&service), -1);
     assert_int_equal(clock_count, 0);
@@ -138,18 +150,48 @@ static void test_nothing_that_is_due_is_slept_over(void **state) {
     assert_int_equal(begun_count, 1);
 }
 
-/* An open that waits is tried again where something has changed, and only there. */
-static void test_what_waits_is_tried_again_after_a_change(void **state) {
+/* A VMM of which an open waits, for so long. */
+static struct session *begin_waiting(int pair[2], uint32_t wait_ms) {
     struct refusal why = {.code = REFUSAL_NO_SET}, refusal;
-    int pair[2];
 
     assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair),
                      0);
     struct session *session = session_begin(&service.sessions, pair[1], ROLE_VMM);
     assert_non_null(session);
-    assert_int_equal(waiting_begin(&service, session, 1, "/dev/fdset/1", 0, 5000, &why, &refusal),
-                     0);
-    assert_int_equal(timers_timeout(&service), 5000);
+    assert_int_equal(
+        waiting_begin(&service, session, 1, "/dev/fdset/1", 0, wait_ms, &why, &refusal), 0);
+    assert_int_equal(timers_timeout(&service), wait_ms);
+    return session;
+}
+
+static void end_waiting(int pair[2], struct session *session) {
+    close(pair[0]);
+    session_end(session);
+    turn_end(&service);
+}
+
+/* The text of the refusal that has come. */
+static const char *refusal_of(int socket) {
+    static uint8_t bytes[FDSET_MAX_PACKET_BYTES];
+    static struct packet_arena arena;
+    struct packet_descriptors descriptors;
+    struct packet_info info;
+
+    packet_arena_init(&arena);
+    assert_int_equal(packet_receive(socket, bytes, &descriptors, MSG_DONTWAIT, &info), 0);
+    Fdset__V1__Reply *reply = (Fdset__V1__Reply *)packet_decode(&fdset__v1__reply__descriptor,
+                                                                bytes, info.length, &arena);
+    assert_non_null(reply);
+    assert_int_equal(reply->body_case, FDSET__V1__REPLY__BODY_ERROR);
+    return reply->error->text;
+}
+
+/* An open that waits is tried again where something has changed, and only there. */
+static void test_what_waits_is_tried_again_after_a_change(void **state) {
+    struct list link;
+    int pair[2];
+    struct session *session = begin_waiting(pair, 5000);
+
     timers_tick(&service);
     follow_up(&service);
     assert_int_equal(open_count, 0);
@@ -157,18 +199,79 @@ static void test_what_waits_is_tried_again_after_a_change(void **state) {
     follow_up(&service);
     assert_int_equal(open_count, 1);
     /* Something is due, but this has been tried. */
-    struct list link;
-    list_append(&service.subscriptions.unsent, &link);
-    assert_true(follow_up_due(&service));
-    list_remove(&link);
     list_append(&service.model.unsettled, &link);
     follow_up(&service);
     list_remove(&link);
     assert_int_equal(open_count, 1);
     assert_int_equal(timers_timeout(&service), 5000);
-    close(pair[0]);
-    session_end(session);
-    turn_end(&service);
+    end_waiting(pair, session);
+}
+
+static void test_a_wait_that_is_over_says_how_long_it_was(void **state) {
+    int pair[2];
+    struct session *session = begin_waiting(pair, 5000);
+
+    service.model.now_ms = NOW + 4999;
+    timers_tick(&service);
+    assert_int_equal(open_count, 0);
+    service.model.now_ms = NOW + 5000;
+    timers_tick(&service);
+    assert_int_equal(open_count, 1);
+    assert_non_null(strstr(refusal_of(pair[0]), "; waited 5000 ms"));
+    assert_int_equal(session->waiting_count, 0);
+    end_waiting(pair, session);
+}
+
+/* A VMM that has not taken its last reply is not sent another, and its wait is over once. */
+static void test_a_wait_that_is_over_before_the_vmm_reads(void **state) {
+    int pair[2];
+    struct session *session = begin_waiting(pair, 5000);
+
+    session->pending = slab_take(&service.sessions.pending_slab);
+    service.model.changes++;
+    follow_up(&service);
+    service.model.now_ms = NOW + 5000;
+    timers_tick(&service);
+    assert_int_equal(open_count, 0);
+    assert_int_equal(timers_timeout(&service), -1);
+    outbox_drop(session);
+    waiting_retry(&service); /* as when it has read */
+    assert_int_equal(open_count, 1);
+    refusal_of(pair[0]);
+    end_waiting(pair, session);
+}
+
+/* Its member is there, and being settled: that is waited for, however long. */
+static void test_a_wait_that_is_over_while_its_member_settles(void **state) {
+    int pair[2];
+    struct session *session = begin_waiting(pair, 5000);
+
+    open_error = -EAGAIN;
+    service.model.now_ms = NOW + 5000;
+    timers_tick(&service);
+    assert_int_equal(open_count, 1);
+    assert_int_equal(timers_timeout(&service), -1);
+    assert_int_equal(session->waiting_count, 1);
+    end_waiting(pair, session);
+}
+
+/* A listener that paused goes on once, when its pause is over. */
+static void test_a_listener_resumes_once(void **state) {
+    static struct listener listener;
+    int socket_fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+
+    assert_int_equal(listener_begin(&listener, &service.sessions, socket_fd, ROLE_VMM, true, NULL),
+                     0);
+    assert_true(listener_resume(&listener));
+    listener.paused_ms = NOW;
+    assert_false(listener_resume(&listener));
+    service.model.now_ms = NOW + LISTENER_PAUSE_MS;
+    assert_true(listener_resume(&listener));
+    assert_int_equal(change_count, 1);
+    assert_true(listener_resume(&listener));
+    assert_int_equal(change_count, 1);
+    loop_remove(&service.sessions.loop, &listener.watch);
+    close(socket_fd);
 }
 
 #define timers_test(function) cmocka_unit_test_setup_teardown(function, begin, end)
@@ -189,6 +292,10 @@ int main(void) {
         timers_test(test_settle_threads_are_looked_after),
         timers_test(test_nothing_that_is_due_is_slept_over),
         timers_test(test_what_waits_is_tried_again_after_a_change),
+        timers_test(test_a_wait_that_is_over_says_how_long_it_was),
+        timers_test(test_a_wait_that_is_over_before_the_vmm_reads),
+        timers_test(test_a_wait_that_is_over_while_its_member_settles),
+        timers_test(test_a_listener_resumes_once),
     };
 
     if (service_init(&service, &limits) < 0)
