@@ -122,7 +122,6 @@ int main(int argc, char **argv) {
     add_fds(&service, &options);
     int notify = notify_prepare();
     lockdown(&service, &options, &(struct kept){&sockets, &signals, notify, ready}, &report);
-    timers_tick(&service);
     say_ready(notify, ready, &report);
     serve();
     settle_last();
