@@ -140,12 +140,13 @@ static int open_others(struct fdset_vmm *vmm, char *theirs, size_t count, size_t
 
     if (size < sizeof(*ours))
         error = fail(EINVAL, "an open cannot be asked for in %zu bytes", size);
-    for (size_t i = 0; !error && i < count; i++)
+    for (size_t i = 0; ours && !error && i < count; i++)
         error = sized_take(&ours[i], sizeof(*ours), theirs + i * size, size);
-    if (!error)
+    if (ours && !error)
         result = open_all(vmm, ours, count);
     for (size_t i = 0; size >= sizeof(*ours) && i < count; i++)
-        ((struct fdset_open_request *)(void *)(theirs + i * size))->fd = error ? error : ours[i].fd;
+        ((struct fdset_open_request *)(void *)(theirs + i * size))->fd =
+            ours && !error ? ours[i].fd : error;
     free(ours);
     return error ? error : result;
 }
