@@ -97,45 +97,57 @@ static int by_name(const struct dirent **one, const struct dirent **other) {
 /* Where to search: at the beginning, or in a directory that was found there. */
 enum level { LEVEL_WANTED, LEVEL_USUAL, LEVEL_BELOW };
 
-static void directory_search(struct search *search, const char *directory, enum level level);
+static void entries_free(struct dirent **entries, int count) {
+    for (int i = 0; i < count; i++)
+        free(entries[i]);
+    free(entries);
+}
 
-/* Either the sockets, or the directories. */
-static void entry_look(struct search *search, const char *path, const char *name,
-                       bool directories) {
+static void entry_look(struct search *search, const char *path, const char *name) {
     struct stat status;
 
-    if (name[0] == '.' || stat(path, &status) < 0)
-        return;
-    if (directories && S_ISDIR(status.st_mode))
-        directory_search(search, path, LEVEL_BELOW);
-    else if (!directories && S_ISSOCK(status.st_mode) &&
-             (is_named(name, "manage") || is_named(name, "observe")))
+    if (name[0] != '.' && stat(path, &status) == 0 && S_ISSOCK(status.st_mode) &&
+        (is_named(name, "manage") || is_named(name, "observe")))
         found_add(search, path, is_named(name, "observe"));
 }
 
-static void entries_look(struct search *search, const char *directory, struct dirent **entries,
-                         int count, bool directories) {
-    for (int i = 0; i < count; i++) {
-        char *path = xasprintf("%s/%s", directory, entries[i]->d_name);
-        entry_look(search, path, entries[i]->d_name, directories);
-        free(path);
-    }
-}
-
-static void directory_search(struct search *search, const char *directory, enum level level) {
-    struct dirent **entries = NULL;
-    int count = scandir(directory, &entries, NULL, by_name);
+/* The sockets of a directory. Returns how many entries of any kind it has. */
+static int sockets_search(struct search *search, const char *directory, enum level level,
+                          struct dirent ***entries) {
+    int count = scandir(directory, entries, NULL, by_name);
 
     if (count < 0 && (errno != ENOENT || level == LEVEL_WANTED)) {
         complain("cannot look into %s: %s", directory, strerror(errno));
         search->failed = true;
     }
-    entries_look(search, directory, entries, count, false);
-    if (level != LEVEL_BELOW)
-        entries_look(search, directory, entries, count, true);
-    for (int i = 0; i < count; i++)
-        free(entries[i]);
-    free(entries);
+    for (int i = 0; i < count; i++) {
+        char *path = xasprintf("%s/%s", directory, (*entries)[i]->d_name);
+        entry_look(search, path, (*entries)[i]->d_name);
+        free(path);
+    }
+    return count;
+}
+
+static void below_search(struct search *search, const char *path, const char *name) {
+    struct dirent **entries = NULL;
+    struct stat status;
+
+    if (name[0] == '.' || stat(path, &status) < 0 || !S_ISDIR(status.st_mode))
+        return;
+    int count = sockets_search(search, path, LEVEL_BELOW, &entries);
+    entries_free(entries, count);
+}
+
+static void directory_search(struct search *search, const char *directory, enum level level) {
+    struct dirent **entries = NULL;
+    int count = sockets_search(search, directory, level, &entries);
+
+    for (int i = 0; i < count; i++) {
+        char *path = xasprintf("%s/%s", directory, entries[i]->d_name);
+        below_search(search, path, entries[i]->d_name);
+        free(path);
+    }
+    entries_free(entries, count);
 }
 
 static void usual_search(struct search *search) {
