@@ -146,6 +146,9 @@ static void test_opens_by_a_later_caller(void **state) {
     assert_int_equal(opens[1].request.fd, -E2BIG);
     opens[0].request.size = 16;
     assert_int_equal(fdset_open_many(fake.vmm, &opens[0].request, 2), -EINVAL);
+    /* One that was never set: nothing is written to where it points. */
+    opens[0].request.size = (size_t)1 << 40;
+    assert_int_equal(fdset_open_many(fake.vmm, &opens[0].request, 2), -EINVAL);
     opens[0].request.size = sizeof(opens[0]);
     opens[1].more = 0;
     call_open_many(&call, &opens[0].request, 2);

@@ -144,7 +144,8 @@ static int open_others(struct fdset_vmm *vmm, char *theirs, size_t count, size_t
         error = sized_take(&ours[i], sizeof(*ours), theirs + i * size, size);
     if (ours && !error)
         result = open_all(vmm, ours, count);
-    for (size_t i = 0; size >= sizeof(*ours) && i < count; i++)
+    /* The places are not known where the size is none. */
+    for (size_t i = 0; error != -EINVAL && i < count; i++)
         ((struct fdset_open_request *)(void *)(theirs + i * size))->fd =
             ours && !error ? ours[i].fd : error;
     free(ours);
