@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdatomic.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -232,6 +233,37 @@ static void test_child_does_not_speak_for_its_parent(void **state) {
     fake_end();
 }
 
+static atomic_bool is_enough;
+
+static void *run_look_at_lease(void *data) {
+    while (!is_enough)
+        fdset_lease(fake.vmm, *(int *)data);
+    return NULL;
+}
+
+/* Another thread may have had the connection's lock when the process forked: in the child
+ * nobody gives it back. */
+static void test_child_closes_while_the_parent_is_busy(void **state) {
+    pthread_t thread;
+    fake_begin_vmm();
+    int fd = open_lease(7);
+    is_enough = false;
+    assert_int_equal(pthread_create(&thread, NULL, run_look_at_lease, &fd), 0);
+    for (int i = 0; i < 200; i++) {
+        pid_t child = fork();
+        if (child == 0) {
+            alarm(20);
+            _exit(fdset_close_wait(fake.vmm, fd) != 0);
+        }
+        assert_int_equal(child_status(child), 0);
+    }
+    is_enough = true;
+    pthread_join(thread, NULL);
+    assert_int_equal(fdset_close(fake.vmm, fd), 0);
+    expect_close(7);
+    fake_end();
+}
+
 /* It has the parent's memory: what it did to the books would stay done. */
 static void test_child_of_vfork_does_not_either(void **state) {
     fake_begin_vmm();
@@ -280,6 +312,7 @@ int main(void) {
         oracle_test(test_forget),
         oracle_test(test_free_leaves_descriptors_open),
         oracle_test(test_child_does_not_speak_for_its_parent),
+        oracle_test(test_child_closes_while_the_parent_is_busy),
         oracle_test(test_child_of_vfork_does_not_either),
         oracle_test(test_free_hangs_up_for_a_child_too),
     };

@@ -13,6 +13,8 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "feature.h"
+
 static char directory[64], path[80];
 static int listening = -1;
 
@@ -106,6 +108,20 @@ static void begin_vmm(const struct fdset_reconnect *reconnect) {
 }
 
 /* ---------------------------------------------------------------------- VMM */
+
+/* No attempt is made for a lease that ended with its helper, and the next one, whose leases
+ * have the same numbers, hears nothing of it. */
+static void test_close_that_waits_is_for_the_old_helper(void **state) {
+    fake_features = FEATURE_BIT(CLOSE_ANSWER);
+    begin_vmm(&hopeless);
+    fake_features = 0;
+    int fd = open_lease(7);
+    fake_die();
+    stop_listening();
+    assert_int_equal(fdset_close_wait(fake.vmm, fd), 0);
+    assert_string_equal(story, "");
+    end();
+}
 
 /* Both helpers give lease 7: only the second one's may be told to the second. */
 static void test_old_leases_are_not_told_to_the_new_helper(void **state) {
@@ -417,6 +433,7 @@ static void test_subscription_goes_on_in_a_loop(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
+        oracle_test(test_close_that_waits_is_for_the_old_helper),
         oracle_test(test_old_leases_are_not_told_to_the_new_helper),
         oracle_test(test_what_was_under_way_fails),
         oracle_test(test_attempts_until_one_works),

@@ -196,22 +196,28 @@ int fdset_close(struct fdset_vmm *vmm, int fd) {
     return result;
 }
 
-/* A helper that has gone has let go of its locks. */
+/* A helper that has gone has let go of its locks; and in a child, which has no lease, another
+ * thread of the parent's may have the lock. */
 static void tell_closed_and_wait(struct fdset_vmm *vmm, struct lease_id lease) {
     Fdset__V1__Close closed = FDSET__V1__CLOSE__INIT;
     Fdset__V1__Request request = REQUEST(close = &closed, CLOSE);
     struct connection *connection = &vmm->connection;
+    bool unsent;
 
+    if (!lease.id)
+        return;
     closed.leases = &lease.id;
-    closed.n_leases = lease.id != 0;
+    closed.n_leases = 1;
     pthread_mutex_lock(&connection->lock);
     bool current = lease.generation == connection->generation && !connection->broken;
     bool answers = connection->features & FEATURE_BIT(CLOSE_ANSWER);
+    bool answered =
+        current && answers && request_exchange(connection, &request, NULL, 0, &unsent) == 0;
     pthread_mutex_unlock(&connection->lock);
+    if (answered)
+        reply_release(connection);
     if (!answers)
         lease_tell_closed(vmm, lease);
-    else if (closed.n_leases && current)
-        call_done(vmm, &request);
 }
 
 int fdset_close_wait(struct fdset_vmm *vmm, int fd) {

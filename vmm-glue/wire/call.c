@@ -36,24 +36,28 @@ static int mend(struct connection *connection) {
     return error < 0 ? error : 0;
 }
 
-/* Called with the lock held. `unsent` is set if the helper cannot have seen it. */
-static int call(struct connection *connection, Fdset__V1__Request *request, const int *descriptors,
-                size_t count, bool *unsent) {
+int request_exchange(struct connection *connection, Fdset__V1__Request *request,
+                     const int *descriptors, size_t count, bool *unsent) {
     struct waiter waiter = {0};
-    int error = connection_check_entry(connection);
+    int error = request_send(connection, request, descriptors, count, &waiter);
 
-    *unsent = false;
-    if (!error && connection->broken)
-        error = mend(connection);
-    if (error)
-        return error;
-    error = request_send(connection, request, descriptors, count, &waiter);
     if (error == -EAGAIN)
         error = request_send_patiently(connection, request, descriptors, count, &waiter);
     if (error)
         return send_error(error);
     *unsent = waiter.unsent;
     return receive_reply(connection, &waiter);
+}
+
+/* Called with the lock held. */
+static int call(struct connection *connection, Fdset__V1__Request *request, const int *descriptors,
+                size_t count, bool *unsent) {
+    int error = connection_check_entry(connection);
+
+    *unsent = false;
+    if (!error && connection->broken)
+        error = mend(connection);
+    return error ? error : request_exchange(connection, request, descriptors, count, unsent);
 }
 
 int connection_call(struct connection *connection, Fdset__V1__Request *request,
