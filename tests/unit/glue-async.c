@@ -13,6 +13,7 @@
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 /* What became of an open. */
@@ -457,6 +458,44 @@ static void test_two_dispatch(void **state) {
     fake_end();
 }
 
+/* ---------------------------------------------------------------------- time */
+
+static atomic_bool flooded;
+
+/* Answers to nobody, for some seconds at most, so that a test that fails ends. */
+static void *flood(void *data) {
+    time_t end = time(NULL) + 6;
+    uint8_t bytes[64];
+    Reply reply = FDSET__V1__REPLY__INIT;
+    Fdset__V1__Done done = FDSET__V1__DONE__INIT;
+
+    reply.serial = 0xffffff;
+    reply.body_case = REPLY_IS(DONE);
+    reply.done = &done;
+    int length = packet_encode(&reply.base, bytes);
+    while (!flooded && time(NULL) < end)
+        packet_send(fake.socket, bytes, (size_t)length, NULL, 0, 0);
+    return NULL;
+}
+
+/* What comes without end, but is no outcome, keeps nobody for longer than he wants to wait. */
+static void test_dispatch_ends_in_time(void **state) {
+    pthread_t threads[4];
+    fake_begin_vmm();
+    flooded = false;
+    for (int i = 0; i < 4; i++)
+        assert_int_equal(pthread_create(&threads[i], NULL, flood, NULL), 0);
+    time_t begin = time(NULL);
+    for (int i = 0; i < 20; i++)
+        assert_int_equal(fdset_vmm_dispatch(fake.vmm, i % 2), 0);
+    assert_true(time(NULL) - begin < 3);
+    flooded = true;
+    for (int i = 0; i < 4; i++)
+        while (pthread_tryjoin_np(threads[i], NULL) == EBUSY)
+            assert_int_equal(fdset_vmm_dispatch(fake.vmm, 1), 0);
+    fake_end();
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         oracle_test(test_poll_and_dispatch),
@@ -472,6 +511,7 @@ int main(void) {
         oracle_test(test_free_gives_the_rest),
         oracle_test(test_child_has_no_part_in_it),
         oracle_test(test_two_dispatch),
+        oracle_test(test_dispatch_ends_in_time),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

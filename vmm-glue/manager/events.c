@@ -178,12 +178,13 @@ int fdset_next_event(struct fdset_manager *manager, struct fdset_event *event, i
     struct connection *connection = &manager->connection;
     struct timespec point;
     const struct timespec *until = connection_until(&point, timeout_ms);
+    unsigned turns = 0;
     int result = 1;
     if (connection_foreign(connection))
         return connection_say_foreign();
     pthread_mutex_lock(&connection->lock);
     while (manager->event_count == 0 && result > 0)
-        result = pump(connection, until);
+        result = pump(connection, until, &turns);
     if (manager->event_count > 0) {
         take(manager, event);
         result = 1;

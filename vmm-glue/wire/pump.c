@@ -7,13 +7,19 @@
 #include "wire/failure.h"
 #include "wire/receive.h"
 #include "wire/reconnect.h"
+#include "wire/schedule.h"
 #include "wire/waiters.h"
 
-int pump(struct connection *connection, const struct timespec *until) {
+/* So many turns at once, though the time is over: what is there already comes with them. */
+#define TURNS_AT_ONCE 64
+
+int pump(struct connection *connection, const struct timespec *until, unsigned *turns) {
     int error = connection_check_entry(connection);
 
     if (error)
         return error;
+    if (++*turns % TURNS_AT_ONCE == 0 && until && time_is_over(until))
+        return 0;
     if (connection->broken)
         return reconnect(connection, until);
     return connection->buffers_taken ? waiters_wait(connection, until)

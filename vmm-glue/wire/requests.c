@@ -77,6 +77,7 @@ static int give_out_all(struct submitted *done) {
 
 /* Called with the lock held. Returns as pump(). */
 static int wait_for_outcomes(struct connection *connection, const struct timespec *until) {
+    unsigned turns = 0;
     int result = 1;
 
     connection->dispatching++;
@@ -85,7 +86,7 @@ static int wait_for_outcomes(struct connection *connection, const struct timespe
 
         if (connection->done.first)
             break;
-        result = full ? pump_for_room(connection, until) : pump(connection, until);
+        result = full ? pump_for_room(connection, until) : pump(connection, until, &turns);
     }
     connection->dispatching--;
     return result;
