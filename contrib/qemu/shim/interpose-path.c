@@ -6,7 +6,6 @@
 #include "ask.h"
 
 #include <errno.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/ipc.h>
 #include <sys/sysmacros.h>
@@ -43,22 +42,16 @@ static int set_stat(const struct set_path *set, struct stat *status) {
 
 STANDS_IN(int, stat, (const char *path, struct stat *status), set_stat(&set, status),
           directory_stat(path, status, REAL(stat)(path, status)))
-EXPORTED int stat64(const char *path, struct stat64 *status) {
-    return stat(path, (struct stat *)status);
-}
+EXPORTED_ALIAS_OF(int, stat64, (const char *, struct stat64 *), stat);
 
 STANDS_IN(int, lstat, (const char *path, struct stat *status), set_stat(&set, status),
           directory_stat(path, status, REAL(lstat)(path, status)))
-EXPORTED int lstat64(const char *path, struct stat64 *status) {
-    return lstat(path, (struct stat *)status);
-}
+EXPORTED_ALIAS_OF(int, lstat64, (const char *, struct stat64 *), lstat);
 
 STANDS_IN(int, fstatat, (int at, const char *path, struct stat *status, int flags),
           set_stat(&set, status),
           directory_stat(path, status, REAL(fstatat)(at, path, status, flags)))
-EXPORTED int fstatat64(int directory, const char *path, struct stat64 *status, int flags) {
-    return fstatat(directory, path, (struct stat *)status, flags);
-}
+EXPORTED_ALIAS_OF(int, fstatat64, (int, const char *, struct stat64 *, int), fstatat);
 
 /* What stat() and its kin are in a program that was built with a C library
  * before 2.33. `version` is the only one there is on a 64-bit machine. */

@@ -3,7 +3,6 @@
 #include "libc.h"
 
 #include <dlfcn.h>
-#include <stdlib.h>
 
 static struct real_functions functions;
 static int ready; /* all of them found; set last */
@@ -21,7 +20,7 @@ static void *find(const char *name) {
 
 /* Several threads may do this at once: they write the same. */
 __attribute__((constructor)) static void functions_find(void) {
-#define X(result, name, parameters) functions.name = (result(*) parameters)find(#name);
+#define X(name) functions.name = (__typeof__(functions.name))find(#name);
     REAL_FUNCTIONS(X)
 #undef X
     __atomic_store_n(&ready, 1, __ATOMIC_RELEASE);

@@ -8,6 +8,7 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <sys/time.h>
@@ -16,74 +17,24 @@
 #include <unistd.h>
 #include <utime.h>
 
-/* Result, name, parameters. */
-#define REAL_FUNCTIONS(X)                                                            \
-    X(int, open, (const char *, int, ...))                                           \
-    X(int, openat, (int, const char *, int, ...))                                    \
-    X(FILE *, fopen, (const char *, const char *))                                   \
-    X(int, close, (int))                                                             \
-    X(int, fclose, (FILE *))                                                         \
-    X(int, dup, (int))                                                               \
-    X(int, dup2, (int, int))                                                         \
-    X(int, dup3, (int, int, int))                                                    \
-    X(int, fcntl, (int, int, ...))                                                   \
-    X(int, close_range, (unsigned, unsigned, int))                                   \
-    X(FILE *, freopen, (const char *, const char *, FILE *))                         \
-    X(DIR *, opendir, (const char *))                                                \
-    X(int, stat, (const char *, struct stat *))                                      \
-    X(int, lstat, (const char *, struct stat *))                                     \
-    X(int, fstatat, (int, const char *, struct stat *, int))                         \
-    X(int, statx, (int, const char *, int, unsigned, struct statx *))                \
-    X(int, access, (const char *, int))                                              \
-    X(int, euidaccess, (const char *, int))                                          \
-    X(int, faccessat, (int, const char *, int, int))                                 \
-    X(char *, realpath, (const char *, char *))                                      \
-    X(ssize_t, readlink, (const char *, char *, size_t))                             \
-    X(ssize_t, readlinkat, (int, const char *, char *, size_t))                      \
-    X(int, statfs, (const char *, struct statfs *))                                  \
-    X(int, statvfs, (const char *, struct statvfs *))                                \
-    X(long, pathconf, (const char *, int))                                           \
-    X(ssize_t, getxattr, (const char *, const char *, void *, size_t))               \
-    X(ssize_t, lgetxattr, (const char *, const char *, void *, size_t))              \
-    X(ssize_t, listxattr, (const char *, char *, size_t))                            \
-    X(ssize_t, llistxattr, (const char *, char *, size_t))                           \
-    X(int, name_to_handle_at, (int, const char *, struct file_handle *, int *, int)) \
-    X(int, chmod, (const char *, mode_t))                                            \
-    X(int, fchmodat, (int, const char *, mode_t, int))                               \
-    X(int, chown, (const char *, uid_t, gid_t))                                      \
-    X(int, lchown, (const char *, uid_t, gid_t))                                     \
-    X(int, fchownat, (int, const char *, uid_t, gid_t, int))                         \
-    X(int, utime, (const char *, const struct utimbuf *))                            \
-    X(int, utimes, (const char *, const struct timeval *))                           \
-    X(int, lutimes, (const char *, const struct timeval *))                          \
-    X(int, futimesat, (int, const char *, const struct timeval *))                   \
-    X(int, utimensat, (int, const char *, const struct timespec *, int))             \
-    X(int, setxattr, (const char *, const char *, const void *, size_t, int))        \
-    X(int, lsetxattr, (const char *, const char *, const void *, size_t, int))       \
-    X(int, removexattr, (const char *, const char *))                                \
-    X(int, lremovexattr, (const char *, const char *))                               \
-    X(int, mkdir, (const char *, mode_t))                                            \
-    X(int, mkdirat, (int, const char *, mode_t))                                     \
-    X(int, mkfifo, (const char *, mode_t))                                           \
-    X(int, mkfifoat, (int, const char *, mode_t))                                    \
-    X(int, mknod, (const char *, mode_t, dev_t))                                     \
-    X(int, mknodat, (int, const char *, mode_t, dev_t))                              \
-    X(int, symlink, (const char *, const char *))                                    \
-    X(int, symlinkat, (const char *, int, const char *))                             \
-    X(int, rmdir, (const char *))                                                    \
-    X(int, chdir, (const char *))                                                    \
-    X(int, rename, (const char *, const char *))                                     \
-    X(int, renameat, (int, const char *, int, const char *))                         \
-    X(int, renameat2, (int, const char *, int, const char *, unsigned))              \
-    X(int, link, (const char *, const char *))                                       \
-    X(int, linkat, (int, const char *, int, const char *, int))                      \
-    X(int, unlink, (const char *))                                                   \
-    X(int, unlinkat, (int, const char *, int))                                       \
-    X(int, remove, (const char *))                                                   \
-    X(int, truncate, (const char *, off_t))
+/* By name: the headers of libc say the rest. */
+/* clang-format off */
+#define REAL_FUNCTIONS(X)                                                                 \
+    X(open) X(openat) X(fopen) X(freopen) X(opendir) X(truncate)                          \
+    X(close) X(fclose) X(dup) X(dup2) X(dup3) X(fcntl) X(close_range)                     \
+    X(stat) X(lstat) X(fstatat) X(statx) X(access) X(euidaccess) X(faccessat)             \
+    X(realpath) X(readlink) X(readlinkat) X(statfs) X(statvfs) X(pathconf)                \
+    X(getxattr) X(lgetxattr) X(listxattr) X(llistxattr) X(name_to_handle_at)              \
+    X(setxattr) X(lsetxattr) X(removexattr) X(lremovexattr)                               \
+    X(chmod) X(fchmodat) X(chown) X(lchown) X(fchownat)                                   \
+    X(utime) X(utimes) X(lutimes) X(futimesat) X(utimensat)                               \
+    X(mkdir) X(mkdirat) X(mkfifo) X(mkfifoat) X(mknod) X(mknodat) X(symlink) X(symlinkat) \
+    X(rmdir) X(chdir) X(rename) X(renameat) X(renameat2)                                  \
+    X(link) X(linkat) X(unlink) X(unlinkat) X(remove)
+/* clang-format on */
 
 struct real_functions {
-#define X(result, name, parameters) result(*name) parameters;
+#define X(name) __typeof__(name) *name;
     REAL_FUNCTIONS(X)
 #undef X
 };
