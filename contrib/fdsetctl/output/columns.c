@@ -20,134 +20,56 @@ static char *list(struct words words) {
     return text(words.text[0] ? words.text : NULL);
 }
 
-static char *row_vm(const struct row *row) {
-    return text(row->vm);
-}
-
-/* ---------------------------------------------------------------- of a set */
-
-static char *set_number(const struct row *row) {
-    return xasprintf("%d", row->set->set);
-}
-
-static char *set_lifetime(const struct row *row) {
-    return xasprintf("%s%s", lifetime_word(row->set->lifetime),
-                     row->set->orphaned ? ",orphaned" : "");
-}
-
-static char *set_name(const struct row *row) {
-    return text(row->set->name);
-}
-
-static char *set_owner(const struct row *row) {
-    return text(row->set->owner);
-}
-
-static char *set_expires(const struct row *row) {
-    return row->set->expires_ms >= 0 ? duration(row->set->expires_ms) : NULL;
-}
-
-static char *set_holds(const struct row *row) {
-    return xasprintf("%u", row->set->holds);
-}
-
-/* ------------------------------------- of a member, which a held set may lack */
-
-static char *member_number(const struct row *row) {
-    return row->member ? xasprintf("%u", row->member->member) : NULL;
-}
-
-static char *member_mode(const struct row *row) {
-    return text(row->member ? mode_word(row->member->flags) : NULL);
-}
-
-static char *member_flags(const struct row *row) {
-    return row->member ? list(member_words(row->member)) : NULL;
-}
-
-static char *member_state(const struct row *row) {
-    return text(row->member ? state_word(row->member->state) : NULL);
-}
-
-static char *member_leases(const struct row *row) {
-    return xasprintf("%zu", row->member ? row->member->lease_count : 0);
-}
-
-static char *member_age(const struct row *row) {
-    return row->member ? duration(row->member->age_ms) : NULL;
-}
-
-static char *member_device(const struct row *row) {
-    return row->member ? text(device_text(row->member->device).text) : NULL;
-}
-
-static char *member_inode(const struct row *row) {
-    return row->member ? xasprintf("%llu", (unsigned long long)row->member->inode) : NULL;
-}
-
-static char *member_type(const struct row *row) {
-    return row->member ? text(type_word(row->member->type)) : NULL;
-}
-
-static char *member_device_number(const struct row *row) {
-    return row->member && row->member->device_number
-               ? text(device_text(row->member->device_number).text)
-               : NULL;
-}
-
-static char *member_opaque(const struct row *row) {
-    return text(row->member ? row->member->opaque : NULL);
-}
-
-/* -------------------------------------------------------------- of a lease */
-
-static char *lease_number(const struct row *row) {
-    return xasprintf("%u", row->lease->lease);
-}
-
-static char *lease_since(const struct row *row) {
+static char *since(uint64_t age_ms) {
     struct timespec now;
 
     clock_gettime(CLOCK_REALTIME, &now);
-    return text(
-        time_text((uint64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000 - row->lease->age_ms).text);
+    return text(time_text((uint64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000 - age_ms).text);
 }
 
-/* ------------------------------------------------------- of a waiting open */
+/* A function that fills the column; and one for what a set without members lacks. */
+#define CELL(name, value)                      \
+    static char *name(const struct row *row) { \
+        return value;                          \
+    }
+#define MEMBER_CELL(name, value) CELL(name, row->member ? (value) : NULL)
 
-static char *waiting_number(const struct row *row) {
-    return xasprintf("%u", row->waiting->waiting);
-}
+CELL(row_vm, text(row->vm))
 
-static char *waiting_path(const struct row *row) {
-    return text(row->waiting->path);
-}
+/* Of a set. */
+CELL(set_number, xasprintf("%d", row->set->set))
+CELL(set_lifetime,
+     xasprintf("%s%s", lifetime_word(row->set->lifetime), row->set->orphaned ? ",orphaned" : ""))
+CELL(set_name, text(row->set->name))
+CELL(set_owner, text(row->set->owner))
+CELL(set_expires, row->set->expires_ms >= 0 ? duration(row->set->expires_ms) : NULL)
+CELL(set_holds, xasprintf("%u", row->set->holds))
 
-static char *waiting_expires(const struct row *row) {
-    return row->waiting->expires_ms ? duration(row->waiting->expires_ms) : NULL;
-}
+/* Of a member. */
+MEMBER_CELL(member_number, xasprintf("%u", row->member->member))
+MEMBER_CELL(member_mode, text(mode_word(row->member->flags)))
+MEMBER_CELL(member_flags, list(member_words(row->member)))
+MEMBER_CELL(member_state, text(state_word(row->member->state)))
+CELL(member_leases, xasprintf("%zu", row->member ? row->member->lease_count : 0))
+MEMBER_CELL(member_age, duration(row->member->age_ms))
+MEMBER_CELL(member_device, text(device_text(row->member->device).text))
+MEMBER_CELL(member_inode, xasprintf("%llu", (unsigned long long)row->member->inode))
+MEMBER_CELL(member_type, text(type_word(row->member->type)))
+MEMBER_CELL(member_device_number,
+            row->member->device_number ? text(device_text(row->member->device_number).text) : NULL)
+MEMBER_CELL(member_opaque, text(row->member->opaque))
 
-/* -------------------------------------------------------------- of either */
-
-static char *opened_mode(const struct row *row) {
-    return text(mode_word(row->opened.flags));
-}
-
-static char *opened_flags(const struct row *row) {
-    return list(flags_words(row->opened.flags));
-}
-
-static char *opened_age(const struct row *row) {
-    return duration(row->opened.age_ms);
-}
-
-static char *opened_pid(const struct row *row) {
-    return row->opened.pid > 0 ? xasprintf("%d", (int)row->opened.pid) : NULL;
-}
-
-static char *opened_name(const struct row *row) {
-    return text(row->opened.name);
-}
+/* Of a lease or a waiting open, and of either. */
+CELL(lease_number, xasprintf("%u", row->lease->lease))
+CELL(lease_since, since(row->lease->age_ms))
+CELL(waiting_number, xasprintf("%u", row->waiting->waiting))
+CELL(waiting_path, text(row->waiting->path))
+CELL(waiting_expires, row->waiting->expires_ms ? duration(row->waiting->expires_ms) : NULL)
+CELL(opened_mode, text(mode_word(row->opened.flags)))
+CELL(opened_flags, list(flags_words(row->opened.flags)))
+CELL(opened_age, duration(row->opened.age_ms))
+CELL(opened_pid, row->opened.pid > 0 ? xasprintf("%d", (int)row->opened.pid) : NULL)
+CELL(opened_name, text(row->opened.name))
 
 /* ----------------------------------------------------------------- columns */
 

@@ -165,17 +165,16 @@ static struct libscols_table *choice_table(const struct choice *choice, bool hea
     return table_new(columns, headings);
 }
 
-bool view_print(const struct view_request *request) {
+void view_print(const struct view_request *request) {
     struct sink sink = {.line = line_print};
 
-    if (!request->output)
+    if (request->output)
+        output_parse(&sink.choice, request->view, request->output);
+    else
         usual_choose(&sink.choice, request);
-    else if (!output_parse(&sink.choice, request->view, request->output))
-        return false;
     sink.table = choice_table(&sink.choice, !request->no_headings);
     lines_give(&sink, request);
     table_print(sink.table);
-    return true;
 }
 
 /* ------------------------------------------------------------------ values */
@@ -199,8 +198,7 @@ static void value_print(struct sink *sink, const struct row *row) {
 void view_values_print(const struct view_request *request) {
     struct sink sink = {.line = value_print};
 
-    if (!output_parse(&sink.choice, request->view, request->output))
-        return;
+    output_parse(&sink.choice, request->view, request->output);
     lines_give(&sink, request);
     tdestroy(sink.seen, free);
 }

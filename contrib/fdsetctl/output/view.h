@@ -19,9 +19,8 @@ struct view_request {
     bool no_headings;
 };
 
-/* Prints nothing where there is nothing to list. Returns false where there is no such column:
- * before anything is printed, and view_columns() tells which there are. */
-bool view_print(const struct view_request *request);
+/* Prints nothing where there is nothing to list. `output` has been checked. */
+void view_print(const struct view_request *request);
 
 /* Ends the program where `output`, of the command line, is no such list. */
 void view_check(enum view view, const char *output);
