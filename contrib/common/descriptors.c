@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "common/say.h"
@@ -53,4 +54,19 @@ int fd_move_high(int fd, const char *what) {
 void fd_inherit(int fd) {
     if (fcntl(fd, F_SETFD, 0) < 0)
         die("descriptor %d: %s", fd, strerror(errno));
+}
+
+static void ends_move_high(int ends[2], int result, const char *what) {
+    if (result < 0)
+        die("cannot make %s: %s", what, strerror(errno));
+    for (size_t i = 0; i < 2; i++)
+        ends[i] = fd_move_high(ends[i], what);
+}
+
+void pipe_make_high(int ends[2]) {
+    ends_move_high(ends, pipe2(ends, O_CLOEXEC), "a pipe");
+}
+
+void socket_pair_make_high(int ends[2], int type) {
+    ends_move_high(ends, socketpair(AF_UNIX, type | SOCK_CLOEXEC, 0, ends), "a pair of sockets");
 }

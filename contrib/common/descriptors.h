@@ -15,5 +15,9 @@ int fd_nullify(int fd);
  * ends the program: with `what` and why. */
 int fd_move_high(int fd, const char *what);
 
+/* A pipe, or a pair of sockets of such a type, with such numbers; or the program ends. */
+void pipe_make_high(int ends[2]);
+void socket_pair_make_high(int ends[2], int type);
+
 /* Lets the program that this one becomes inherit `fd`, or ends this one. */
 void fd_inherit(int fd);

@@ -115,12 +115,8 @@ static void companion_become(struct companion *companion, int errors) {
 int launch_run(struct companion *companion, int log) {
     int ends[2] = {-1, -1};
 
-    if (log < 0 && pipe2(ends, O_CLOEXEC) < 0)
-        die("cannot make a pipe: %s", strerror(errno));
-    if (log < 0) {
-        ends[0] = fd_move_high(ends[0], "a pipe");
-        ends[1] = fd_move_high(ends[1], "a pipe");
-    }
+    if (log < 0)
+        pipe_make_high(ends);
     pid_t pid = fork();
     if (pid < 0)
         die("cannot fork: %s", strerror(errno));

@@ -12,8 +12,8 @@
  *     launch.c         starts a process that is to outlive the exec
  *     title.c          what ps(1) shows of one that is a copy of this
  *     loader.c         whether the emulator can have a library preloaded
- *     start_helper.c   the helper, started that way
- *     start_relay.c    and ../monitor, which stands between a monitor's two ends
+ *     start.c          the helper, started that way, and ../monitor, which stands
+ *                      between a monitor's two ends
  *     places.c         where the programs are
  *     main.c           all of it in order; then the emulator takes this process
  *
@@ -38,8 +38,7 @@
 #include "members.h"
 #include "monitors.h"
 #include "places.h"
-#include "start_helper.h"
-#include "start_relay.h"
+#include "start.h"
 #include "title.h"
 
 static int log_open(const char *path) {
@@ -92,10 +91,7 @@ static void relay_begin(struct monitors *monitors, struct command_line *line, in
     int lifeline[2];
 
     monitors_divert(monitors, line, &setup);
-    if (pipe2(lifeline, O_CLOEXEC) < 0)
-        die("cannot make a pipe: %s", strerror(errno));
-    lifeline[0] = fd_move_high(lifeline[0], "a pipe");
-    lifeline[1] = fd_move_high(lifeline[1], "a pipe");
+    pipe_make_high(lifeline);
     relay_start(&setup, manage, lifeline[0], log);
     close(lifeline[0]);
     fd_inherit(lifeline[1]);

@@ -83,10 +83,7 @@ int pump_start(void) {
 
     if (fcntl(STDIN_FILENO, F_GETFD) < 0 || fcntl(STDOUT_FILENO, F_GETFD) < 0)
         die("a monitor is on standard input and output, and these are closed");
-    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) < 0)
-        die("cannot make a pair of sockets: %s", strerror(errno));
-    ends[0] = fd_move_high(ends[0], "a socket");
-    ends[1] = fd_move_high(ends[1], "a socket");
+    socket_pair_make_high(ends, SOCK_STREAM);
     pid_t pid = fork();
     if (pid < 0)
         die("cannot fork: %s", strerror(errno));

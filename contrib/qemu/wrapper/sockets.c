@@ -102,10 +102,8 @@ int socket_make_private(int *handle) {
 int socket_make_connected(int *other) {
     int ends[2];
 
-    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) < 0)
-        die("cannot make a pair of sockets: %s", strerror(errno));
-    *other = fd_move_high(ends[1], "a socket");
-    ends[0] = fd_move_high(ends[0], "a socket");
+    socket_pair_make_high(ends, SOCK_STREAM);
+    *other = ends[1];
     fd_inherit(ends[0]);
     return ends[0];
 }
