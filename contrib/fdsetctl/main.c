@@ -7,7 +7,6 @@
 
 #include "base/options.h"
 #include "base/plain.h"
-#include "base/suggest.h"
 #include "common/descriptors.h"
 #include "common/memory.h"
 #include "verbs.h"

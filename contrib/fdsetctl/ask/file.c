@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Knows a file by its device and inode, and a device by its number. */
-#include "ask/file.h"
+#include "ask/sources.h"
 
 #include <errno.h>
 #include <string.h>

@@ -1,14 +1,28 @@
 /* SPDX-License-Identifier: MIT */
-/* What one helper has, or all that can be found. */
+/* What one helper has, or all that can be found; of one file, or of all. */
 #pragma once
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <sys/types.h>
 
 #include <fdset/manager.h>
 
-#include "ask/file.h"
 #include "base/options.h"
+
+/* A file by what the kernel knows it by, whatever its path. */
+struct file_id {
+    mode_t type; /* S_IFMT bits */
+    dev_t device;
+    ino_t inode;
+    dev_t number; /* of a device: it is the same by whichever node */
+};
+
+/* The file at `path`, or ends the program. */
+struct file_id file_id_read(const char *path);
+
+/* Is the member of this file? NULL is any. */
+bool file_id_fits(const struct file_id *file, const struct fdset_member_info *member);
 
 struct helper_source {
     char *vm; /* NULL where nothing tells */

@@ -7,7 +7,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/suggest.h"
 #include "base/words.h"
 
 #define WAIT_MS_DEFAULT 10000

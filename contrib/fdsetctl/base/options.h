@@ -70,3 +70,11 @@ void set_argument(const char *text, struct fdset_filter *filter);
 
 /* Ends the program where there are words that are no options. */
 void no_operands(const struct verb_line *line);
+
+/* What somebody may have meant who wrote something that there is not: one of `verbs`, which
+ * ends with NULL, or NULL. */
+const char *verb_suggest(const char *word, const char *const *verbs);
+
+/* The same: one of the options that `help` names, with its two dashes, or NULL. The caller's
+ * to free. */
+char *option_suggest(const char *word, const char *help);

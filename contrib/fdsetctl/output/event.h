@@ -38,3 +38,10 @@ void event_fields(const struct told *told, void (*each)(const char *name, const 
 
 /* All that the event has; what its kind has not is null. */
 json_t *event_json(const struct told *told);
+
+/* Events as entries of the journal, by its native protocol. */
+#define JOURNAL_SOCKET "/run/systemd/journal/socket"
+
+/* Connects to the journal at `path`, or ends the program where it is not there. */
+void journal_open(const char *path);
+void journal_send(const struct told *told);

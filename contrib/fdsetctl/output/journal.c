@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Writes entries of the journal, and finds it again after it was restarted. */
-#include "output/journal.h"
+#include "output/event.h"
 
 #include <endian.h>
 #include <errno.h>

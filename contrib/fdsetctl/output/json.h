@@ -10,7 +10,6 @@
 
 #include <fdset/manager.h>
 
-#include "ask/file.h"
 #include "ask/sources.h"
 
 /* A JSON string, null for NULL. Where `text` is not UTF-8, which JSON must be,

@@ -6,7 +6,6 @@
 
 #include <fdset/manager.h>
 
-#include "ask/file.h"
 #include "ask/sources.h"
 #include "output/columns.h"
 

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
 /* fdsetctl list: what there is and who uses it. */
-#include "ask/file.h"
 #include "ask/sources.h"
 #include "name.h"
 #include "output/json.h"

@@ -12,7 +12,6 @@
 #include "ask/names.h"
 #include "number.h"
 #include "output/event.h"
-#include "output/journal.h"
 #include "output/json.h"
 
 static const char help[] =

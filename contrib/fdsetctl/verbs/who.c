@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
 /* fdsetctl who: who has a file open through a helper. */
-#include "ask/file.h"
 #include "ask/sources.h"
 #include "output/json.h"
 #include "output/view.h"

@@ -63,3 +63,7 @@ void errand_free(struct errand *errand);
 
 /* The commands' names, to be listed by query-commands; NULL at the end. */
 const char *fdset_command_name(size_t index);
+
+/* What query-qmp-schema says of the command with this name: appends its entries, and those of
+ * the types and events that belong to it, as they stand in a JSON array. */
+void schema_append(const char *command, struct text *to);

@@ -7,7 +7,6 @@
 #include "fdset-commands.h"
 #include "fdset-json.h"
 #include "link-private.h"
-#include "schema.h"
 
 /* ------------------------------------------------------------- expectations */
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* The entries of query-qmp-schema for the commands that QEMU does not have, or not so. */
-#include "schema.h"
+#include "fdset-commands.h"
 
 #include <jansson.h>
 #include <stdlib.h>

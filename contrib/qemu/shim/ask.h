@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What is known of a set without opening it. */
+/* What is known of a set without opening it; and its open. */
 #pragma once
 
 #include "path.h"
@@ -12,6 +12,9 @@ int set_exists(const struct set_path *set);
 
 /* -1 with errno: `error` if there is such a set, else why there is not. */
 int set_refuse(const struct set_path *set, int error);
+
+/* open(2) of a set. */
+int set_open(const struct set_path *set, int flags);
 
 /* A descriptor of the program's own that is a lease of the set, or -1. */
 int set_held(const struct set_path *set);

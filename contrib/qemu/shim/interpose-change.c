@@ -5,7 +5,6 @@
 #include "libc.h"
 
 #include "ask.h"
-#include "interpose-open.h"
 
 #include <errno.h>
 

@@ -61,3 +61,7 @@ bool command_line_is_probe(const struct command_line *line);
 
 /* For execv(3), `emulator` being the first. */
 char **command_line_argv(const struct command_line *line, const char *emulator);
+
+/* What -readconfig files say of monitors, chardevs and descriptors becomes words of the
+ * command line; paths of sets in them are diverted. Returns whether there are any. */
+bool config_files_read(struct command_line *line);

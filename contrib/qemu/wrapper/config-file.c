@@ -8,7 +8,6 @@
  * Its monitors, their chardevs and its descriptors go to where the others are, onto the
  * command line; of a [name] the guest's is noted. What is left is the emulator's, in a file in memory; a line that was
  * taken leaves an empty one, so that the numbers in the emulator's messages are right. */
-#include "config-file.h"
 
 #include <errno.h>
 #include <stdio.h>

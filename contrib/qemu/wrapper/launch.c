@@ -16,7 +16,6 @@
 #include "common/descriptors.h"
 #include "common/say.h"
 #include "environment.h"
-#include "title.h"
 
 /* In the program, what it inherits stands from here on without a gap. */
 #define FIRST_DESCRIPTOR 3

@@ -35,3 +35,11 @@ int launch_run(struct companion *companion, int log);
  * not start, and, if not NULL, what may help against it, and dies. */
 void launch_die(const struct companion *companion, int errors, const char *cure)
     __attribute__((noreturn));
+
+/* What ps(1) shows of a copy of this process is not to be taken for the emulator: who looks for
+ * that goes by the words of its command line. Notes where they are. `argv` is main()'s. */
+void process_title_begin(char **argv);
+
+/* "PATH-OF-THIS-PROGRAM: WHAT" in their place, as far as there is room; and "fdset-WHAT" as
+ * the name of the process. */
+void process_title(const char *what);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Whether an emulator can have a library preloaded. Where it cannot, it asks the kernel
  * for //dev/fdset/N, and says that there is no such file. */
-#include "loader.h"
+#include "places.h"
 
 #include <elf.h>
 #include <fcntl.h>

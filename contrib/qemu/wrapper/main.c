@@ -33,13 +33,11 @@
 #include "common/descriptors.h"
 #include "common/memory.h"
 #include "common/say.h"
-#include "config-file.h"
-#include "loader.h"
+#include "launch.h"
 #include "members.h"
 #include "monitors.h"
 #include "places.h"
 #include "start.h"
-#include "title.h"
 
 static int log_open(const char *path) {
     if (!path)

@@ -9,7 +9,6 @@
 #include "command-line.h"
 #include "common/memory.h"
 #include "common/say.h"
-#include "pump.h"
 #include "qemu_opts.h"
 #include "sockets.h"
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Copies between standard input and output and a socket, in a process of its own. */
-#include "pump.h"
+#include "sockets.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -15,7 +15,7 @@
 
 #include "common/descriptors.h"
 #include "common/say.h"
-#include "title.h"
+#include "launch.h"
 
 /* In the pump, the socket's number. */
 #define PEER (STDERR_FILENO + 1)

@@ -23,3 +23,7 @@ int socket_make_private(int *handle);
 
 /* A connected one, and its other end. */
 int socket_make_connected(int *other);
+
+/* A socket in the place of standard input and output: a process copies between
+ * them until the socket's end. */
+int pump_start(void);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Overwrites the words of the command line where the kernel shows them. */
-#include "title.h"
+#include "launch.h"
 
 #include <limits.h>
 #include <stdio.h>
