@@ -139,13 +139,9 @@ bool word_is_of(const struct word *word, const char *option) {
 }
 
 void command_line_add(struct command_line *line, const char *option, const char *text) {
-    struct word *words = xcalloc(line->count + 2, sizeof(*words));
-
-    memcpy(words, line->words, line->count * sizeof(*words));
-    free(line->words);
-    line->words = words;
-    words[line->count++] = (struct word){xasprintf("-%s", option), NULL};
-    words[line->count++] = (struct word){xasprintf("%s", text), option};
+    line->words = xreallocarray(line->words, line->count + 2, sizeof(*line->words));
+    line->words[line->count++] = (struct word){xasprintf("-%s", option), NULL};
+    line->words[line->count++] = (struct word){xstrdup(text), option};
 }
 
 void command_line_drop(struct command_line *line, size_t argument) {

@@ -79,29 +79,22 @@ void pairs_add(struct pairs *pairs, const char *key, const char *value) {
     pairs->items[pairs->count++] = (struct pair){strdup(key), strdup(value)};
 }
 
-static void value_write(char **end, const char *value) {
-    for (; *value; value++) {
-        *(*end)++ = *value;
-        if (*value == ',')
-            *(*end)++ = ',';
-    }
+static void value_write(FILE *to, const char *value) {
+    for (; *value; value++)
+        fprintf(to, *value == ',' ? ",%c" : "%c", *value);
 }
 
 char *pairs_text(const struct pairs *pairs, const char *first) {
-    size_t size = 1;
+    struct text_stream text;
 
-    for (size_t i = 0; i < pairs->count; i++)
-        size += strlen(pairs->items[i].key) + 2 * strlen(pairs->items[i].value) + 2;
-    char *text = xcalloc(size, 1), *end = text;
+    text_stream_begin(&text);
     for (size_t i = 0; i < pairs->count; i++) {
         const struct pair *pair = &pairs->items[i];
         if (i > 0)
-            *end++ = ',';
-        if (i > 0 || !first || strcmp(pair->key, first) != 0) {
-            end = stpcpy(end, pair->key);
-            *end++ = '=';
-        }
-        value_write(&end, pair->value);
+            fputc(',', text.stream);
+        if (i > 0 || !first || strcmp(pair->key, first) != 0)
+            fprintf(text.stream, "%s=", pair->key);
+        value_write(text.stream, pair->value);
     }
-    return text;
+    return text_stream_end(&text);
 }

@@ -129,14 +129,13 @@ static struct address inherited_make(const char *number, const char *option) {
 }
 
 static struct address client_make(const char *path, const char *option) {
-    struct sockaddr_un address;
+    int fd = socket_connect(path, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
-    if (!socket_address(&address, path))
+    if (fd == -ENAMETOOLONG)
         die("%s: UNIX socket path '%s' is too long", option, path);
-    int fd = fd_move_high(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0), option);
-    if (connect(fd, (struct sockaddr *)&address, sizeof(address)) < 0)
-        die("%s: Failed to connect to '%s': %s", option, path, strerror(errno));
-    return (struct address){.fd = fd};
+    if (fd < 0)
+        die("%s: Failed to connect to '%s': %s", option, path, strerror(-fd));
+    return (struct address){.fd = fd_move_high(fd, option)};
 }
 
 static int tcp_open(const struct addrinfo *info, bool server) {
