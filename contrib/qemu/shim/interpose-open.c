@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
 /* What opens a set as a file: open(2), fopen(3) and their kin. */
-
 #include "ask.h"
 #include "attach.h"
 #include "libc.h"

@@ -216,32 +216,19 @@ EXPORTED ssize_t __readlinkat_chk(int directory, const char *path, char *target,
 
 /* ------------------------------------------- what is known of open files only */
 
-static int set_statfs(const struct set_path *set, struct statfs *status) {
-    int fd = set_held(set);
-
-    return fd >= 0 ? fstatfs(fd, status) : set_refuse(set, ENOSYS);
-}
-
-static int set_statvfs(const struct set_path *set, struct statvfs *status) {
-    int fd = set_held(set);
-
-    return fd >= 0 ? fstatvfs(fd, status) : set_refuse(set, ENOSYS);
-}
-
-static long set_pathconf(const struct set_path *set, int name) {
-    int fd = set_held(set);
-
-    return fd >= 0 ? fpathconf(fd, name) : set_refuse(set, ENOSYS);
-}
-
-STANDS_IN(int, statfs, (const char *path, struct statfs *status), set_statfs(&set, status),
-          REAL(statfs)(path, status))
+/* Of what the program has open; `f` and `name` asks about a descriptor. */
+#define HELD(result, name, type)                                                           \
+    static result set_##name(const struct set_path *set, type argument) {                  \
+        int fd = set_held(set);                                                            \
+        return fd >= 0 ? f##name(fd, argument) : set_refuse(set, ENOSYS);                  \
+    }                                                                                      \
+    STANDS_IN(result, name, (const char *path, type argument), set_##name(&set, argument), \
+              REAL(name)(path, argument))
+HELD(int, statfs, struct statfs *)
+HELD(int, statvfs, struct statvfs *)
+HELD(long, pathconf, int)
 EXPORTED_ALIAS_OF(int, statfs64, (const char *, struct statfs64 *), statfs);
-STANDS_IN(int, statvfs, (const char *path, struct statvfs *status), set_statvfs(&set, status),
-          REAL(statvfs)(path, status))
 EXPORTED_ALIAS_OF(int, statvfs64, (const char *, struct statvfs64 *), statvfs);
-STANDS_IN(long, pathconf, (const char *path, int name), set_pathconf(&set, name),
-          REAL(pathconf)(path, name))
 
 /* Never, so that what a program finds does not depend on what it has open. */
 /* clang-format off */

@@ -46,6 +46,14 @@ static bool is_current(struct fdset_vmm *vmm, const struct open_lease *lease) {
     return lease->lease && fdset_lease(vmm, lease->fd) == lease->lease;
 }
 
+/* The note of `fd`, or NULL. With the lock held. */
+static const struct open_lease *note_find(struct fdset_vmm *vmm, int fd) {
+    for (size_t i = 0; i < MAX_OPEN_LEASES; i++)
+        if (leases[i].fd == fd && is_current(vmm, &leases[i]))
+            return &leases[i];
+    return NULL;
+}
+
 void open_leases_note(struct fdset_vmm *vmm, const struct set_path *set, int fd) {
     pthread_mutex_lock(&lock);
     for (size_t i = 0; i < MAX_OPEN_LEASES; i++) {
@@ -68,34 +76,27 @@ void open_leases_note_lock(struct fdset_vmm *vmm, int fd) {
 }
 
 bool open_leases_is_locked(struct fdset_vmm *vmm, int fd) {
-    bool found = false;
-
     pthread_mutex_lock(&lock);
-    for (size_t i = 0; i < MAX_OPEN_LEASES && !found; i++)
-        found = leases[i].fd == fd && leases[i].locked && is_current(vmm, &leases[i]);
+    const struct open_lease *note = note_find(vmm, fd);
+    bool locked = note && note->locked;
     pthread_mutex_unlock(&lock);
-    return found;
+    return locked;
 }
 
 void open_leases_note_copy(struct fdset_vmm *vmm, int fd, int copy) {
-    struct set_path set;
-    bool found = false, locked = false;
+    struct open_lease known = {.lease = 0};
 
     if (fd == copy)
         return;
     pthread_mutex_lock(&lock);
     mark(copy);
-    for (size_t i = 0; i < MAX_OPEN_LEASES && !found; i++) {
-        found = leases[i].fd == fd && is_current(vmm, &leases[i]);
-        if (found) {
-            set = leases[i].set;
-            locked = leases[i].locked;
-        }
-    }
+    const struct open_lease *note = note_find(vmm, fd);
+    if (note)
+        known = *note;
     pthread_mutex_unlock(&lock);
-    if (found)
-        open_leases_note(vmm, &set, copy);
-    if (locked)
+    if (known.lease)
+        open_leases_note(vmm, &known.set, copy);
+    if (known.locked)
         open_leases_note_lock(vmm, copy);
 }
 
