@@ -14,7 +14,7 @@
 #define TOTAL(field, type, help) FIGURE(fdset_totals, field, FIGURE_##type, help)
 #define LIMIT(field, help)       FIGURE(fdset_limits, field, FIGURE_GAUGE, help)
 
-static const struct figure totals[] = {
+const struct figure total_figures[] = {
     TOTAL(sets, GAUGE, "Sets"),
     TOTAL(members, GAUGE, "Members of sets, with those that are removed but still leased"),
     TOTAL(leases, GAUGE, "Descriptors that VMMs have open"),
@@ -35,9 +35,10 @@ static const struct figure totals[] = {
     TOTAL(events_lost, COUNTER, "Events that subscribers were too slow for"),
     TOTAL(accepted, COUNTER, "Connections that were accepted"),
     TOTAL(malformed, COUNTER, "Connections that were ended for a malformed packet"),
+    {NULL},
 };
 
-static const struct figure limits[] = {
+const struct figure limit_figures[] = {
     LIMIT(sets, "Sets that there may be"),
     LIMIT(members, "Members that there may be, with those that are removed but leased"),
     LIMIT(leases, "Descriptors that VMMs may have open"),
@@ -48,21 +49,12 @@ static const struct figure limits[] = {
     LIMIT(event_queue, "Events that are kept for a subscriber that does not read"),
     LIMIT(packet_bytes, "Bytes of a packet"),
     LIMIT(packet_descriptors, "Descriptors of a packet"),
+    {NULL},
 };
-
-const struct figure *total_at(size_t index) {
-    return index < sizeof(totals) / sizeof(totals[0]) ? &totals[index] : NULL;
-}
-
-const struct figure *limit_at(size_t index) {
-    return index < sizeof(limits) / sizeof(limits[0]) ? &limits[index] : NULL;
-}
 
 /* They have the same name. */
 const struct figure *limit_total(const struct figure *limit) {
-    const struct figure *total;
-
-    for (size_t i = 0; (total = total_at(i)); i++)
+    for (const struct figure *total = total_figures; total->name; total++)
         if (strcmp(total->name, limit->name) == 0)
             return total;
     return NULL;

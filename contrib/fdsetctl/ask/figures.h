@@ -20,9 +20,8 @@ struct figure {
     size_t offset, size; /* in the structure that it is a member of */
 };
 
-/* Of struct fdset_totals and of struct fdset_limits, by index from 0; NULL after the last. */
-const struct figure *total_at(size_t index);
-const struct figure *limit_at(size_t index);
+/* Of struct fdset_totals and of struct fdset_limits; each ends with a NULL name. */
+extern const struct figure total_figures[], limit_figures[];
 
 /* The total that comes up to a limit, or NULL. */
 const struct figure *limit_total(const struct figure *limit);

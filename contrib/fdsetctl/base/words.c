@@ -153,18 +153,14 @@ void words_append(struct words *words, const char *word) {
     snprintf(words->text + length, sizeof(words->text) - length, "%s%s", length ? "," : "", word);
 }
 
-bool words_each(const char *list, word_visit *each, void *context) {
-    for (;; list++) {
-        size_t length = strcspn(list, ",");
-        if (!each(context, list, length))
-            return false;
-        list += length;
-        if (!*list)
-            return true;
-    }
+const char *word_next(const char *word) {
+    word = strchr(word, ',');
+    return word ? word + 1 : NULL;
 }
 
-bool word_is(const char *name, const char *word, size_t length) {
+bool word_is(const char *name, const char *word) {
+    size_t length = strcspn(word, ",");
+
     return strlen(name) == length && strncasecmp(name, word, length) == 0;
 }
 

@@ -60,13 +60,13 @@ struct words {
 };
 void words_append(struct words *words, const char *word);
 
-/* Calls `each` for the words of `list`, with commas between, as long as it returns true.
- * Returns what it did last. */
-typedef bool word_visit(void *context, const char *word, size_t length);
-bool words_each(const char *list, word_visit *each, void *context);
+/* The words of a list, with commas between, in a loop: the first, and the next; NULL after the
+ * last. A word ends before a comma or the list's end. */
+#define FOR_WORDS(word, list) for (const char *word = list; word; word = word_next(word))
+const char *word_next(const char *word);
 
-/* Is this the word of which `length` bytes are at `word`, in letters of any case? */
-bool word_is(const char *name, const char *word, size_t length);
+/* Is `name` the word that begins there, in letters of any case? */
+bool word_is(const char *name, const char *word);
 
 /* The words of all flags. */
 struct words flags_words(int flags);

@@ -33,18 +33,17 @@ static const struct kind *kind_of(const struct fdset_event *event) {
     return index >= FDSET_EVENT_ADDED && index < KIND_COUNT ? &kinds[index] : &unknown;
 }
 
-static bool kind_add(void *bits, const char *word, size_t length) {
-    for (size_t i = FDSET_EVENT_ADDED; i < KIND_COUNT; i++) {
-        if (strlen(kinds[i].name) != length || strncmp(kinds[i].name, word, length) != 0)
-            continue;
-        *(uint32_t *)bits |= FDSET_EVENT_BIT(i);
-        return true;
-    }
-    return false;
-}
-
 bool kinds_parse(const char *text, uint32_t *bits) {
-    return words_each(text, kind_add, bits);
+    FOR_WORDS(word, text) {
+        size_t kind = FDSET_EVENT_ADDED, length = strcspn(word, ",");
+        while (kind < KIND_COUNT &&
+               (strlen(kinds[kind].name) != length || strncmp(kinds[kind].name, word, length) != 0))
+            kind++;
+        if (kind == KIND_COUNT)
+            return false;
+        *bits |= FDSET_EVENT_BIT(kind);
+    }
+    return true;
 }
 
 uint32_t kinds_all(void) {
@@ -157,10 +156,9 @@ static char *field_text(const struct field *field) {
 }
 
 /* NULL where there is none. */
-static const struct field *field_find(const struct fields *fields, const char *word,
-                                      size_t length) {
+static const struct field *field_find(const struct fields *fields, const char *word) {
     for (size_t i = 0; i < FIELD_COUNT; i++)
-        if (word_is(fields->all[i].column, word, length))
+        if (word_is(fields->all[i].column, word))
             return &fields->all[i];
     return NULL;
 }
@@ -173,15 +171,14 @@ static void fields_of_none(struct fields *fields) {
     free(fields->line);
 }
 
-static bool column_exists(void *fields, const char *word, size_t length) {
-    return field_find(fields, word, length);
-}
-
 bool event_columns_valid(const char *columns) {
     struct fields fields;
 
     fields_of_none(&fields);
-    return words_each(columns, column_exists, &fields);
+    FOR_WORDS(word, columns)
+    if (!field_find(&fields, word))
+        return false;
+    return true;
 }
 
 const char *event_columns(void) {
@@ -195,15 +192,12 @@ const char *event_columns(void) {
     return words.text;
 }
 
-static bool column_print(void *fields, const char *word, size_t length) {
-    const struct field *field = field_find(fields, word, length);
+static void column_print(const struct field *field) {
     char *text = field_text(field), *plain = plain_text(text ? text : "-");
 
     fputs(plain, stdout);
-    putchar(word[length] ? '\t' : '\n');
     free(plain);
     free(text);
-    return true;
 }
 
 void event_print(const struct told *told, const char *columns) {
@@ -212,7 +206,10 @@ void event_print(const struct told *told, const char *columns) {
     fields_make(&fields, told);
     if (told->event->lost)
         printf("lost %llu events\n", (unsigned long long)told->event->lost);
-    words_each(columns, column_print, &fields);
+    FOR_WORDS(word, columns) {
+        column_print(field_find(&fields, word));
+        putchar(word_next(word) ? '\t' : '\n');
+    }
     free(fields.line);
 }
 

@@ -132,9 +132,8 @@ static json_t *waiting_json(const struct fdset_listing *listing) {
 
 json_t *totals_json(const struct fdset_totals *totals) {
     json_t *object = json_object();
-    const struct figure *total;
 
-    for (size_t i = 0; (total = total_at(i)); i++)
+    for (const struct figure *total = total_figures; total->name; total++)
         json_object_set_new(object, total->name, json_integer(figure_value(total, totals)));
     return object;
 }

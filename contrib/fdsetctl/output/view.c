@@ -15,27 +15,20 @@
 
 /* The columns to show, in their order. */
 struct choice {
-    enum view view;
     const struct column *all[MAX_COLUMNS];
     size_t count;
 };
 
-static bool column_choose(void *context, const char *word, size_t length) {
-    struct choice *choice = context;
-
-    for (const struct column *column = view_all_columns[choice->view]; column->fill; column++)
-        if (word_is(column->table.name, word, length)) {
-            if (choice->count == MAX_COLUMNS)
-                return false;
-            choice->all[choice->count++] = column;
-            return true;
-        }
-    return false;
-}
-
 static bool output_parse(struct choice *choice, enum view view, const char *output) {
-    choice->view = view;
-    return words_each(output, column_choose, choice);
+    FOR_WORDS(word, output) {
+        const struct column *column = view_all_columns[view];
+        while (column->fill && !word_is(column->table.name, word))
+            column++;
+        if (!column->fill || choice->count == MAX_COLUMNS)
+            return false;
+        choice->all[choice->count++] = column;
+    }
+    return true;
 }
 
 static bool view_has(enum view view, const char *output) {

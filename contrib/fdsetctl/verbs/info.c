@@ -62,9 +62,8 @@ static void limits_print(const struct info *info, bool headings) {
         {"LIMIT"}, {"USED", true}, {"MAXIMUM", true}, {"USED%", true}, {"MEANING"}, {NULL},
     };
     struct libscols_table *table = table_new(columns, headings);
-    const struct figure *limit;
 
-    for (size_t i = 0; (limit = limit_at(i)); i++) {
+    for (const struct figure *limit = limit_figures; limit->name; limit++) {
         struct libscols_line *line = table_line(table);
         const struct figure *total = limit_total(limit);
         uint64_t used = total ? figure_value(total, &info->totals) : 0;
@@ -95,9 +94,8 @@ static void info_print(const struct info *info, bool headings) {
 
 static json_t *info_json(const struct info *info) {
     json_t *limits = json_object();
-    const struct figure *limit;
 
-    for (size_t i = 0; (limit = limit_at(i)); i++) {
+    for (const struct figure *limit = limit_figures; limit->name; limit++) {
         const struct figure *total = limit_total(limit);
         uint64_t used = total ? figure_value(total, &info->totals) : 0;
         uint64_t maximum = figure_value(limit, &info->helper.limits);

@@ -46,9 +46,8 @@ static void stats_options_read(struct stats_options *options, struct verb_line *
 static void table_of_totals_print(const struct fdset_totals *totals, bool headings) {
     static const struct table_column columns[] = {{"NAME"}, {"VALUE", true}, {"MEANING"}, {NULL}};
     struct libscols_table *table = table_new(columns, headings);
-    const struct figure *total;
 
-    for (size_t i = 0; (total = total_at(i)); i++) {
+    for (const struct figure *total = total_figures; total->name; total++) {
         struct libscols_line *line = table_line(table);
         table_cell(line, 0, "%s", total->name);
         table_number(line, 1, figure_value(total, totals), true);
@@ -121,9 +120,9 @@ static void metrics_print(const struct fdset_totals *totals, const struct fdset_
                           const char *vm) {
     const struct figure *figure;
 
-    for (size_t i = 0; (figure = total_at(i)); i++)
+    for (figure = total_figures; figure->name; figure++)
         metric_print(figure, figure_value(figure, totals), vm);
-    for (size_t i = 0; (figure = limit_at(i)); i++) {
+    for (figure = limit_figures; figure->name; figure++) {
         uint64_t maximum = figure_value(figure, &helper->limits);
         if (maximum == 0)
             continue;
