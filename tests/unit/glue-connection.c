@@ -99,8 +99,13 @@ static void test_turned_away_before_hello_is_read(void **state) {
 static void test_attach_to_what_is_no_such_socket(void **state) {
     struct fdset_vmm *vmm;
     int ends[2];
+    struct fdset_manager *manager;
     assert_int_equal(fdset_vmm_attach_fd(&vmm, null_open(O_RDWR), NULL), -ENOTSOCK);
     assert_null(vmm);
+    assert_int_equal(fdset_vmm_attach_fd(&vmm, -1, NULL), -EBADF);
+    assert_non_null(strstr(fdset_error_text(), "descriptor -1"));
+    assert_int_equal(fdset_manager_attach_fd(&manager, -1, NULL), -EBADF);
+    assert_null(manager);
     assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends), 0);
     assert_int_equal(fdset_vmm_attach_fd(&vmm, ends[0], NULL), -EPROTOTYPE);
     close(ends[1]);

@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -449,6 +450,40 @@ static void test_child_does_not_speak_for_its_parent(void **state) {
     fake_end();
 }
 
+static atomic_bool is_enough;
+
+static void *run_look_at_helper(void *data) {
+    struct fdset_helper_info info;
+
+    while (!is_enough)
+        fdset_manager_helper_info(fake.manager, &info);
+    return NULL;
+}
+
+/* Another thread may have had the connection's lock when the process forked: in the child
+ * nobody gives it back. */
+static void test_child_of_a_busy_parent(void **state) {
+    pthread_t thread;
+    int status;
+    fake_begin_manager();
+    is_enough = false;
+    assert_int_equal(pthread_create(&thread, NULL, run_look_at_helper, NULL), 0);
+    for (int i = 0; i < 200; i++) {
+        pid_t child = fork();
+        if (child == 0) {
+            struct fdset_helper_info info = {.protocol = 7};
+            alarm(20);
+            fdset_manager_helper_info(fake.manager, &info);
+            _exit(info.protocol != 0);
+        }
+        assert_int_equal(waitpid(child, &status, 0), child);
+        assert_int_equal(status, 0);
+    }
+    is_enough = true;
+    pthread_join(thread, NULL);
+    fake_end();
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         oracle_test(test_add),
@@ -464,6 +499,7 @@ int main(void) {
         oracle_test(test_query_of_a_set_that_goes_meanwhile),
         oracle_test(test_query_that_runs_in_a_circle),
         oracle_test(test_child_does_not_speak_for_its_parent),
+        oracle_test(test_child_of_a_busy_parent),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -41,7 +41,7 @@ int fdset_manager_attach_fd_as(struct fdset_manager **manager, int socket,
                                const struct fdset_manager_options *options) {
     NO_CANCELLATION;
 
-    return manager_new(manager, socket, NULL, options);
+    return manager_new(manager, connection_adopt(socket), NULL, options);
 }
 
 int fdset_manager_attach_fd(struct fdset_manager **manager, int socket, const char *name) {
@@ -71,6 +71,9 @@ int fdset_manager_socket(const struct fdset_manager *manager) {
 }
 
 void fdset_manager_helper_info(struct fdset_manager *manager, struct fdset_helper_info *info) {
+    *info = (struct fdset_helper_info){0};
+    if (connection_foreign(&manager->connection))
+        return;
     pthread_mutex_lock(&manager->connection.lock);
     *info = manager->connection.helper;
     pthread_mutex_unlock(&manager->connection.lock);

@@ -71,7 +71,7 @@ int fdset_vmm_spawn(struct fdset_vmm **vmm, const struct fdset_spawn_options *op
 int fdset_vmm_attach_fd(struct fdset_vmm **vmm, int socket, const char *name) {
     NO_CANCELLATION;
     *vmm = NULL;
-    return vmm_new(vmm, socket, NULL, name);
+    return vmm_new(vmm, connection_adopt(socket), NULL, name);
 }
 
 int fdset_vmm_attach_path(struct fdset_vmm **vmm, const char *path, const char *name) {

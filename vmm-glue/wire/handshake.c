@@ -45,6 +45,11 @@ int connection_dial(const char *path, bool wait) {
     return fail(error, "cannot connect to %s: %m", path);
 }
 
+int connection_adopt(int socket) {
+    return socket < 0 ? fail(EBADF, "descriptor %d is not a socket to fdset-helper", socket)
+                      : socket;
+}
+
 /* An inherited socket is as its last owner left it. */
 static int socket_adopt(int sock) {
     int type = 0;

@@ -15,8 +15,11 @@ struct identity {
  * else it fails with -EAGAIN. Returns the socket, close-on-exec. */
 int connection_dial(const char *path, bool wait);
 
+/* The same for a socket that the caller of the library has given: itself, if it can be one. */
+int connection_adopt(int socket);
+
 /* Shakes hands and fills in `connection`, zeroed before. Consumes `socket`, also on failure;
- * -errno from connection_dial() is returned. */
+ * -errno from the two above is returned. */
 int connection_open(struct connection *connection, int socket, const struct identity *identity);
 
 /* Hangs up: for the parent's socket too, whoever has a copy of it. In a child,

@@ -292,7 +292,8 @@ struct fdset_helper_info {
     uint64_t reserved[4];
 };
 
-/* Tells of the helper that the object is connected to now. */
+/* Tells of the helper that the object is connected to now; in a child of fork(2), nothing but
+ * zeros. */
 void fdset_manager_helper_info(struct fdset_manager *manager, struct fdset_helper_info *info);
 
 /* What happens: fdset.proto, enum EventKind, says when each is told and which
