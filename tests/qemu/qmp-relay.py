@@ -17,6 +17,7 @@ import time
 
 from monitors import (Client, Failure, Peer, Proxied, connect, descriptors_of, equal, image,
                       listen, run, until)
+from played import Played, events, message
 
 GREETING = b'{"QMP": {"version": {}, "capabilities": ["oob"]}}\r\n'
 DONE = b'{"return": {}}\r\n'
@@ -620,6 +621,30 @@ def more_clients_than_descriptors(bench):
         client.close()
         equal(emulator.line(), b"", "end of file")
     until(lambda: descriptors_of(bench.proxy) == number, "the proxy closes all")
+
+
+@case
+def events_without_end_hold_up_nobody(bench):
+    bench.programs.kill(bench.proxy, signal.SIGTERM)
+    played = Played(os.path.abspath("played"))
+    bench.proxy_start(("--manage", "played"))
+    client, _ = bench.negotiated()
+    client.send(b'{"execute": "x-fdset-events", "arguments": {"enable": true}}')
+    equal(client.reply(), {"return": {}}, "reply")
+    packet, begin, done = events(*[message(f1=5, f3=7)] * 400), time.monotonic(), []
+
+    def flood():
+        while not done and time.monotonic() - begin < 8:
+            played.connections[0].send(packet)
+
+    thread = threading.Thread(target=flood)
+    thread.start()
+    equal("event" in client.message(), True, "events come")
+    bench.negotiated()
+    equal(time.monotonic() - begin < 6, True, "in time")
+    done.append(True)
+    thread.join()
+    played.end()
 
 
 # ----------------------------------------------------------------- beginning

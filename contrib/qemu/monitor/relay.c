@@ -15,6 +15,9 @@
 /* After the emulator's end, for its last words to be read. */
 #define FAREWELL_MS 2000
 
+/* Then it is the others' turn. */
+#define EVENTS_AT_ONCE 64
+
 struct serving {
     struct relay relay;
     struct relay_setup *setup;
@@ -33,9 +36,9 @@ static void helper_ready(struct relay_watch *watch, uint32_t events) {
     struct serving *serving = watch->owner;
     struct fdset_manager *manager = serving->relay.manager;
     struct fdset_event event;
-    int over = fdset_manager_dispatch(manager, 0), result;
+    int over = fdset_manager_dispatch(manager, 0), result = 1;
 
-    while ((result = fdset_next_event(manager, &event, 0)) > 0)
+    for (int i = 0; i < EVENTS_AT_ONCE && (result = fdset_next_event(manager, &event, 0)) > 0; i++)
         link_event(&serving->relay, &event);
     /* One that has gone for good keeps its descriptor readable. */
     if (over < 0 && result < 0 && !serving->setup->manage)
