@@ -8,7 +8,6 @@
 #include "duplicates.h"
 #include "manager/manager.h"
 #include "wire/failure.h"
-#include "wire/sized.h"
 
 /* The kernel, which lets no descriptor through to there, has no words for it. */
 static int changes_check(struct connection *connection) {

@@ -6,10 +6,9 @@
 
 #include "manager/manager.h"
 #include "wire/failure.h"
+#include "wire/packets.h"
 #include "wire/poll.h"
-#include "wire/pump.h"
-#include "wire/send.h"
-#include "wire/waiters.h"
+#include "wire/requests.h"
 
 /* As <fdset/manager.h> says. */
 #define EVENTS_KEPT 1024

@@ -11,7 +11,6 @@
 #include "wire/poll.h"
 #include "wire/reconnect.h"
 #include "wire/requests.h"
-#include "wire/sized.h"
 
 /* Consumes `socket`, or fails as connection_dial() has, which has returned it. */
 static int manager_new(struct fdset_manager **manager, int socket, const char *path,

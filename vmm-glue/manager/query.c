@@ -5,7 +5,6 @@
 #include "manager/listing.h"
 #include "manager/manager.h"
 #include "wire/failure.h"
-#include "wire/sized.h"
 
 /* Is `next` further on than `place`? Pages of a faulty helper must not go on
  * for ever. */

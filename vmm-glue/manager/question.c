@@ -4,11 +4,9 @@
 #include <stdlib.h>
 
 #include "manager/manager.h"
-#include "wire/call.h"
 #include "wire/failure.h"
-#include "wire/receive.h"
+#include "wire/packets.h"
 #include "wire/requests.h"
-#include "wire/send.h"
 
 /* It has its result, and goes. */
 static int question_end(struct question *question, int result) {

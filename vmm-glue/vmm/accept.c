@@ -9,9 +9,9 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include "wire/call.h"
 #include "wire/failure.h"
-#include "wire/send.h"
+#include "wire/packets.h"
+#include "wire/requests.h"
 
 int path_check(const char *path) {
     if (!path)

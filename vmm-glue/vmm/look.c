@@ -7,9 +7,9 @@
 #include "feature.h"
 #include "vmm/accept.h"
 #include "vmm/vmm.h"
-#include "wire/call.h"
 #include "wire/failure.h"
-#include "wire/receive.h"
+#include "wire/packets.h"
+#include "wire/requests.h"
 
 /* Rounded down, also before 1970. */
 static struct timespec time_read(int64_t nanoseconds) {

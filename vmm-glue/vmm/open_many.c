@@ -8,10 +8,9 @@
 #include "vmm/accept.h"
 #include "vmm/batch.h"
 #include "vmm/vmm.h"
-#include "wire/call.h"
 #include "wire/failure.h"
-#include "wire/receive.h"
-#include "wire/sized.h"
+#include "wire/packets.h"
+#include "wire/requests.h"
 
 /* One packet's worth of opens, and what became of them. */
 struct exchange {

@@ -8,9 +8,8 @@
 #include "vmm/open_submit.h"
 #include "vmm/vmm.h"
 #include "wire/failure.h"
-#include "wire/receive.h"
+#include "wire/packets.h"
 #include "wire/requests.h"
-#include "wire/send.h"
 
 void submissions_clear(struct submissions *all) {
     all->first = NULL;

@@ -12,10 +12,9 @@
 #include "vmm/accept.h"
 #include "vmm/open_submit.h"
 #include "vmm/vmm.h"
-#include "wire/call.h"
 #include "wire/failure.h"
+#include "wire/packets.h"
 #include "wire/requests.h"
-#include "wire/send.h"
 
 typedef int (*sender)(struct connection *connection, Fdset__V1__Request *request,
                       const int *descriptors, size_t count, struct waiter *waiter);

@@ -20,7 +20,6 @@
 #include "environment.h"
 #include "wire/failure.h"
 #include "wire/own.h"
-#include "wire/sized.h"
 
 /* In the helper, what it inherits stands from here on without a gap. */
 #define FIRST_DESCRIPTOR 3

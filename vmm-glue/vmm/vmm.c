@@ -9,15 +9,13 @@
 
 #include "feature.h"
 #include "vmm/accept.h"
-#include "wire/call.h"
 #include "wire/failure.h"
 #include "wire/handshake.h"
 #include "wire/own.h"
+#include "wire/packets.h"
 #include "wire/poll.h"
-#include "wire/receive.h"
 #include "wire/reconnect.h"
 #include "wire/requests.h"
-#include "wire/sized.h"
 
 /* ------------------------------------------------------- beginning and end */
 

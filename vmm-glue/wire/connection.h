@@ -3,16 +3,12 @@
  * out, the reply with its serial comes back. What it consists of; what is done with it
  * stands in layers, each of which calls those above it in this list only:
  *
- *     waiters      who waits for what, and how threads wait for each other
- *     poll         the descriptor for who polls
- *     schedule     when to connect anew
- *     receive      a packet comes, and goes to whom it is for
- *     send         a packet goes
+ *     connection   who waits for what, and how threads wait for each other
+ *     poll         the descriptor for who polls, and when to connect anew
+ *     packets      one goes; one comes, and goes to whom it is for
  *     handshake    beginning and end
  *     reconnect    connecting anew
- *     pump         a thread waits for something to come
- *     call         requests that a thread waits for
- *     requests     requests that none waits for, whose outcomes are dispatched
+ *     requests     a thread waits for what it asked, or none does, and the outcome is dispatched
  *
  * There is one set of receive buffers, and at any time at most one thread has
  * it. A thread that waits for its reply reads if nobody else does; where what
@@ -189,6 +185,32 @@ int connection_remaining_ms(const struct timespec *until);
 
 void request_put(struct request_list *list, struct submitted *request);
 struct submitted *request_take_all(struct request_list *list);
+
+/* Who waits for what the helper sends, and how threads wait for each other. All with the
+ * lock held. */
+
+/* Enters a waiter, whose request is on its way. */
+void waiter_put(struct connection *connection, struct waiter *waiter);
+
+/* Takes the waiter with this serial out of the list. NULL where there is none. */
+struct waiter *waiter_take(struct connection *connection, uint32_t serial);
+
+/* Until it is woken: its reply is there, or nobody reads any more. */
+void waiter_sleep(struct connection *connection, struct waiter *waiter);
+
+/* Somebody else reads, or reconnects: waits until that brings something, or for `until`
+ * (CLOCK_MONOTONIC; NULL: for ever). Returns 0 where that time is over, else 1. */
+int waiters_wait(struct connection *connection, const struct timespec *until);
+
+/* Wakes all that wait so, to look whether what came was for them. */
+void waiters_wake(struct connection *connection);
+
+/* No reply will come to any of those in the list, but for those of waiters_wait(). */
+void waiters_fail(struct connection *connection, int error);
+
+/* To be called by who has read and does not go on: another thread may have been waiting
+ * for it to read. */
+void waiters_pass_on(struct connection *connection);
 
 /* A thread cancelled while it has the lock, or the buffers, or stands in the list of waiters
  * would take them with it. To be put first in a function that may: one that calls close(2)

@@ -14,9 +14,8 @@
 #include "feature.h"
 #include "wire/failure.h"
 #include "wire/own.h"
+#include "wire/packets.h"
 #include "wire/poll.h"
-#include "wire/receive.h"
-#include "wire/send.h"
 
 #define PROTOCOL_VERSION 1
 

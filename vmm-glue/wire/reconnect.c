@@ -12,11 +12,8 @@
 
 #include "wire/failure.h"
 #include "wire/handshake.h"
+#include "wire/packets.h"
 #include "wire/poll.h"
-#include "wire/receive.h"
-#include "wire/schedule.h"
-#include "wire/sized.h"
-#include "wire/waiters.h"
 
 /* How long an attempt waits for each answer of the helper. */
 #define ANSWER_MS 1000

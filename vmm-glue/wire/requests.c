@@ -1,17 +1,133 @@
 /* SPDX-License-Identifier: MIT */
-/* Requests that no thread waits for, and giving out their outcomes. */
+/* A thread waits for something to come, for the reply to its request, or for the outcomes of
+ * requests that were submitted. */
 #include "wire/requests.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "wire/failure.h"
+#include "wire/packets.h"
 #include "wire/poll.h"
-#include "wire/pump.h"
-#include "wire/receive.h"
-#include "wire/send.h"
-#include "wire/waiters.h"
+#include "wire/reconnect.h"
+
+/* So many turns at once, though the time is over: what is there already comes with them. */
+#define TURNS_AT_ONCE 64
+
+int pump(struct connection *connection, const struct timespec *until, unsigned *turns) {
+    int error = connection_check_entry(connection);
+
+    if (error)
+        return error;
+    if (++*turns % TURNS_AT_ONCE == 0 && until && time_is_over(until))
+        return 0;
+    if (connection->broken)
+        return reconnect(connection, until);
+    return connection->buffers_taken ? waiters_wait(connection, until)
+                                     : receive_until(connection, until);
+}
+
+/* Nobody tells of room in the socket: look again after so long. */
+#define ROOM_MS 10
+
+int pump_for_room(struct connection *connection, const struct timespec *until) {
+    NO_CANCELLATION;
+    struct pollfd pollfd = {connection->socket, POLLIN | POLLOUT, 0};
+    struct timespec soon;
+    char kept[FAILURE_BYTES];
+
+    pthread_mutex_unlock(&connection->lock);
+    int ready = poll(&pollfd, 1, connection_remaining_ms(until));
+    pthread_mutex_lock(&connection->lock);
+    if (ready == 0 || connection->broken || pollfd.revents & ~POLLIN)
+        return ready != 0;
+    failure_keep(kept);
+    if (connection->buffers_taken)
+        waiters_wait(connection, until && connection_remaining_ms(until) < ROOM_MS
+                                     ? until
+                                     : connection_until(&soon, ROOM_MS));
+    else
+        receive_until(connection, connection_until(&soon, 0));
+    waiters_pass_on(connection);
+    failure_restore(kept);
+    return 1;
+}
+
+/* -------------------------------------------------------------------- calls */
+
+int request_send_patiently(struct connection *connection, Fdset__V1__Request *request,
+                           const int *descriptors, size_t count, struct waiter *waiter) {
+    uint32_t generation = connection->generation;
+    int error;
+
+    while ((error = request_send(connection, request, descriptors, count, waiter)) == -EAGAIN) {
+        pump_for_room(connection, NULL);
+        if (connection->generation == generation)
+            continue;
+        if (waiter)
+            waiter->failed = ECONNRESET;
+        return 0;
+    }
+    return error;
+}
+
+/* Called with the lock held. */
+static int mend(struct connection *connection) {
+    NO_CANCELLATION;
+    int error = 0;
+
+    while (error >= 0 && connection->broken)
+        error = reconnect(connection, NULL);
+    return error < 0 ? error : 0;
+}
+
+int request_exchange(struct connection *connection, Fdset__V1__Request *request,
+                     const int *descriptors, size_t count, bool *unsent) {
+    struct waiter waiter = {0};
+    int error = request_send(connection, request, descriptors, count, &waiter);
+
+    if (error == -EAGAIN)
+        error = request_send_patiently(connection, request, descriptors, count, &waiter);
+    if (error)
+        return send_error(error);
+    *unsent = waiter.unsent;
+    return receive_reply(connection, &waiter);
+}
+
+/* Called with the lock held. */
+static int call(struct connection *connection, Fdset__V1__Request *request, const int *descriptors,
+                size_t count, bool *unsent) {
+    int error = connection_check_entry(connection);
+
+    *unsent = false;
+    if (!error && connection->broken)
+        error = mend(connection);
+    return error ? error : request_exchange(connection, request, descriptors, count, unsent);
+}
+
+int connection_call(struct connection *connection, Fdset__V1__Request *request,
+                    const int *descriptors, size_t count, Fdset__V1__Reply__BodyCase expected) {
+    bool unsent;
+
+    if (connection_inherited(connection))
+        return connection_say_foreign();
+    pthread_mutex_lock(&connection->lock);
+    int error = call(connection, request, descriptors, count, &unsent);
+    /* The first to find that the helper was restarted need not suffer for it. */
+    if (error && unsent && connection->link.kept)
+        error = call(connection, request, descriptors, count, &unsent);
+    pthread_mutex_unlock(&connection->lock);
+    if (error)
+        return error;
+    error = reply_check(connection, expected);
+    if (error)
+        reply_release(connection);
+    return error;
+}
+
+/* --------------------------------------------------------------- submitting */
 
 void request_fail(struct submitted *request, int error, const char *text) {
     request->error = error;
