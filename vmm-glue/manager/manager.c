@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* A manager's object: its beginning, its end, and what there is to know of it. */
+/* A manager's object: its beginning, its end, and what is asked by it, waiting for the answer
+ * or not. */
 #include "manager/manager.h"
 
 #include <errno.h>
@@ -8,9 +9,108 @@
 
 #include "wire/failure.h"
 #include "wire/handshake.h"
+#include "wire/packets.h"
 #include "wire/poll.h"
 #include "wire/reconnect.h"
 #include "wire/requests.h"
+
+/* It has its result, and goes. */
+static int question_end(struct question *question, int result) {
+    if (question->end)
+        result = question->end(question, result);
+    free(question->request.text);
+    free(question);
+    return result;
+}
+
+static int question_ask(struct question *question) {
+    struct connection *connection = &question->manager->connection;
+    int result;
+
+    do {
+        result = connection_call(connection, &question->message, question->descriptors,
+                                 question->descriptor_count, question->expected);
+        if (result < 0)
+            break;
+        result = question->read(question, connection->reply);
+        reply_release(connection);
+    } while (result == QUESTION_GOES_ON);
+    return question_end(question, result);
+}
+
+/* ------------------------------------------------------------ without waiting */
+
+static int question_send(struct submitted *request, struct connection *connection) {
+    struct question *question = (struct question *)request;
+
+    return request_send(connection, &question->message, question->descriptors,
+                        question->descriptor_count, &request->waiter);
+}
+
+static void question_arrived(struct waiter *waiter, struct connection *connection) {
+    struct question *question = (struct question *)waiter;
+    int result = waiter->failed ? connection_say_broken(connection, waiter->failed)
+                                : reply_check(connection, question->expected);
+
+    if (!result)
+        result = question->read(question, connection->reply);
+    question->result = result;
+    if (result == QUESTION_GOES_ON) {
+        unsent_put(connection, &question->request);
+        return;
+    }
+    if (result < 0)
+        request_fail(&question->request, result, fdset_error_text());
+    request_done(connection, &question->request);
+}
+
+static void question_give_out(struct submitted *request) {
+    struct question *question = (struct question *)request;
+    struct fdset_manager *manager = question->manager;
+    fdset_done_function done = question->done;
+    void *context = question->context;
+
+    if (request->error)
+        request_say_failure(request);
+    done(manager, question_end(question, question->result), context);
+}
+
+void *question_new(struct fdset_manager *manager, size_t size, Fdset__V1__Request__BodyCase body,
+                   Fdset__V1__Reply__BodyCase expected,
+                   int (*read)(struct question *, const Fdset__V1__Reply *)) {
+    struct question *question = calloc(1, size);
+
+    if (!question)
+        return NULL;
+    question->request.waiter.arrived = question_arrived;
+    question->request.send = question_send;
+    question->request.give_out = question_give_out;
+    question->manager = manager;
+    fdset__v1__request__init(&question->message);
+    question->message.body_case = body;
+    question->expected = expected;
+    question->read = read;
+    return question;
+}
+
+int question_put(struct question *question, fdset_done_function done, void *context) {
+    if (!question)
+        return fail(ENOMEM, "out of memory");
+    if (question->result < 0)
+        return question_end(question, question->result);
+    if (!done)
+        return question_ask(question);
+    question->done = done;
+    question->context = context;
+    int error = request_submit(&question->manager->connection, &question->request);
+    return error ? question_end(question, error) : 0;
+}
+
+int fdset_manager_dispatch(struct fdset_manager *manager, int timeout_ms) {
+    return requests_dispatch(&manager->connection, timeout_ms);
+}
+
+/* -------------------------------------------------------- beginning and end */
 
 /* Consumes `socket`, or fails as connection_dial() has, which has returned it. */
 static int manager_new(struct fdset_manager **manager, int socket, const char *path,

@@ -5,7 +5,6 @@
 #include <fdset/vmm.h>
 
 #include "feature.h"
-#include "vmm/accept.h"
 #include "vmm/vmm.h"
 #include "wire/failure.h"
 #include "wire/packets.h"

@@ -5,8 +5,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "vmm/accept.h"
-#include "vmm/batch.h"
 #include "vmm/vmm.h"
 #include "wire/failure.h"
 #include "wire/packets.h"

@@ -4,8 +4,6 @@
 #include <errno.h>
 #include <stdlib.h>
 
-#include "vmm/accept.h"
-#include "vmm/open_submit.h"
 #include "vmm/vmm.h"
 #include "wire/failure.h"
 #include "wire/packets.h"

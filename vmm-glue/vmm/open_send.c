@@ -9,8 +9,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "vmm/accept.h"
-#include "vmm/open_submit.h"
 #include "vmm/vmm.h"
 #include "wire/failure.h"
 #include "wire/packets.h"

@@ -37,6 +37,7 @@ struct launch {
     int *descriptors;
     size_t descriptor_count;
     size_t descriptor_room;
+    int error; /* the first that came of adding to it: nothing is added any more */
 };
 
 static int launch_init(struct launch *launch, size_t words, size_t descriptors) {
@@ -55,38 +56,37 @@ static void launch_free(struct launch *launch) {
     free(launch->words);
 }
 
-/* Adds one word to the command line. Returns 0 or -errno. */
-static int launch_word(struct launch *launch, const char *format, ...)
-    __attribute__((format(printf, 2, 3)));
-
-static int launch_word(struct launch *launch, const char *format, ...) {
+/* Adds one word to the command line. */
+__attribute__((format(printf, 2, 3))) static void launch_word(struct launch *launch,
+                                                              const char *format, ...) {
     va_list arguments;
+
+    if (launch->error)
+        return;
     va_start(arguments, format);
-    int length = vasprintf(&launch->words[launch->word_count], format, arguments);
+    if (vasprintf(&launch->words[launch->word_count], format, arguments) < 0)
+        launch->error = fail(ENOMEM, "out of memory");
+    else
+        launch->word_count++;
     va_end(arguments);
-    if (length < 0)
-        return fail(ENOMEM, "out of memory");
-    launch->word_count++;
-    return 0;
 }
 
-/* Gives a duplicate of `fd` to the helper. Returns its number there, or -errno. */
+/* Gives a duplicate of `fd` to the helper. Returns its number there. */
 static int launch_descriptor(struct launch *launch, int fd) {
+    if (launch->error)
+        return -1;
     assert(launch->descriptor_count < launch->descriptor_room);
     int copy = own_duplicate(fd, FIRST_DESCRIPTOR + (int)launch->descriptor_room);
     if (copy < 0)
-        return fail(errno, "cannot pass descriptor %d on to the helper: %m", fd);
+        return launch->error = fail(errno, "cannot pass descriptor %d on to the helper: %m", fd);
     launch->descriptors[launch->descriptor_count] = copy;
     return FIRST_DESCRIPTOR + (int)launch->descriptor_count++;
 }
 
 /* Adds "--option NUMBER", where NUMBER is what `fd` will be in the helper. */
-static int launch_option_fd(struct launch *launch, const char *option, int fd) {
-    int number = launch_descriptor(launch, fd);
-    if (number < 0)
-        return number;
-    int error = launch_word(launch, "%s", option);
-    return error ? error : launch_word(launch, "%d", number);
+static void launch_option_fd(struct launch *launch, const char *option, int fd) {
+    launch_word(launch, "%s", option);
+    launch_word(launch, "%d", launch_descriptor(launch, fd));
 }
 
 /* QEMU's syntax: a comma inside a value is doubled. */
@@ -114,59 +114,44 @@ static int launch_initial(struct launch *launch, const void *theirs, size_t size
     if (initial->opaque)
         commas_double(label, initial->opaque);
 
-    int number = launch_descriptor(launch, initial->fd);
-    if (number < 0)
-        return number;
-    error = launch_word(launch, "--add-fd");
-    if (error)
-        return error;
-    return launch_word(launch, "fd=%d,set=%d%s%s", number, initial->set,
-                       initial->opaque ? ",opaque=" : "", label);
-}
-
-/* What the user of this process adds to its helper's command line. */
-static const char *environment_options(void) {
-    const char *text = secure_getenv("FDSET_HELPER_OPTIONS");
-    return text ? text : "";
-}
-
-static int launch_words(struct launch *launch, const char *text) {
-    const char *word;
-    size_t length;
-    int error = 0;
-    while (!error && (word = environment_word(&text, &length)))
-        error = launch_word(launch, "%.*s", (int)length, word);
-    return error;
+    launch_word(launch, "--add-fd");
+    launch_word(launch, "fd=%d,set=%d%s%s", launch_descriptor(launch, initial->fd), initial->set,
+                initial->opaque ? ",opaque=" : "", label);
+    return launch->error;
 }
 
 static int launch_prepare(struct launch *launch, const struct fdset_spawn_options *options,
                           int vmm_socket) {
-    const char *more = environment_options();
-    size_t arguments = 0;
+    /* What the user of this process adds to its helper's command line. */
+    const char *more = secure_getenv("FDSET_HELPER_OPTIONS"), *word;
+    size_t arguments = 0, size = 0, length;
+
+    if (!more)
+        more = "";
     if (options->initial_count > FDSET_MAX_DESCRIPTORS)
         return fail(EINVAL, "a helper starts with at most %d descriptors", FDSET_MAX_DESCRIPTORS);
     while (options->arguments && options->arguments[arguments])
         arguments++;
-    int error =
+    launch->error =
         launch_init(launch, 7 + 2 * options->initial_count + arguments + (strlen(more) + 1) / 2,
                     2 + options->initial_count);
-    if (!error)
-        error = launch_word(launch, "fdset-helper");
-    if (!error)
-        error = launch_option_fd(launch, "--vmm-fd", vmm_socket);
-    if (!error && options->manage_path)
-        error = launch_word(launch, "--manage");
-    if (!error && options->manage_path)
-        error = launch_word(launch, "%s", options->manage_path);
-    if (!error && options->manage_fd > 0)
-        error = launch_option_fd(launch, "--manage-fd", options->manage_fd);
-    size_t size =
-        options->initial_count ? sized_stride(options->initial, sizeof(*options->initial)) : 0;
-    for (size_t i = 0; !error && i < options->initial_count; i++)
-        error = launch_initial(launch, (const char *)options->initial + i * size, size);
-    for (size_t i = 0; !error && i < arguments; i++)
-        error = launch_word(launch, "%s", options->arguments[i]);
-    return error ? error : launch_words(launch, more);
+    launch_word(launch, "fdset-helper");
+    launch_option_fd(launch, "--vmm-fd", vmm_socket);
+    if (options->manage_path) {
+        launch_word(launch, "--manage");
+        launch_word(launch, "%s", options->manage_path);
+    }
+    if (options->manage_fd > 0)
+        launch_option_fd(launch, "--manage-fd", options->manage_fd);
+    if (options->initial_count)
+        size = sized_stride(options->initial, sizeof(*options->initial));
+    for (size_t i = 0; !launch->error && i < options->initial_count; i++)
+        launch->error = launch_initial(launch, (const char *)options->initial + i * size, size);
+    for (size_t i = 0; i < arguments; i++)
+        launch_word(launch, "%s", options->arguments[i]);
+    while ((word = environment_word(&more, &length)))
+        launch_word(launch, "%.*s", (int)length, word);
+    return launch->error;
 }
 
 /* Borrows the strings from the process. NULL where memory is short. */

@@ -8,7 +8,6 @@
 #include <unistd.h>
 
 #include "feature.h"
-#include "vmm/accept.h"
 #include "wire/failure.h"
 #include "wire/handshake.h"
 #include "wire/own.h"

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* What a path and a received descriptor must go through. */
-#include "vmm/accept.h"
+/* What all ways of opening share: a path is checked, several opens become one packet, and a
+ * received descriptor becomes a lease. */
+#include "vmm/vmm.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -22,8 +23,6 @@ int path_check(const char *path) {
     return 0;
 }
 
-/* As close(2), but a thread that is cancelled does not end in it: between the closing
- * and the telling the helper would hear of neither. */
 int close_all_the_same(int fd) {
     return (int)syscall(SYS_close, fd);
 }
@@ -90,4 +89,54 @@ int lease_accept(struct fdset_vmm *vmm, const Fdset__V1__Opened *opened, uint32_
     close_all_the_same(fd);
     lease_tell_closed(vmm, lease);
     return error;
+}
+
+/* ---------------------------------------------- several opens in one packet */
+
+/* What the request takes around the opens. */
+#define REQUEST_BYTES 64
+
+/* What an Open of OpenMany takes at most beside its path: three lengths or fields of
+ * one or two bytes, and flags of up to six. */
+#define OPEN_BYTES 12
+
+void batch_clear(struct batch *batch) {
+    fdset__v1__open_many__init(&batch->message);
+    batch->message.opens = batch->pointers;
+    batch->bytes = REQUEST_BYTES;
+}
+
+bool batch_add(struct batch *batch, const char *path, size_t length, int flags) {
+    size_t count = batch->message.n_opens, bytes = batch->bytes + length + OPEN_BYTES;
+    if (count == FDSET_MAX_OPENS || bytes > FDSET_MAX_PACKET_BYTES)
+        return false;
+    Fdset__V1__Open *open = batch->pointers[count] = &batch->opens[count];
+    fdset__v1__open__init(open);
+    open->path = (char *)path;
+    open->flags = (uint32_t)flags;
+    batch->bytes = bytes;
+    batch->message.n_opens++;
+    return true;
+}
+
+/* Where very many have failed, the helper's words for all of them do not fit in a packet. */
+static const char *error_text(const Fdset__V1__Error *error) {
+    const char *general = *error->text ? NULL : strerrordesc_np(error->error_number);
+    return general ? general : error->text;
+}
+
+int batch_result(const Fdset__V1__OpenedMany__Result *result, Fdset__V1__Opened *opened,
+                 const char **text) {
+    if (result->outcome_case == FDSET__V1__OPENED_MANY__RESULT__OUTCOME_OPENED &&
+        result->opened->lease) {
+        *opened = *result->opened;
+        return 0;
+    }
+    if (result->outcome_case == FDSET__V1__OPENED_MANY__RESULT__OUTCOME_ERROR &&
+        result->error->error_number > 0) {
+        *text = error_text(result->error);
+        return -result->error->error_number;
+    }
+    *text = "fdset-helper left an open without an answer";
+    return -EPROTO;
 }
