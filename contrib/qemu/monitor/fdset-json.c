@@ -110,16 +110,10 @@ json_t *leases_json(const struct fdset_listing *listing) {
 /* ------------------------------------------------------------------ events */
 
 const char *event_name(enum fdset_event_kind kind) {
-    switch (kind) {
-    case FDSET_EVENT_WANTED:
-        return "FDSET_WANTED";
-    case FDSET_EVENT_CLOSED:
-        return "FDSET_CLOSED";
-    case FDSET_EVENT_DENIED:
-        return "FDSET_DENIED";
-    default:
-        return NULL;
-    }
+    return kind == FDSET_EVENT_WANTED   ? "FDSET_WANTED"
+           : kind == FDSET_EVENT_CLOSED ? "FDSET_CLOSED"
+           : kind == FDSET_EVENT_DENIED ? "FDSET_DENIED"
+                                        : NULL;
 }
 
 /* enum Code of fdset.proto, as far as an open can have it. */

@@ -191,20 +191,8 @@ static enum piece recover(struct framing *framing, struct span *span) {
 
 static bool count(struct framing *framing) {
     framing->has_token = true;
-    switch (framing->token) {
-    case '{':
-        framing->braces++;
-        break;
-    case '}':
-        framing->braces--;
-        break;
-    case '[':
-        framing->brackets++;
-        break;
-    case ']':
-        framing->brackets--;
-        break;
-    }
+    framing->braces += (framing->token == '{') - (framing->token == '}');
+    framing->brackets += (framing->token == '[') - (framing->token == ']');
     return framing->braces < 0 || framing->brackets < 0 ||
            (framing->braces == 0 && framing->brackets == 0);
 }

@@ -21,9 +21,7 @@
 /* As many clients at once are served of one monitor; more wait. QEMU has one. */
 #define LINKS_MAX 32
 
-static int refused(const struct address *address, const char *what) {
-    int error = errno;
-
+static int refused(const struct address *address, const char *what, int error) {
     if (address->path)
         complain("%s %s: %s", what, address->path, strerror(error));
     else
@@ -131,28 +129,22 @@ static void listener_ready(struct relay_watch *watch, uint32_t events) {
 
 /* ---------------------------------------------------------------- listening */
 
-/* What stands there is replaced, as QEMU does, be it a socket of before or a file that
- * management has made to have the name for itself. */
-static int unlink_stale(const char *path) {
-    return unlink(path) < 0 && errno != ENOENT ? -1 : 0;
-}
-
 static int listen_at_path(struct relay_monitor *monitor) {
     struct sockaddr_un name;
     struct stat status;
 
-    if (!socket_address(&name, monitor->listen.path)) {
-        errno = ENAMETOOLONG;
-        return refused(&monitor->listen, "cannot listen at");
-    }
-    if (unlink_stale(monitor->listen.path) < 0)
-        return refused(&monitor->listen, "cannot replace");
+    if (!socket_address(&name, monitor->listen.path))
+        return refused(&monitor->listen, "cannot listen at", ENAMETOOLONG);
+    /* What stands there is replaced, as QEMU does, be it a socket of before or a file that
+     * management has made to have the name for itself. */
+    if (unlink(monitor->listen.path) < 0 && errno != ENOENT)
+        return refused(&monitor->listen, "cannot replace", errno);
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     mode_t mask = umask(0177);
     int result = fd < 0 ? -1 : bind(fd, (struct sockaddr *)&name, sizeof(name));
     umask(mask);
     if (result < 0 || listen(fd, 8) < 0)
-        return refused(&monitor->listen, "cannot listen at");
+        return refused(&monitor->listen, "cannot listen at", errno);
     if (lstat(monitor->listen.path, &status) == 0) {
         monitor->device = status.st_dev;
         monitor->inode = status.st_ino;
@@ -164,10 +156,8 @@ static int listen_at_path(struct relay_monitor *monitor) {
 static int check_inherited(const struct relay_monitor *monitor) {
     int fd = monitor->listen.fd;
 
-    if (socket_option(fd, SO_TYPE) != SOCK_STREAM) {
-        errno = ENOTSOCK;
-        return refused(&monitor->listen, "no stream socket for clients:");
-    }
+    if (socket_option(fd, SO_TYPE) != SOCK_STREAM)
+        return refused(&monitor->listen, "no stream socket for clients:", ENOTSOCK);
     fcntl(fd, F_SETFD, FD_CLOEXEC);
     return 0;
 }
@@ -177,16 +167,12 @@ static int check_emulator(const struct relay_monitor *monitor) {
     struct stat status;
     int fd = monitor->emulator.fd;
 
-    if (monitor->emulator.path && !socket_address(&name, monitor->emulator.path)) {
-        errno = ENAMETOOLONG;
-        return refused(&monitor->emulator, "cannot connect to");
-    }
+    if (monitor->emulator.path && !socket_address(&name, monitor->emulator.path))
+        return refused(&monitor->emulator, "cannot connect to", ENAMETOOLONG);
     if (monitor->emulator.path)
         return 0;
-    if (fstat(fd, &status) < 0 || !S_ISSOCK(status.st_mode)) {
-        errno = ENOTSOCK;
-        return refused(&monitor->emulator, "no socket of the emulator's:");
-    }
+    if (fstat(fd, &status) < 0 || !S_ISSOCK(status.st_mode))
+        return refused(&monitor->emulator, "no socket of the emulator's:", ENOTSOCK);
     fcntl(fd, F_SETFD, FD_CLOEXEC);
     return 0;
 }
