@@ -92,40 +92,25 @@ EXPORTED int creat(const char *path, mode_t mode) {
 EXPORTED_ALIAS(creat64, creat);
 
 /* What open() and openat() become with _FORTIFY_SOURCE. */
-EXPORTED int __open_2(const char *path, int flags);
-EXPORTED int __open_2(const char *path, int flags) {
+EXPORTED_UNDECLARED(int, __open_2, (const char *path, int flags)) {
     return open(path, flags);
 }
 EXPORTED_ALIAS(__open64_2, __open_2);
 
-EXPORTED int __openat_2(int directory, const char *path, int flags);
-EXPORTED int __openat_2(int directory, const char *path, int flags) {
+EXPORTED_UNDECLARED(int, __openat_2, (int directory, const char *path, int flags)) {
     return openat(directory, path, flags);
 }
 EXPORTED_ALIAS(__openat64_2, __openat_2);
 
 /* The flags of open(2) that fopen(3)'s mode means, or -1. */
 static int mode_to_flags(const char *mode) {
-    bool both = strchr(mode, '+');
-    int flags = both ? O_RDWR : mode[0] == 'r' ? O_RDONLY : O_WRONLY;
+    int access = strchr(mode, '+') ? O_RDWR : mode[0] == 'r' ? O_RDONLY : O_WRONLY;
+    int others = (strchr(mode, 'x') ? O_EXCL : 0) | (strchr(mode, 'e') ? O_CLOEXEC : 0);
 
-    switch (mode[0]) {
-    case 'r':
-        break;
-    case 'w':
-        flags |= O_CREAT | O_TRUNC;
-        break;
-    case 'a':
-        flags |= O_CREAT | O_APPEND;
-        break;
-    default:
-        return -1;
-    }
-    if (strchr(mode, 'x'))
-        flags |= O_EXCL;
-    if (strchr(mode, 'e'))
-        flags |= O_CLOEXEC;
-    return flags;
+    return mode[0] == 'r'   ? access | others
+           : mode[0] == 'w' ? access | others | O_CREAT | O_TRUNC
+           : mode[0] == 'a' ? access | others | O_CREAT | O_APPEND
+                            : -1;
 }
 
 EXPORTED FILE *fopen(const char *path, const char *mode) {

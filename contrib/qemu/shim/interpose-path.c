@@ -55,21 +55,19 @@ EXPORTED_ALIAS_OF(int, fstatat64, (int, const char *, struct stat64 *, int), fst
 
 /* What stat() and its kin are in a program that was built with a C library
  * before 2.33. `version` is the only one there is on a 64-bit machine. */
-#define OLD_STAT(old, new)                                                 \
-    EXPORTED int old(int version, const char *path, struct stat *status);  \
-    EXPORTED int old(int version, const char *path, struct stat *status) { \
-        return new (path, status);                                         \
-    }
-OLD_STAT(__xstat, stat)
-OLD_STAT(__lxstat, lstat)
+EXPORTED_UNDECLARED(int, __xstat, (int version, const char *path, struct stat *status)) {
+    return stat(path, status);
+}
 EXPORTED_ALIAS(__xstat64, __xstat);
+
+EXPORTED_UNDECLARED(int, __lxstat, (int version, const char *path, struct stat *status)) {
+    return lstat(path, status);
+}
 EXPORTED_ALIAS(__lxstat64, __lxstat);
 
-EXPORTED int __fxstatat(int version, int directory, const char *path, struct stat *status,
-                        int flags);
-EXPORTED int __fxstatat(int version, int directory, const char *path, struct stat *status,
-                        int flags) {
-    return fstatat(directory, path, status, flags);
+EXPORTED_UNDECLARED(int, __fxstatat,
+                    (int version, int at, const char *path, struct stat *status, int flags)) {
+    return fstatat(at, path, status, flags);
 }
 EXPORTED_ALIAS(__fxstatat64, __fxstatat);
 
@@ -128,17 +126,11 @@ EXPORTED key_t ftok(const char *path, int project) {
 /* ----------------------------------------------------------------- access */
 
 static bool modes_allow(unsigned modes, int access) {
-    const unsigned both = 1u << O_RDWR;
+    unsigned enough = 1u << O_RDWR; /* or less is wanted: */
 
-    switch (access & (R_OK | W_OK)) {
-    case R_OK:
-        return modes & (both | 1u << O_RDONLY);
-    case W_OK:
-        return modes & (both | 1u << O_WRONLY);
-    case R_OK | W_OK:
-        return modes & both;
-    }
-    return true;
+    enough |= access & W_OK ? 0 : 1u << O_RDONLY;
+    enough |= access & R_OK ? 0 : 1u << O_WRONLY;
+    return !(access & (R_OK | W_OK)) || modes & enough;
 }
 
 static int set_access(const struct set_path *set, int access) {
@@ -182,8 +174,7 @@ EXPORTED char *canonicalize_file_name(const char *path) {
 }
 
 /* What realpath() becomes with _FORTIFY_SOURCE. */
-EXPORTED char *__realpath_chk(const char *path, char *resolved, size_t size);
-EXPORTED char *__realpath_chk(const char *path, char *resolved, size_t size) {
+EXPORTED_UNDECLARED(char *, __realpath_chk, (const char *path, char *resolved, size_t size)) {
     return realpath(path, resolved);
 }
 
@@ -199,16 +190,14 @@ STANDS_IN(ssize_t, readlinkat, (int at, const char *path, char *target, size_t s
           directory_readlink(path, REAL(readlinkat)(at, path, target, size)))
 
 /* What they become with _FORTIFY_SOURCE, which has checked `size` against the room. */
-EXPORTED ssize_t __readlink_chk(const char *path, char *target, size_t size, size_t room);
-EXPORTED ssize_t __readlink_chk(const char *path, char *target, size_t size, size_t room) {
+EXPORTED_UNDECLARED(ssize_t, __readlink_chk,
+                    (const char *path, char *target, size_t size, size_t room)) {
     if (size > room)
         abort();
     return readlink(path, target, size);
 }
-EXPORTED ssize_t __readlinkat_chk(int directory, const char *path, char *target, size_t size,
-                                  size_t room);
-EXPORTED ssize_t __readlinkat_chk(int directory, const char *path, char *target, size_t size,
-                                  size_t room) {
+EXPORTED_UNDECLARED(ssize_t, __readlinkat_chk,
+                    (int directory, const char *path, char *target, size_t size, size_t room)) {
     if (size > room)
         abort();
     return readlinkat(directory, path, target, size);

@@ -31,6 +31,11 @@ _Static_assert(sizeof(long) == 8, "open64() must be open()");
 
 #define EXPORTED __attribute__((visibility("default")))
 
+/* One that no header declares. */
+#define EXPORTED_UNDECLARED(result, name, parameters) \
+    EXPORTED result name parameters;                  \
+    EXPORTED result name parameters
+
 /* `name` is one more name for `function`; the second, for one whose structure has another
  * name and the same fields. */
 #define EXPORTED_ALIAS(name, function) \
