@@ -11,7 +11,6 @@
 #include "wire/handshake.h"
 #include "wire/packets.h"
 #include "wire/poll.h"
-#include "wire/reconnect.h"
 #include "wire/requests.h"
 
 /* It has its result, and goes. */

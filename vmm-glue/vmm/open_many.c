@@ -72,7 +72,7 @@ static int exchange_make(struct fdset_vmm *vmm, struct exchange *exchange,
             requests[i].fd = packet_descriptors_take(&connection->descriptors, next++);
     reply_release(connection);
     if (error && succeeded > 0)
-        leases_tell_closed(vmm, exchange->generation, exchange->leases, (size_t)succeeded);
+        leases_tell_closed(vmm, exchange->generation, exchange->leases, (size_t)succeeded, false);
     return error;
 }
 

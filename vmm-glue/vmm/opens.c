@@ -10,6 +10,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "feature.h"
 #include "wire/failure.h"
 #include "wire/packets.h"
 #include "wire/requests.h"
@@ -27,24 +28,29 @@ int close_all_the_same(int fd) {
     return (int)syscall(SYS_close, fd);
 }
 
-void leases_tell_closed(struct fdset_vmm *vmm, uint32_t generation, uint32_t *leases,
-                        size_t count) {
+void leases_tell_closed(struct fdset_vmm *vmm, uint32_t generation, uint32_t *leases, size_t count,
+                        bool wait) {
     Fdset__V1__Close closed = FDSET__V1__CLOSE__INIT;
     Fdset__V1__Request request = REQUEST(close = &closed, CLOSE);
     struct connection *connection = &vmm->connection;
+    bool answered = false, unsent;
 
     closed.leases = leases;
     closed.n_leases = count;
     pthread_mutex_lock(&connection->lock);
-    if (connection->generation == generation &&
-        request_send(connection, &request, NULL, 0, NULL) == -EAGAIN)
+    bool current = connection->generation == generation && !connection->broken;
+    if (current && wait && connection->features & FEATURE_BIT(CLOSE_ANSWER))
+        answered = request_exchange(connection, &request, NULL, 0, &unsent) == 0;
+    else if (current && request_send(connection, &request, NULL, 0, NULL) == -EAGAIN)
         request_send_patiently(connection, &request, NULL, 0, NULL);
     pthread_mutex_unlock(&connection->lock);
+    if (answered)
+        reply_release(connection);
 }
 
 void lease_tell_closed(struct fdset_vmm *vmm, struct lease_id lease) {
     if (lease.id)
-        leases_tell_closed(vmm, lease.generation, &lease.id, 1);
+        leases_tell_closed(vmm, lease.generation, &lease.id, 1, false);
 }
 
 /* What open(2) does by O_TRUNC: nothing where it is not a regular file. */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* A VMM's object, and the calls of it that wait: open, hold, close. */
+/* A VMM's object, and the calls of it that wait: open, look, hold, close. */
 #include "vmm/vmm.h"
 
 #include <errno.h>
@@ -13,7 +13,6 @@
 #include "wire/own.h"
 #include "wire/packets.h"
 #include "wire/poll.h"
-#include "wire/reconnect.h"
 #include "wire/requests.h"
 
 /* ------------------------------------------------------- beginning and end */
@@ -144,6 +143,63 @@ int fdset_open_wait(struct fdset_vmm *vmm, const char *path, int flags, unsigned
     return error;
 }
 
+/* -------------------------------------------------------------------- look */
+
+/* Rounded down, also before 1970. */
+static struct timespec time_read(int64_t nanoseconds) {
+    const int64_t second = 1000000000;
+    struct timespec time = {.tv_sec = nanoseconds / second, .tv_nsec = nanoseconds % second};
+
+    if (time.tv_nsec < 0) {
+        time.tv_nsec += second;
+        time.tv_sec--;
+    }
+    return time;
+}
+
+static void status_read(struct stat *status, const Fdset__V1__Looked *looked) {
+    *status = (struct stat){
+        .st_mode = looked->mode,
+        .st_dev = looked->device,
+        .st_ino = looked->inode,
+        .st_rdev = looked->device_number,
+        .st_nlink = looked->links,
+        .st_uid = looked->uid,
+        .st_gid = looked->gid,
+        .st_size = (off_t)looked->size,
+        .st_blocks = (blkcnt_t)looked->blocks,
+        .st_blksize = (blksize_t)looked->block_size,
+        .st_atim = time_read(looked->accessed_ns),
+        .st_mtim = time_read(looked->modified_ns),
+        .st_ctim = time_read(looked->changed_ns),
+    };
+}
+
+int fdset_look(struct fdset_vmm *vmm, const char *path, struct fdset_look_result *result) {
+    Fdset__V1__Look look = FDSET__V1__LOOK__INIT;
+    Fdset__V1__Request request = REQUEST(look = &look, LOOK);
+    struct connection *connection = &vmm->connection;
+    int error = path_check(path);
+    if (error)
+        return error;
+    if (connection_inherited(connection))
+        return connection_say_foreign();
+    pthread_mutex_lock(&connection->lock);
+    bool known = connection->features & FEATURE_BIT(LOOK);
+    pthread_mutex_unlock(&connection->lock);
+    if (!known)
+        return fail(EOPNOTSUPP, "this fdset-helper cannot be asked about a set: it needs a newer "
+                                "version");
+    look.path = (char *)path;
+    error = connection_call(connection, &request, NULL, 0, FDSET__V1__REPLY__BODY_LOOKED);
+    if (error)
+        return error;
+    result->modes = connection->reply->looked->modes;
+    status_read(&result->status, connection->reply->looked);
+    reply_release(connection);
+    return 0;
+}
+
 /* -------------------------------------------------------------------- hold */
 
 static int call_done(struct fdset_vmm *vmm, Fdset__V1__Request *request) {
@@ -175,61 +231,37 @@ static int close_plainly(int fd) {
     return close_all_the_same(fd) < 0 ? fail(errno, "cannot close descriptor %d: %m", fd) : 0;
 }
 
-/* `fd` is no lease any more, and is closed where `close` says so. `ended` is the lease that
- * the helper is to be told of, or none. */
-static int leave(struct fdset_vmm *vmm, int fd, bool close, struct lease_id *ended) {
+/* `fd` is no lease any more, and is closed where `close` says so. The helper is told, and with
+ * `wait` waited for; but in a child, which has no lease, another thread of the parent's may have
+ * the lock. */
+static int leave(struct fdset_vmm *vmm, int fd, bool close, bool wait) {
     struct counted_lease *lease = NULL;
+    struct lease_id ended = {0};
+
     if (!connection_foreign(&vmm->connection))
         lease = leases_take(&vmm->leases, fd);
     int result = close ? close_plainly(fd) : 0;
-    *ended = lease ? leases_end(&vmm->leases, lease) : (struct lease_id){0};
+    if (lease)
+        ended = leases_end(&vmm->leases, lease);
+    if (ended.id)
+        leases_tell_closed(vmm, ended.generation, &ended.id, 1, wait);
     return result;
 }
 
 int fdset_close(struct fdset_vmm *vmm, int fd) {
-    struct lease_id ended;
-    int result = leave(vmm, fd, true, &ended);
-    lease_tell_closed(vmm, ended);
-    return result;
-}
-
-/* A helper that has gone has let go of its locks; and in a child, which has no lease, another
- * thread of the parent's may have the lock. */
-static void tell_closed_and_wait(struct fdset_vmm *vmm, struct lease_id lease) {
-    Fdset__V1__Close closed = FDSET__V1__CLOSE__INIT;
-    Fdset__V1__Request request = REQUEST(close = &closed, CLOSE);
-    struct connection *connection = &vmm->connection;
-    bool unsent;
-
-    if (!lease.id)
-        return;
-    closed.leases = &lease.id;
-    closed.n_leases = 1;
-    pthread_mutex_lock(&connection->lock);
-    bool current = lease.generation == connection->generation && !connection->broken;
-    bool answers = connection->features & FEATURE_BIT(CLOSE_ANSWER);
-    bool answered =
-        current && answers && request_exchange(connection, &request, NULL, 0, &unsent) == 0;
-    pthread_mutex_unlock(&connection->lock);
-    if (answered)
-        reply_release(connection);
-    if (!answers)
-        lease_tell_closed(vmm, lease);
+    return leave(vmm, fd, true, false);
 }
 
 int fdset_close_wait(struct fdset_vmm *vmm, int fd) {
-    struct lease_id ended;
-    int result = leave(vmm, fd, true, &ended);
+    return leave(vmm, fd, true, true);
+}
 
-    tell_closed_and_wait(vmm, ended);
-    return result;
+void fdset_forget(struct fdset_vmm *vmm, int fd) {
+    leave(vmm, fd, false, false);
 }
 
 void own_forget_wait(struct fdset_vmm *vmm, int fd) {
-    struct lease_id ended;
-
-    leave(vmm, fd, false, &ended);
-    tell_closed_and_wait(vmm, ended);
+    leave(vmm, fd, false, true);
 }
 
 uint32_t fdset_lease(struct fdset_vmm *vmm, int fd) {
@@ -249,10 +281,4 @@ int fdset_duplicated(struct fdset_vmm *vmm, int fd, int copy) {
     int error = leases_share(&vmm->leases, fd, copy, &stale);
     lease_tell_closed(vmm, stale);
     return error ? fail(-error, "cannot keep count of descriptor %d: %m", copy) : 0;
-}
-
-void fdset_forget(struct fdset_vmm *vmm, int fd) {
-    struct lease_id ended;
-    leave(vmm, fd, false, &ended);
-    lease_tell_closed(vmm, ended);
 }

@@ -67,10 +67,14 @@ int path_check(const char *path);
 int lease_accept(struct fdset_vmm *vmm, const Fdset__V1__Opened *opened, uint32_t generation,
                  int fd, int flags);
 
-/* Tells the helper that gave it, and no other, that a lease is closed, or none with id 0. No
- * reply; nothing to be done about a failure, as without a connection there are no leases. */
+/* Tells the helper that gave it, and no other, that a lease is closed, or none with id 0.
+ * Nothing to be done about a failure, as without a connection there are no leases. */
 void lease_tell_closed(struct fdset_vmm *vmm, struct lease_id lease);
-void leases_tell_closed(struct fdset_vmm *vmm, uint32_t generation, uint32_t *leases, size_t count);
+
+/* The same of several; with `wait`, waits for the helper to have let go of their locks, where it
+ * answers that. One that has gone has. */
+void leases_tell_closed(struct fdset_vmm *vmm, uint32_t generation, uint32_t *leases, size_t count,
+                        bool wait);
 
 /* As close(2), but a thread that is cancelled does not end in it: between the closing
  * and the telling the helper would hear of neither. */

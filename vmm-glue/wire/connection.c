@@ -104,35 +104,26 @@ void waiter_put(struct connection *connection, struct waiter *waiter) {
     connection->last = waiter;
 }
 
-/* `previous` is the one before it, NULL for none. */
-static void cut(struct connection *connection, struct waiter *previous, struct waiter *waiter) {
+/* Takes `which` out of the list, or, where that is NULL, the one with this serial. */
+static struct waiter *take(struct connection *connection, const struct waiter *which,
+                           uint32_t serial) {
+    struct waiter *previous = NULL, *waiter = connection->waiters;
+
+    for (; waiter && (which ? waiter != which : waiter->serial != serial); waiter = waiter->next)
+        previous = waiter;
+    if (!waiter)
+        return NULL;
     if (previous)
         previous->next = waiter->next;
     else
         connection->waiters = waiter->next;
     if (connection->last == waiter)
         connection->last = previous;
+    return waiter;
 }
 
 struct waiter *waiter_take(struct connection *connection, uint32_t serial) {
-    struct waiter *previous = NULL, *waiter = connection->waiters;
-
-    for (; waiter; previous = waiter, waiter = waiter->next) {
-        if (waiter->serial != serial || serial == 0)
-            continue;
-        cut(connection, previous, waiter);
-        return waiter;
-    }
-    return NULL;
-}
-
-static void remove_from(struct connection *connection, struct waiter *waiter) {
-    struct waiter *previous = NULL, *at = connection->waiters;
-
-    for (; at && at != waiter; at = at->next)
-        previous = at;
-    if (at)
-        cut(connection, previous, waiter);
+    return serial ? take(connection, NULL, serial) : NULL;
 }
 
 void waiter_sleep(struct connection *connection, struct waiter *waiter) {
@@ -150,7 +141,7 @@ int waiters_wait(struct connection *connection, const struct timespec *until) {
     int error =
         until ? pthread_cond_clockwait(&waiter.wake, &connection->lock, CLOCK_MONOTONIC, until)
               : pthread_cond_wait(&waiter.wake, &connection->lock);
-    remove_from(connection, &waiter);
+    take(connection, &waiter, 0);
     return error != ETIMEDOUT;
 }
 
@@ -165,7 +156,7 @@ void waiters_fail(struct connection *connection, int error) {
         next = waiter->next;
         if (waiter->serial == 0)
             continue;
-        remove_from(connection, waiter);
+        take(connection, waiter, 0);
         waiter->failed = error;
         if (waiter->arrived)
             waiter->arrived(waiter, connection);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* How a connection begins and ends. */
+/* How a connection begins and ends, and is made anew. */
 #pragma once
 
 #include "wire/connection.h"
@@ -33,3 +33,12 @@ int connection_move(struct connection *connection);
 /* With the lock held: sends a Hello; and takes in what has come for its waiter. */
 int hello_send(struct connection *connection, struct waiter *waiter);
 int hello_read(struct connection *connection, const struct waiter *waiter);
+
+/* Attaching to a restarted helper: <fdset/reconnect.h>, by reconnect.c. */
+
+/* Turns reconnecting on, or, with NULL, off. */
+int connection_set_reconnect(struct connection *connection, const struct fdset_reconnect *plan);
+
+/* With the lock held, for a connection that is broken: goes on with what is to be done, or
+ * waits until there is something to do, for `until` at most. Returns as pump(). */
+int reconnect(struct connection *connection, const struct timespec *until);

@@ -2,7 +2,7 @@
 /* Attaching to a restarted helper. The attempts are made by threads that need the helper,
  * step by step: each connects, sends, or reads one reply, and none of them waits for longer
  * than its caller wants to. */
-#include "wire/reconnect.h"
+#include "wire/handshake.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -11,7 +11,6 @@
 #include <unistd.h>
 
 #include "wire/failure.h"
-#include "wire/handshake.h"
 #include "wire/packets.h"
 #include "wire/poll.h"
 

@@ -9,9 +9,9 @@
 #include <string.h>
 
 #include "wire/failure.h"
+#include "wire/handshake.h"
 #include "wire/packets.h"
 #include "wire/poll.h"
-#include "wire/reconnect.h"
 
 /* So many turns at once, though the time is over: what is there already comes with them. */
 #define TURNS_AT_ONCE 64
