@@ -13,10 +13,8 @@
 static int changes_check(struct connection *connection) {
     if (connection_inherited(connection))
         return connection_say_foreign();
-    pthread_mutex_lock(&connection->lock);
-    bool observes = connection->role == FDSET__V1__ROLE__ROLE_OBSERVER;
-    pthread_mutex_unlock(&connection->lock);
-    if (!observes)
+    LOCKED(connection->lock);
+    if (connection->role != FDSET__V1__ROLE__ROLE_OBSERVER)
         return 0;
     return fail(EPERM, "this is an observer's socket, by which nothing can be added or removed: "
                        "use the helper's manage socket");

@@ -181,7 +181,7 @@ int fdset_next_event(struct fdset_manager *manager, struct fdset_event *event, i
     int result = 1;
     if (connection_foreign(connection))
         return connection_say_foreign();
-    pthread_mutex_lock(&connection->lock);
+    LOCKED(connection->lock);
     while (manager->event_count == 0 && result > 0)
         result = pump(connection, until, &turns);
     if (manager->event_count > 0) {
@@ -189,6 +189,5 @@ int fdset_next_event(struct fdset_manager *manager, struct fdset_event *event, i
         result = 1;
     }
     waiters_pass_on(connection);
-    pthread_mutex_unlock(&connection->lock);
     return result;
 }

@@ -115,23 +115,15 @@ int fdset_manager_dispatch(struct fdset_manager *manager, int timeout_ms) {
 static int manager_new(struct fdset_manager **manager, int socket, const char *path,
                        const struct fdset_manager_options *options) {
     struct fdset_manager_options ours = {0};
-    struct fdset_manager *new = calloc(1, sizeof(*new));
-    int error = new ? 0 : fail(ENOMEM, "out of memory");
+    int error = options ? SIZED_TAKE(&ours, options) : 0;
 
     *manager = NULL;
-    if (!error && options)
-        error = SIZED_TAKE(&ours, options);
     if (error) {
         close(socket);
-        free(new);
         return error;
     }
     struct identity identity = {FDSET__V1__ROLE__ROLE_MANAGER, path, ours.name, ours.owner};
-    error = connection_open(&new->connection, socket, &identity);
-    if (error)
-        free(new);
-    else
-        *manager = new;
+    *manager = connection_new(sizeof(**manager), socket, &identity, &error);
     return error;
 }
 
@@ -172,9 +164,9 @@ void fdset_manager_helper_info(struct fdset_manager *manager, struct fdset_helpe
     *info = (struct fdset_helper_info){0};
     if (connection_foreign(&manager->connection))
         return;
-    pthread_mutex_lock(&manager->connection.lock);
+    LOCKED(manager->connection.lock);
+
     *info = manager->connection.helper;
-    pthread_mutex_unlock(&manager->connection.lock);
 }
 
 int fdset_manager_poll_fd(struct fdset_manager *manager) {

@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "wire/connection.h"
+
 /* Most programs never get past this descriptor number. */
 #define FIRST_SIZE 64
 
@@ -89,19 +91,18 @@ static void slot_set(struct leases *leases, int fd, struct counted_lease *lease,
 int leases_put(struct leases *leases, int fd, struct lease_id id, struct lease_id *stale) {
     assert(fd >= 0);
     *stale = NO_LEASE;
-    pthread_mutex_lock(&leases->lock);
+    LOCKED(leases->lock);
     int error = table_reach(leases, fd);
     struct counted_lease *lease = error ? NULL : lease_new(leases, id);
     if (lease)
         slot_set(leases, fd, lease, stale);
-    pthread_mutex_unlock(&leases->lock);
     return lease ? 0 : -ENOMEM;
 }
 
 int leases_share(struct leases *leases, int fd, int copy, struct lease_id *stale) {
     int error = 0;
     *stale = NO_LEASE;
-    pthread_mutex_lock(&leases->lock);
+    LOCKED(leases->lock);
     struct counted_lease *lease = slot_get(leases, fd);
     if (lease && copy >= 0) {
         error = table_reach(leases, copy);
@@ -111,28 +112,24 @@ int leases_share(struct leases *leases, int fd, int copy, struct lease_id *stale
         struct counted_lease *old = slot_clear(leases, copy);
         *stale = old ? copy_end(leases, old) : NO_LEASE;
     }
-    pthread_mutex_unlock(&leases->lock);
     return error;
 }
 
 struct counted_lease *leases_take(struct leases *leases, int fd) {
-    pthread_mutex_lock(&leases->lock);
-    struct counted_lease *lease = slot_clear(leases, fd);
-    pthread_mutex_unlock(&leases->lock);
-    return lease;
+    LOCKED(leases->lock);
+
+    return slot_clear(leases, fd);
 }
 
 struct lease_id leases_end(struct leases *leases, struct counted_lease *lease) {
-    pthread_mutex_lock(&leases->lock);
-    struct lease_id id = copy_end(leases, lease);
-    pthread_mutex_unlock(&leases->lock);
-    return id;
+    LOCKED(leases->lock);
+
+    return copy_end(leases, lease);
 }
 
 struct lease_id leases_find(struct leases *leases, int fd) {
-    pthread_mutex_lock(&leases->lock);
-    struct counted_lease *lease = slot_get(leases, fd);
-    struct lease_id id = lease ? lease->id : NO_LEASE;
-    pthread_mutex_unlock(&leases->lock);
-    return id;
+    LOCKED(leases->lock);
+    const struct counted_lease *lease = slot_get(leases, fd);
+
+    return lease ? lease->id : NO_LEASE;
 }

@@ -73,23 +73,6 @@ static int send_again_or_together(struct submitted *request, struct connection *
 
 /* --------------------------------------------------------------- submitting */
 
-static struct submitted_open *submitted_new(struct fdset_vmm *vmm, const char *path) {
-    size_t length = strlen(path) + 1;
-    struct submitted_open *new = malloc(sizeof(*new) + length);
-
-    if (!new)
-        return NULL;
-    *new = (struct submitted_open){
-        .request = {.waiter.arrived = submitted_arrived,
-                    .send = send_again_or_together,
-                    .give_out = submitted_give_out},
-        .vmm = vmm,
-        .fd = -1,
-    };
-    memcpy(new->path, path, length);
-    return new;
-}
-
 /* Called with the lock held. */
 static bool something_is_submitted(const struct connection *connection) {
     const struct waiter *waiter = connection->waiters;
@@ -146,17 +129,12 @@ static int submit_to_packet(struct submitted_open *submitted, struct connection 
 static int submit(struct submitted_open *submitted) {
     struct fdset_vmm *vmm = submitted->vmm;
     struct connection *connection = &vmm->connection;
-    int error;
+    LOCKED(connection->lock);
 
-    pthread_mutex_lock(&connection->lock);
     if (connection->broken)
-        error = connection_say_broken(connection, connection->broken);
-    else if (goes_at_once(vmm, submitted))
-        error = submit_at_once(submitted, connection);
-    else
-        error = submit_to_packet(submitted, connection);
-    pthread_mutex_unlock(&connection->lock);
-    return error;
+        return connection_say_broken(connection, connection->broken);
+    return goes_at_once(vmm, submitted) ? submit_at_once(submitted, connection)
+                                        : submit_to_packet(submitted, connection);
 }
 
 int fdset_open_submit(struct fdset_vmm *vmm, const char *path, int flags, unsigned wait_ms,
@@ -168,13 +146,22 @@ int fdset_open_submit(struct fdset_vmm *vmm, const char *path, int flags, unsign
         return error;
     if (connection_inherited(&vmm->connection))
         return connection_say_foreign();
-    struct submitted_open *submitted = submitted_new(vmm, path);
+    size_t length = strlen(path) + 1;
+    struct submitted_open *submitted = malloc(sizeof(*submitted) + length);
     if (!submitted)
         return fail(ENOMEM, "out of memory");
-    submitted->flags = flags;
-    submitted->wait_ms = wait_ms;
-    submitted->opened = opened;
-    submitted->context = context;
+    *submitted = (struct submitted_open){
+        .request = {.waiter.arrived = submitted_arrived,
+                    .send = send_again_or_together,
+                    .give_out = submitted_give_out},
+        .vmm = vmm,
+        .opened = opened,
+        .context = context,
+        .flags = flags,
+        .wait_ms = wait_ms,
+        .fd = -1,
+    };
+    memcpy(submitted->path, path, length);
     error = submit(submitted);
     if (error)
         free(submitted);

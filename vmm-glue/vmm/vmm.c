@@ -21,17 +21,11 @@
  * `vmm` gets an object without a helper. */
 static int vmm_new(struct fdset_vmm **vmm, int socket, const char *path, const char *name) {
     struct identity identity = {FDSET__V1__ROLE__ROLE_VMM, path, name, NULL};
-    struct fdset_vmm *new = calloc(1, sizeof(*new));
+    int error;
+    struct fdset_vmm *new = connection_new(sizeof(*new), socket, &identity, &error);
 
-    if (!new) {
-        close(socket);
-        return fail(ENOMEM, "out of memory");
-    }
-    int error = connection_open(&new->connection, socket, &identity);
-    if (error) {
-        free(new);
+    if (!new)
         return error;
-    }
     leases_init(&new->leases);
     submissions_clear(&new->submissions);
     new->helper = (struct spawned){-1, -1, false};
@@ -268,10 +262,8 @@ uint32_t fdset_lease(struct fdset_vmm *vmm, int fd) {
     if (connection_foreign(&vmm->connection))
         return 0;
     struct lease_id lease = leases_find(&vmm->leases, fd);
-    pthread_mutex_lock(&vmm->connection.lock);
-    bool current = lease.generation == vmm->connection.generation;
-    pthread_mutex_unlock(&vmm->connection.lock);
-    return current ? lease.id : 0;
+    LOCKED(vmm->connection.lock);
+    return lease.generation == vmm->connection.generation ? lease.id : 0;
 }
 
 int fdset_duplicated(struct fdset_vmm *vmm, int fd, int copy) {

@@ -212,6 +212,17 @@ void waiters_fail(struct connection *connection, int error);
  * for it to read. */
 void waiters_pass_on(struct connection *connection);
 
+/* Holds a mutex to the end of the block. */
+static inline pthread_mutex_t *lock_take(pthread_mutex_t *lock) {
+    pthread_mutex_lock(lock);
+    return lock;
+}
+static inline void lock_give_back(pthread_mutex_t *const *lock) {
+    pthread_mutex_unlock(*lock);
+}
+#define LOCKED(mutex) \
+    __attribute__((cleanup(lock_give_back), unused)) pthread_mutex_t *locked = lock_take(&(mutex))
+
 /* A thread cancelled while it has the lock, or the buffers, or stands in the list of waiters
  * would take them with it. To be put first in a function that may: one that calls close(2)
  * then, poll(2), connect(2) or pthread_cond_wait(3), which are cancellation points. */

@@ -179,9 +179,25 @@ static int identity_keep(struct connection *connection, const struct identity *i
     return error ? error : string_keep(&link->owner, identity->owner);
 }
 
-int connection_open(struct connection *connection, int socket, const struct identity *identity) {
-    if (socket < 0)
-        return socket;
+static int greet(struct connection *connection, const struct identity *identity) {
+    int error = identity_keep(connection, identity);
+
+    if (!error)
+        error = socket_adopt(connection->socket);
+    return error ? error : shake_hands(connection);
+}
+
+void *connection_new(size_t size, int socket, const struct identity *identity, int *error) {
+    if (socket < 0) {
+        *error = socket;
+        return NULL;
+    }
+    struct connection *connection = calloc(1, size);
+    if (!connection) {
+        close(socket);
+        *error = fail(ENOMEM, "out of memory");
+        return NULL;
+    }
     connection->socket = socket;
     connection->owner = getpid();
     connection->at_home = own_home_make();
@@ -189,14 +205,12 @@ int connection_open(struct connection *connection, int socket, const struct iden
     connection->poll_fd = connection->alarm_fd = -1;
     packet_arena_init(&connection->arena);
 
-    int error = identity_keep(connection, identity);
-    if (!error)
-        error = socket_adopt(socket);
-    if (!error)
-        error = shake_hands(connection);
-    if (error)
-        connection_close(connection);
-    return error;
+    *error = greet(connection, identity);
+    if (!*error)
+        return connection;
+    connection_close(connection);
+    free(connection);
+    return NULL;
 }
 
 void connection_close(struct connection *connection) {
@@ -214,18 +228,14 @@ void connection_close(struct connection *connection) {
 }
 
 int connection_move(struct connection *connection) {
-    int error = 0;
-
-    pthread_mutex_lock(&connection->lock);
+    LOCKED(connection->lock);
     int number = own_duplicate(connection->socket, 0);
-    if (number < 0) {
-        error = -errno;
-    } else {
-        poll_socket(connection, false);
-        connection->socket = number;
-        if (!connection->broken || !connection->link.kept || connection->link.greeting)
-            poll_socket(connection, true);
-    }
-    pthread_mutex_unlock(&connection->lock);
-    return error;
+
+    if (number < 0)
+        return -errno;
+    poll_socket(connection, false);
+    connection->socket = number;
+    if (!connection->broken || !connection->link.kept || connection->link.greeting)
+        poll_socket(connection, true);
+    return 0;
 }

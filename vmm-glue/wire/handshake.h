@@ -18,9 +18,10 @@ int connection_dial(const char *path, bool wait);
 /* The same for a socket that the caller of the library has given: itself, if it can be one. */
 int connection_adopt(int socket);
 
-/* Shakes hands and fills in `connection`, zeroed before. Consumes `socket`, also on failure;
- * -errno from the two above is returned. */
-int connection_open(struct connection *connection, int socket, const struct identity *identity);
+/* An object of `size` bytes, for free(3), which begins with a connection that has shaken hands;
+ * the rest of it is zero. Consumes `socket`, also on failure. NULL with `error`: it may be
+ * -errno from the two above, which that is then. */
+void *connection_new(size_t size, int socket, const struct identity *identity, int *error);
 
 /* Hangs up: for the parent's socket too, whoever has a copy of it. In a child,
  * only closes the child's copy. */

@@ -294,8 +294,7 @@ int reply_check_descriptors(const struct connection *connection, size_t expected
 
 void reply_release(struct connection *connection) {
     packet_descriptors_close(&connection->descriptors);
-    pthread_mutex_lock(&connection->lock);
+    LOCKED(connection->lock);
     connection->buffers_taken = false;
     waiters_pass_on(connection);
-    pthread_mutex_unlock(&connection->lock);
 }

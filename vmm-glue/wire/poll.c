@@ -77,10 +77,9 @@ int connection_poll_fd(struct connection *connection) {
     int error = 0;
     if (connection_foreign(connection))
         return connection_say_foreign();
-    pthread_mutex_lock(&connection->lock);
+    LOCKED(connection->lock);
     if (connection->poll_fd < 0)
         error = poll_fd_make(connection);
-    pthread_mutex_unlock(&connection->lock);
     return error ? error : connection->poll_fd;
 }
 
@@ -92,10 +91,7 @@ bool time_is_before(const struct timespec *one, const struct timespec *other) {
 }
 
 bool time_is_over(const struct timespec *point) {
-    struct timespec now;
-
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return !time_is_before(&now, point);
+    return connection_remaining_ms(point) == 0;
 }
 
 static int at_most(unsigned milliseconds) {

@@ -68,13 +68,12 @@ int connection_set_reconnect(struct connection *connection, const struct fdset_r
     if (!link->path)
         return fail(EOPNOTSUPP, "the connection was not made by a path, so there is no way to "
                                 "make it anew");
-    pthread_mutex_lock(&connection->lock);
+    LOCKED(connection->lock);
     error = connection_check_entry(connection);
     while (!error && (link->telling || (link->greeting && connection->buffers_taken)))
         waiters_wait(connection, NULL); /* by the old plan */
     if (!error)
         plan_take(connection, plan ? &ours : NULL);
-    pthread_mutex_unlock(&connection->lock);
     return error;
 }
 

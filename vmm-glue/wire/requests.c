@@ -143,10 +143,11 @@ void request_done(struct connection *connection, struct submitted *request) {
     poll_changed(connection);
 }
 
-/* Called with the lock held. */
-static int submit(struct connection *connection, struct submitted *request) {
+int request_submit(struct connection *connection, struct submitted *request) {
+    if (connection_inherited(connection))
+        return connection_say_foreign();
+    LOCKED(connection->lock);
     int error = connection_check_entry(connection);
-
     if (error)
         return error;
     if (connection->broken)
@@ -157,15 +158,6 @@ static int submit(struct connection *connection, struct submitted *request) {
     if (error)
         unsent_put(connection, request);
     return 0;
-}
-
-int request_submit(struct connection *connection, struct submitted *request) {
-    if (connection_inherited(connection))
-        return connection_say_foreign();
-    pthread_mutex_lock(&connection->lock);
-    int error = submit(connection, request);
-    pthread_mutex_unlock(&connection->lock);
-    return error;
 }
 
 /* -------------------------------------------------------------- dispatching */
@@ -208,14 +200,6 @@ static int wait_for_outcomes(struct connection *connection, const struct timespe
     return result;
 }
 
-/* Called without the lock: what the callbacks have submitted. */
-static void send_what_was_added(struct connection *connection) {
-    pthread_mutex_lock(&connection->lock);
-    if (connection->unsent.first)
-        unsent_send(connection);
-    pthread_mutex_unlock(&connection->lock);
-}
-
 int requests_dispatch(struct connection *connection, int timeout_ms) {
     /* Also while outcomes are given out: those not yet given would be lost. */
     NO_CANCELLATION;
@@ -237,7 +221,9 @@ int requests_dispatch(struct connection *connection, int timeout_ms) {
     if (!done)
         return result;
     int count = give_out_all(done);
-    send_what_was_added(connection);
+    LOCKED(connection->lock);
+    if (connection->unsent.first) /* what the callbacks have submitted */
+        unsent_send(connection);
     return count;
 }
 
