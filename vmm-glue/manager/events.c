@@ -13,7 +13,17 @@
 /* As <fdset/manager.h> says. */
 #define EVENTS_KEPT 1024
 
-static void event_read(struct fdset_event *event, const Fdset__V1__Event *from) {
+static struct fdset_event *next_place(struct fdset_manager *manager) {
+    size_t place = (manager->first_event + manager->event_count++) % EVENTS_KEPT;
+    return &manager->events[place];
+}
+
+static void keep(struct fdset_manager *manager, const Fdset__V1__Event *from) {
+    if (manager->event_count == EVENTS_KEPT) {
+        manager->lost++;
+        return;
+    }
+    struct fdset_event *event = next_place(manager);
     *event = (struct fdset_event){
         .kind = (enum fdset_event_kind)from->kind,
         .sequence = from->sequence,
@@ -26,24 +36,10 @@ static void event_read(struct fdset_event *event, const Fdset__V1__Event *from) 
         .wait_ms = from->wait_ms,
         .connection = from->connection,
         .pid = from->pid,
+        .lost = manager->lost,
     };
     snprintf(event->path, sizeof(event->path), "%s", from->path);
     snprintf(event->name, sizeof(event->name), "%s", from->name);
-}
-
-static struct fdset_event *next_place(struct fdset_manager *manager) {
-    size_t place = (manager->first_event + manager->event_count++) % EVENTS_KEPT;
-    return &manager->events[place];
-}
-
-static void keep(struct fdset_manager *manager, const Fdset__V1__Event *from) {
-    if (manager->event_count == EVENTS_KEPT) {
-        manager->lost++;
-        return;
-    }
-    struct fdset_event *event = next_place(manager);
-    event_read(event, from);
-    event->lost = manager->lost;
     manager->lost = 0;
 }
 
@@ -110,14 +106,12 @@ static void renewed(struct connection *connection) {
     struct fdset_event event = {.kind = FDSET_EVENT_RECONNECTED, .set = -1, .lost = manager->lost};
     if (!manager->subscribed)
         return;
-    if (manager->event_count == EVENTS_KEPT) {
-        manager->event_count--;
-        struct fdset_event *last = next_place(manager);
-        event.lost += 1 + last->lost;
-        *last = event;
-    } else {
-        *next_place(manager) = event;
-    }
+    bool full = manager->event_count == EVENTS_KEPT;
+    manager->event_count -= full;
+    struct fdset_event *place = next_place(manager);
+    if (full)
+        event.lost += 1 + place->lost;
+    *place = event;
     manager->lost = 0;
     events_changed(manager);
 }
@@ -164,14 +158,6 @@ int fdset_subscribe_submit(struct fdset_manager *manager, uint32_t kinds, fdset_
 
 /* ------------------------------------------------------------------- reading */
 
-/* Called with the lock held. */
-static void take(struct fdset_manager *manager, struct fdset_event *event) {
-    *event = manager->events[manager->first_event];
-    manager->first_event = (manager->first_event + 1) % EVENTS_KEPT;
-    manager->event_count--;
-    events_changed(manager);
-}
-
 int fdset_next_event(struct fdset_manager *manager, struct fdset_event *event, int timeout_ms) {
     NO_CANCELLATION;
     struct connection *connection = &manager->connection;
@@ -185,7 +171,10 @@ int fdset_next_event(struct fdset_manager *manager, struct fdset_event *event, i
     while (manager->event_count == 0 && result > 0)
         result = pump(connection, until, &turns);
     if (manager->event_count > 0) {
-        take(manager, event);
+        *event = manager->events[manager->first_event];
+        manager->first_event = (manager->first_event + 1) % EVENTS_KEPT;
+        manager->event_count--;
+        events_changed(manager);
         result = 1;
     }
     waiters_pass_on(connection);

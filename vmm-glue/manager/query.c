@@ -230,13 +230,6 @@ static bool cursor_advances(const Fdset__V1__Cursor *place, const Fdset__V1__Cur
     return next->lease > place->lease;
 }
 
-/* Without the fields of `next` that we do not know: they are in the buffers. */
-static void cursor_copy(Fdset__V1__Cursor *place, const Fdset__V1__Cursor *next) {
-    ProtobufCMessage base = place->base;
-    *place = *next;
-    place->base = base;
-}
-
 /* A Query with all that it points to. */
 struct query {
     struct question question; /* first */
@@ -262,7 +255,9 @@ static int page_read(struct question *question, const Fdset__V1__Reply *reply) {
         return 0;
     if (query->body.after && !cursor_advances(&query->place, next))
         return fail(EPROTO, "fdset-helper's listing runs in a circle");
-    cursor_copy(&query->place, next);
+    ProtobufCMessage base = query->place.base;
+    query->place = *next;
+    query->place.base = base; /* what we do not know of `next` is in the buffers */
     query->body.after = &query->place;
     return QUESTION_GOES_ON;
 }

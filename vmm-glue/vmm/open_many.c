@@ -100,34 +100,25 @@ static int open_some(struct fdset_vmm *vmm, struct exchange *exchange,
     return (int)exchange->batch.message.n_opens;
 }
 
-static int open_many_failed(struct fdset_vmm *vmm, struct fdset_open_request *requests,
-                            size_t count, size_t done, int error) {
-    for (size_t i = 0; i < count; i++) {
-        if (i < done && requests[i].fd >= 0)
-            fdset_close(vmm, requests[i].fd);
-        requests[i].fd = error;
-    }
-    return error;
-}
-
+/* All or none: where an exchange fails, what had been opened before is closed again. */
 static int open_all(struct fdset_vmm *vmm, struct fdset_open_request *requests, size_t count) {
     size_t done = 0;
-    int succeeded = 0;
     struct exchange *exchange = malloc(sizeof(*exchange));
-    if (!exchange)
-        return open_many_failed(vmm, requests, count, 0, fail(ENOMEM, "out of memory"));
-    while (done < count) {
-        int result = open_some(vmm, exchange, requests + done, count - done);
-        if (result < 0) {
-            free(exchange);
-            return open_many_failed(vmm, requests, count, done, result);
-        }
-        done += (size_t)result;
+    int succeeded = 0, result = exchange ? 0 : fail(ENOMEM, "out of memory");
+
+    while (result >= 0 && done < count) {
+        result = open_some(vmm, exchange, requests + done, count - done);
+        done += result > 0 ? (size_t)result : 0;
     }
     free(exchange);
-    for (size_t i = 0; i < count; i++)
+    for (size_t i = 0; i < count; i++) {
+        if (result < 0 && i < done && requests[i].fd >= 0)
+            fdset_close(vmm, requests[i].fd);
+        if (result < 0)
+            requests[i].fd = result;
         succeeded += requests[i].fd >= 0;
-    return succeeded;
+    }
+    return result < 0 ? result : succeeded;
 }
 
 /* Those of a caller who knows more of the structure. */

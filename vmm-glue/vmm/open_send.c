@@ -41,13 +41,6 @@ static int send_close(struct submitted_open *submitted, struct connection *conne
     return error;
 }
 
-static int send_packet(struct submitted_open *first, struct connection *connection) {
-    struct submissions *all = &first->vmm->submissions;
-    Fdset__V1__Request request = REQUEST(open_many = &all->batch.message, OPEN_MANY);
-
-    return request_send(connection, &request, NULL, 0, &first->request.waiter);
-}
-
 static void count(struct submitted_open *submitted) {
     submitted->counted = !submitted->alone && submitted->wait_ms == 0;
     submitted->vmm->submissions.under_way += submitted->counted;
@@ -57,10 +50,11 @@ static void count(struct submitted_open *submitted) {
 static int send_again_or_together(struct submitted *request, struct connection *connection) {
     struct submitted_open *submitted = (struct submitted_open *)request;
     struct submissions *all = &submitted->vmm->submissions;
+    Fdset__V1__Request packet = REQUEST(open_many = &all->batch.message, OPEN_MANY);
     int error = send_close(submitted, connection);
 
     if (error != -EAGAIN)
-        error = submitted->with ? send_packet(submitted, connection)
+        error = submitted->with ? request_send(connection, &packet, NULL, 0, &request->waiter)
                                 : send_one(submitted, connection, request_send);
     if (error == -EAGAIN)
         return error;

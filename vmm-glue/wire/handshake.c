@@ -65,16 +65,14 @@ static int socket_adopt(int sock) {
 }
 
 static const char *role_name(Fdset__V1__Role role) {
-    switch (role) {
-    case FDSET__V1__ROLE__ROLE_VMM:
-        return "VMMs";
-    case FDSET__V1__ROLE__ROLE_MANAGER:
-        return "managers";
-    case FDSET__V1__ROLE__ROLE_OBSERVER:
-        return "observers";
-    default:
-        return "roles unknown";
-    }
+    static const char *const names[] = {
+        [FDSET__V1__ROLE__ROLE_VMM] = "VMMs",
+        [FDSET__V1__ROLE__ROLE_MANAGER] = "managers",
+        [FDSET__V1__ROLE__ROLE_OBSERVER] = "observers",
+    };
+    bool known = (unsigned)role < sizeof(names) / sizeof(*names) && names[role];
+
+    return known ? names[role] : "roles unknown";
 }
 
 static int hello_check(const Fdset__V1__HelloReply *hello, Fdset__V1__Role role) {

@@ -228,14 +228,12 @@ static bool read_for_all(struct connection *connection, int recvmsg_flags) {
     return true;
 }
 
-/* More than one reply is due, so that one of them may have come. */
-static bool expects_several(const struct connection *connection) {
-    return connection->waiters && connection->waiters->next;
-}
-
 int receive_until(struct connection *connection, const struct timespec *until) {
     struct pollfd pollfd = {connection->socket, POLLIN, 0};
-    if (expects_several(connection) && read_for_all(connection, MSG_DONTWAIT))
+    /* More than one reply is due, so that one of them may have come. */
+    bool several = connection->waiters && connection->waiters->next;
+
+    if (several && read_for_all(connection, MSG_DONTWAIT))
         return 1;
     connection->buffers_taken = true;
     pthread_mutex_unlock(&connection->lock);
