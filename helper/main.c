@@ -7,15 +7,12 @@
 #include <unistd.h>
 
 #include "confine/confine.h"
-#include "requests/timers.h"
 #include "requests/turn.h"
 #include "start/descriptors.h"
-#include "start/initial.h"
 #include "start/lockdown.h"
 #include "start/log.h"
 #include "start/notify.h"
 #include "start/options.h"
-#include "start/ready.h"
 #include "start/signals.h"
 #include "start/sockets.h"
 

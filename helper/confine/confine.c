@@ -47,11 +47,9 @@
 #include <errno.h>
 #include <stdio.h>
 
-#include "descriptors.h"
 #include "filter.h"
-#include "landlock.h"
-#include "namespaces.h"
 #include "privileges.h"
+#include "stage.h"
 
 struct named_stage {
     const char *name;

@@ -12,7 +12,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "descriptors.h"
+#include "stage.h"
 
 /* The lowest kept number that is at least `from`, or INT_MAX. */
 static int next_kept(const struct confine_plan *plan, int from) {

@@ -19,8 +19,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "landlock.h"
-#include "namespaces.h"
+#include "privileges.h"
+#include "stage.h"
 
 /* How SO_PEERCRED shows a uid that the user namespace does not know. It could
  * be set to another (kernel.overflowuid); nobody does. */

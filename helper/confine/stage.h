@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Private to confine/: what the stages share. */
+/* Private to confine/: what the stages share, and some of them. */
 #pragma once
 
 #include "confine.h"
@@ -32,3 +32,9 @@ __attribute__((format(printf, 2, 3))) void stage_detail(struct confine_stage *st
 /* Whether an error of a namespace or mount call (positive) means that kernel,
  * container or administrator do not let us, rather than that something broke. */
 bool error_is_refusal(int error);
+
+/* What descriptors there are, and how much more there may be. */
+stage_run descriptors_stage, limits_stage;
+
+/* Namespaces of our own, and in them no file. */
+stage_run namespaces_stage, root_stage;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* What a session is sent, and what it has not yet taken. */
-#include "connection/outbox.h"
+#include "connection/reply.h"
 
 #include <assert.h>
 #include <errno.h>

@@ -4,7 +4,6 @@
 
 #include <assert.h>
 
-#include "connection/outbox.h"
 #include "shortcut/shortcut.h"
 
 static_assert((int)REFUSAL_PROTOCOL == FDSET__V1__CODE__CODE_PROTOCOL &&

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Replies as messages of the protocol. */
+/* What a session is sent: replies as messages of the protocol, and what it has not yet taken. */
 #pragma once
 
 #include "connection/session.h"
@@ -21,3 +21,26 @@ void reply_error(struct session *session, uint32_t serial, struct refusal *refus
 
 /* The answer to what needs none: done. */
 void reply_done(struct session *session, uint32_t serial);
+
+/* A reply that is kept. Its descriptors are kept as leases: a lease keeps its member, so that the number is
+ * right at the time it is sent. It is there until then, as a session's leases end
+ * by what it sends, which is not read before, or with the session. */
+struct pending {
+    uint32_t length;
+    uint32_t lease_count;
+    struct lease *leases[FDSET_MAX_DESCRIPTORS];
+    uint8_t bytes[FDSET_MAX_PACKET_BYTES];
+};
+
+/* Sends `length` bytes with the descriptors of `leases`, or keeps them until
+ * that can be done. Only without a reply pending. A peer that has gone is no
+ * error: the session ends with this turn of the loop, so that callers need not
+ * fear for it. */
+void outbox_send(struct session *session, const uint8_t *bytes, uint32_t length,
+                 struct lease *const *leases, uint32_t lease_count);
+
+/* Tries again to send what is pending. Returns whether nothing is any more. */
+bool outbox_flush(struct session *session);
+
+/* Forgets what is pending. */
+void outbox_drop(struct session *session);

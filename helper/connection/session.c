@@ -8,7 +8,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "connection/outbox.h"
+#include "connection/reply.h"
 #include "model/lease.h"
 
 int sessions_init(struct sessions *sessions, const struct limits *limits, uint64_t *now_ms) {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Invariants, and that no object has leaked: asserted after each request in debug
  * builds. */
-#include "model/invariants.h"
+#include "model/model.h"
 
 #include <assert.h>
 

@@ -235,3 +235,6 @@ struct fdset *model_next_set(const struct model *model, uint32_t id);
 
 /* Whether somebody listens. Where not, the event that would be told is counted. */
 bool model_tells(struct model *model);
+
+/* Asserts that counts, lists and indexes agree. Slow: for tests and debug builds. */
+void model_check(const struct model *model);

@@ -12,7 +12,7 @@
 #include "model/add_members.h"
 #include "model/lifetime.h"
 #include "requests/deferred.h"
-#include "settle/work.h"
+#include "settle/settle.h"
 
 static const char *type_name(mode_t type) {
     switch (type) {

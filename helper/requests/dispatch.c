@@ -6,9 +6,7 @@
 #include <errno.h>
 
 #include "requests/add_remove.h"
-#include "requests/hello.h"
-#include "requests/look.h"
-#include "requests/open.h"
+#include "requests/handler.h"
 #include "requests/query.h"
 #include "shortcut/shortcut.h"
 

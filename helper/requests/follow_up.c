@@ -1,12 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /* What is to be done after each request and in time: members settle, opens that
  * wait are tried again, events go out. */
-#include "requests/follow_up.h"
+
+#include "requests/turn.h"
 
 #include <assert.h>
-
-#include "model/invariants.h"
-#include "settle/work.h"
 
 void follow_up(struct service *service) {
     /* Not after most opens. */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* The first packet of a connection. */
-#include "requests/hello.h"
+#include "requests/handler.h"
 
 #include <assert.h>
 #include <errno.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* What a VMM asks without opening: Look. It takes nothing, changes nothing and is told
  * to nobody. */
-#include "requests/look.h"
+#include "requests/handler.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* What a VMM asks: Open, OpenMany, Close, Hold, Unhold. */
-#include "requests/open.h"
+#include "requests/handler.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -9,7 +9,7 @@
 #include "feature.h"
 #include "model/lease.h"
 #include "requests/opening.h"
-#include "settle/work.h"
+#include "settle/settle.h"
 
 /* All error texts of one OpenMany together; later ones go without. */
 #define MANY_TEXT_BYTES 8192

@@ -7,7 +7,7 @@
 #include <limits.h>
 #include <string.h>
 
-#include "connection/outbox.h"
+#include "connection/reply.h"
 #include "model/lease.h"
 #include "model/match.h"
 #include "requests/subscription.h"

@@ -1,13 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /* What is due in time: lifetimes end, waits are over, what the kernel was short of is tried
  * again, a file system that does not answer is told of. */
-#include "requests/timers.h"
+
+#include "requests/turn.h"
 
 #include <limits.h>
 
 #include "model/lifetime.h"
-#include "requests/follow_up.h"
-#include "requests/turn.h"
 
 /* A file system that takes longer is worth telling of. */
 #define STUCK_MS 5000

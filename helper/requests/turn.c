@@ -7,11 +7,10 @@
 #include <sys/epoll.h>
 #include <sys/socket.h>
 
-#include "connection/outbox.h"
+#include "connection/reply.h"
 #include "model/lease.h"
 #include "model/lifetime.h"
 #include "requests/dispatch.h"
-#include "requests/follow_up.h"
 
 void session_end(struct session *session) {
     struct service *service = service_of(session);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* A turn of the loop: who has sent something is served, who takes again gets what was kept
- * back, who has gone is done with. */
+ * back, who has gone is done with, and what is due in time or has become possible is done. */
 #pragma once
 
 #include "requests/state.h"
@@ -17,3 +17,31 @@ void turn_end(struct service *service);
 
 /* Tries again to send what time alone lets through. */
 void turn_resend(struct service *service);
+
+/* Does what there is to do after anything has been done, in the order in which one thing
+ * leads to the next. */
+void follow_up(struct service *service);
+
+/* Whether something has changed that an open may wait for. */
+static inline bool waiting_due(const struct service *service) {
+    return service->waits.seen != service->model.changes;
+}
+
+/* Whether there is something to do at once. */
+static inline bool follow_up_due(const struct service *service) {
+    return !list_empty(&service->model.unsettled) || waiting_due(service) ||
+           !list_empty(&service->subscriptions.unsent);
+}
+
+/* Lets the settle threads say what they have done: settle.h. */
+void follow_up_settling(struct service *service);
+
+/* Asserts that every object taken is in use. For debug builds, and after each input
+ * of a fuzzer. */
+void service_check(const struct service *service);
+
+/* To be called once a turn of the loop: does what is due in time. */
+void timers_tick(struct service *service);
+
+/* Milliseconds until timers_tick() must be called again, or -1. */
+int timers_timeout(const struct service *service);

@@ -57,3 +57,7 @@ int settle_await(struct settle *settle);
 
 /* Takes on the member's work. The member must be in no queue. */
 void settle_submit(struct settle *settle, struct member *member);
+
+/* Begins with all work that the model has queued for its members: what may block goes to the
+ * settle threads, the rest is done. */
+void work_begin(struct settle *settle, struct model *model);

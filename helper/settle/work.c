@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* Begins with the work that the model has queued: in place where the file system answers
  * by itself, else on the settle threads. */
-#include "settle/work.h"
 
-#include "model/invariants.h"
+#include "settle/settle.h"
+
 #include "settle/open_file.h"
 
 /* What is to be done to the member that no thread is at. A close may be the last, which

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Users and groups are looked up without the system's name services. */
-#include "start/accounts.h"
+
+#include "start/usage.h"
 
 #include <grp.h>
 #include <pwd.h>
@@ -9,7 +10,6 @@
 #include <string.h>
 
 #include "number.h"
-#include "start/usage.h"
 
 #define MAX_ID (UINT32_MAX - 1) /* -1 is no id */
 

@@ -24,3 +24,9 @@ bool is_inherited(int fd);
 /* Duplicates one that may have any number to a low one, as the sandbox wants it, which closes
  * the original with all that is not wanted. Where it cannot, the helper ends: `what` it is. */
 int inherited_take(int fd, const char *what);
+
+/* --add-fd fd=N,set=M[,opaque=S]. */
+option_apply option_add_fd;
+
+/* Makes members of all those, or ends the helper. */
+void add_fds(struct service *service, const struct start_options *options);

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /* --add-fd: members that the helper begins with. */
-#include "start/initial.h"
+
+#include "start/descriptors.h"
 
 #include "duplicates.h"
 #include "requests/add_remove.h"
-#include "start/descriptors.h"
 #include "start/log.h"
 #include "start/usage.h"
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* systemd's two small protocols: sockets passed at start, and readiness. */
+/* systemd's two small protocols, sockets passed at start and readiness; and --ready-fd, one
+ * line for whoever started the helper, as soon as it serves. */
 #pragma once
 
 #include "connection/session.h"
@@ -20,3 +21,12 @@ int notify_prepare(void);
 
 /* Says that the helper is ready, with one line of status. */
 void notify_ready(int socket, const char *status);
+
+/* Prepares to write to `fd`, which it consumes (standard output stays open). Returns a
+ * socket for ready_say(), or -errno. */
+int ready_prepare(int fd);
+
+/* Has the line written and the descriptor closed. If the helper ends without it, the
+ * descriptor is closed and nothing is written. Consumes the socket; -1 is none. Returns 0
+ * or -errno. */
+int ready_say(int socket);

@@ -11,9 +11,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "start/accounts.h"
 #include "start/descriptors.h"
-#include "start/initial.h"
 #include "start/sockets.h"
 #include "start/usage.h"
 #include "version.h"

@@ -2,7 +2,7 @@
 /* The line is to be written when the sandbox is closed, for not before that is it sure
  * that the helper will serve; and then its filter lets it write to nothing but the log.
  * So a child writes, which has nothing else open and ends with its one line. */
-#include "start/ready.h"
+#include "start/notify.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -9,7 +9,6 @@
 #include <unistd.h>
 
 #include "number.h"
-#include "start/accounts.h"
 #include "start/descriptors.h"
 #include "start/log.h"
 #include "start/notify.h"

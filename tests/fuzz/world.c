@@ -7,10 +7,8 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "model/invariants.h"
 #include "model/lifetime.h"
-#include "requests/follow_up.h"
-#include "requests/timers.h"
+#include "model/model.h"
 #include "requests/turn.h"
 
 #define BEGAN_MS 1000000

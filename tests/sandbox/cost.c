@@ -16,11 +16,9 @@
 #include <unistd.h>
 
 #include "cage.h"
-#include "confine/descriptors.h"
 #include "confine/filter.h"
-#include "confine/landlock.h"
-#include "confine/namespaces.h"
 #include "confine/privileges.h"
+#include "confine/stage.h"
 
 #define STARTS 51
 #define CALLS  200000

@@ -29,7 +29,7 @@
 #include <linux/securebits.h>
 
 #include "cage.h"
-#include "confine/landlock.h"
+#include "confine/privileges.h"
 
 /* -------------------------------------------------------- between the halves */
 

@@ -3,7 +3,6 @@
  * are made-up numbers here and time is what the test says. */
 #include "model/model.h"
 #include "model/add_members.h"
-#include "model/invariants.h"
 #include "model/lease.h"
 #include "model/lifetime.h"
 #include "model/match.h"

@@ -11,7 +11,6 @@
 #include <unistd.h>
 
 #include "requests/add_remove.h"
-#include "requests/timers.h"
 #include "requests/turn.h"
 
 /* A set for each test: without settle threads, no member is settled. */

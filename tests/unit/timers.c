@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* How long the loop may sleep, and that nothing is done, nor the clock looked at, while
  * nothing is due. What is counted is called by others than its own file: see meson.build. */
-#include "requests/timers.h"
 #include "oracle.h"
 
 #include <errno.h>
@@ -10,8 +9,7 @@
 #include <unistd.h>
 
 #include "connection/listener.h"
-#include "connection/outbox.h"
-#include "requests/follow_up.h"
+#include "connection/reply.h"
 #include "requests/opening.h"
 #include "requests/turn.h"
 #include "requests/waiting.h"
