@@ -143,7 +143,6 @@ int fdset_manager_connect_as(struct fdset_manager **manager, const char *path,
                              const struct fdset_manager_options *options) {
     NO_CANCELLATION;
 
-    *manager = NULL;
     return manager_new(manager, connection_dial(path, true), path, options);
 }
 

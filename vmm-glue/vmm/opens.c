@@ -71,11 +71,10 @@ static int truncate_regular(int fd) {
 /* Makes a received descriptor what the caller asked for. */
 static int lease_prepare(struct fdset_vmm *vmm, struct lease_id lease, bool truncate, int fd,
                          int flags) {
-    if (truncate) {
-        int error = truncate_regular(fd);
-        if (error)
-            return error;
-    }
+    int error = truncate ? truncate_regular(fd) : 0;
+
+    if (error)
+        return error;
     /* It arrived with FD_CLOEXEC. */
     if (!(flags & O_CLOEXEC) && fcntl(fd, F_SETFD, 0) < 0)
         return fail(errno, "cannot clear FD_CLOEXEC: %m");

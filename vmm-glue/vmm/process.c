@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Starting and ending a helper of one's own. */
-#include "vmm/process.h"
+#include "vmm/vmm.h"
 
 #include <assert.h>
 #include <errno.h>

@@ -8,7 +8,6 @@
 #include "name.h"
 #include "packet.h"
 #include "vmm/leases.h"
-#include "vmm/process.h"
 #include "wire/connection.h"
 
 /* Several opens in one packet, for fdset_open_many() and for those that are submitted
@@ -46,6 +45,13 @@ struct submissions {
     struct batch batch;
 
     size_t under_way; /* packets without a reply, of opens that do not wait */
+};
+
+/* A helper that this process started. */
+struct spawned {
+    pid_t pid;    /* -1 where there is none */
+    int pidfd;    /* so that a VMM that reaps all its children cannot confuse us */
+    bool lingers; /* it was told to outlive its VMM: not to be waited for */
 };
 
 struct fdset_vmm {
@@ -103,3 +109,17 @@ void submitted_arrived(struct waiter *waiter, struct connection *connection);
 
 /* Gives out its outcome: struct submitted. */
 void submitted_give_out(struct submitted *request);
+
+/* Starting and ending a helper of one's own, by process.c. */
+
+/* Starts the helper. `socket` gets this end of the connection, which has not
+ * shaken hands. Borrows all of `options`. Returns 0, or -errno and has said why. */
+int helper_start(struct spawned *helper, const struct fdset_spawn_options *options, int *socket);
+
+/* Waits for the helper's end, some seconds at most, after the connection was
+ * hung up. `status` gets how it ended in words; may be NULL. Does nothing
+ * where there is none. */
+void helper_wait(struct spawned *helper, char *status, size_t size);
+
+/* Gives up waiting for it: it lingers, or is the child of this child's parent. */
+void helper_forget(struct spawned *helper);

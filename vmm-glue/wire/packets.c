@@ -172,21 +172,11 @@ void receive_cancel(struct connection *connection) {
 }
 
 /* A reply to nobody. With serial 0 it says why the helper is about to hang up. */
-static void drop_reply(struct connection *connection) {
-    const Fdset__V1__Reply *reply = connection->reply;
-    packet_descriptors_close(&connection->descriptors);
-    if (reply->serial == 0 && reply->body_case == FDSET__V1__REPLY__BODY_ERROR) {
-        connection->farewell_error = reply->error->error_number;
-        snprintf(connection->farewell, sizeof(connection->farewell), "%s", reply->error->text);
-    }
-    connection->buffers_taken = false;
-}
-
-/* What came is for no thread that waits: it has been dealt with. */
-static void packet_done(struct connection *connection) {
-    packet_descriptors_close(&connection->descriptors);
-    connection->buffers_taken = false;
-    waiters_wake(connection);
+static void farewell_keep(struct connection *connection, const Fdset__V1__Reply *reply) {
+    if (reply->serial != 0 || reply->body_case != FDSET__V1__REPLY__BODY_ERROR)
+        return;
+    connection->farewell_error = reply->error->error_number;
+    snprintf(connection->farewell, sizeof(connection->farewell), "%s", reply->error->text);
 }
 
 /* Called with the lock held and the buffers free: reads one packet, without the
@@ -206,25 +196,25 @@ static bool read_for_all(struct connection *connection, int recvmsg_flags) {
         break_off(connection, -error);
         return true;
     }
-    if (connection->reply->body_case == FDSET__V1__REPLY__BODY_EVENTS) {
-        if (connection->events_arrived)
-            connection->events_arrived(connection, connection->reply->events);
-        packet_done(connection);
+    const Fdset__V1__Reply *reply = connection->reply;
+    bool events = reply->body_case == FDSET__V1__REPLY__BODY_EVENTS;
+    struct waiter *addressee = events ? NULL : waiter_take(connection, reply->serial);
+    if (addressee && !addressee->arrived) {
+        addressee->answered = true;
+        if (addressee->asleep) /* it is not this thread */
+            pthread_cond_signal(&addressee->wake);
         return true;
     }
-    struct waiter *addressee = waiter_take(connection, connection->reply->serial);
-    if (!addressee) {
-        drop_reply(connection);
-        return true;
-    }
-    if (addressee->arrived) {
+    if (addressee)
         addressee->arrived(addressee, connection);
-        packet_done(connection);
-        return true;
-    }
-    addressee->answered = true;
-    if (addressee->asleep) /* it is not this thread */
-        pthread_cond_signal(&addressee->wake);
+    else if (!events)
+        farewell_keep(connection, reply);
+    else if (connection->events_arrived)
+        connection->events_arrived(connection, reply->events);
+    /* What came is for no thread that waits: it has been dealt with. */
+    packet_descriptors_close(&connection->descriptors);
+    connection->buffers_taken = false;
+    waiters_wake(connection);
     return true;
 }
 
