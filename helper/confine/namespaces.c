@@ -176,9 +176,7 @@ static int mount_namespace_try(struct trial *trial) {
 /* -------------------------------------------------------------------- a child */
 
 /* In the child. It ends when the parent hangs up. */
-static void trial_run(int link, bool root) __attribute__((noreturn));
-
-static void trial_run(int link, bool root) {
+__attribute__((noreturn)) static void trial_run(int link, bool root) {
     struct trial trial = {.root = -EPERM, .call = NO_NAMESPACE};
     char none;
 

@@ -1,14 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /* AddFds: everything is checked before anything is done, so that a request is
  * done whole or not at all. */
-#include "model/add_members.h"
+#include "model/lifetime.h"
 
 #include <errno.h>
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
 
-#include "model/lifetime.h"
 #include "model/model_private.h"
 
 static const char *lifetime_name(enum lifetime lifetime) {

@@ -5,7 +5,6 @@
 #include <errno.h>
 #include <string.h>
 
-#include "model/add_members.h"
 #include "model/model_private.h"
 
 void member_remove(struct model *model, struct member *member) {

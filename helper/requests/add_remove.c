@@ -9,7 +9,6 @@
 #include <sys/stat.h>
 
 #include "containers/utf8.h"
-#include "model/add_members.h"
 #include "model/lifetime.h"
 #include "requests/deferred.h"
 #include "settle/settle.h"

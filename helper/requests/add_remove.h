@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT */
-/* What a manager asks: AddFds, RemoveFd. */
+/* What a manager asks: AddFds, RemoveFd; and, as observers do, Query, Subscribe. */
 #pragma once
 
 #include "requests/handler.h"
 #include "settle/open_file.h"
 
-serve_function serve_add_fds, serve_remove_fd;
+serve_function serve_add_fds, serve_remove_fd, serve_query, serve_subscribe;
 
 /* Adds a descriptor from the command line: lifetime KEEP, no connection behind
  * it. Consumes `fd` where it succeeds. */

@@ -114,18 +114,14 @@ static uint32_t left(const struct service *service, const struct deferred *defer
                                   : deferred_left(service, deferred->set, deferred->member);
 }
 
-static void deferred_free(struct service *service, struct deferred *deferred) {
-    deadline_stop(&service->deferrals.deadlines, &deferred->deadline);
-    list_remove(&deferred->link);
-    slab_give(&service->deferrals.slab, deferred);
-}
-
 /* Nobody waits for it any more; it stays as long as refused members have its number. */
 static void deferred_end(struct service *service, struct deferred *deferred) {
     deadline_stop(&service->deferrals.deadlines, &deferred->deadline);
     deferred->connection = 0;
-    if (deferred->refused == 0)
-        deferred_free(service, deferred);
+    if (deferred->refused > 0)
+        return;
+    list_remove(&deferred->link);
+    slab_give(&service->deferrals.slab, deferred);
 }
 
 static void answer(struct service *service, struct session *session, struct deferred *deferred) {

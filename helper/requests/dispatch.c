@@ -7,7 +7,6 @@
 
 #include "requests/add_remove.h"
 #include "requests/handler.h"
-#include "requests/query.h"
 #include "shortcut/shortcut.h"
 
 #define VMM      (1u << ROLE_VMM)

@@ -8,7 +8,6 @@
 
 #include "containers/utf8.h"
 #include "feature.h"
-#include "model/add_members.h"
 #include "model/lifetime.h"
 #include "version.h"
 

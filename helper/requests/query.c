@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* What managers and observers ask: Query, Subscribe. */
-#include "requests/query.h"
+#include "requests/add_remove.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -9,13 +9,13 @@
 #include "requests/opening.h"
 
 /* Upper bounds of what each part takes when packed: tags, lengths and the
- * longest varints of all its fields. */
+ * longest varints of all its fields, beside its texts. */
 #define FRAME_BYTES   384 /* the reply, the totals, the cursor */
 #define SET_BYTES     72
-#define MEMBER_BYTES  (88 + FDSET_MAX_OPAQUE_BYTES)
-#define LEASE_BYTES   (56 + FDSET_MAX_NAME_BYTES)
+#define MEMBER_BYTES  88
+#define LEASE_BYTES   (56 + FDSET_MAX_NAME_BYTES) /* with its name */
 #define WAITING_BYTES 72
-#define STAGE_BYTES   12 /* beside its texts */
+#define STAGE_BYTES   12
 
 /* As many as could fit. */
 #define PAGE_SETS    128
@@ -48,6 +48,10 @@ static uint64_t remaining(uint64_t due_ms) {
     return due_ms > page.now_ms ? due_ms - page.now_ms : 0;
 }
 
+static char *text(const char *label) {
+    return label ? (char *)label : (char *)protobuf_c_empty_string;
+}
+
 static bool put_lease(const struct lease *lease) {
     if (!page_takes(LEASE_BYTES, page.lease_count, PAGE_LEASES))
         return false;
@@ -66,8 +70,7 @@ static bool put_lease(const struct lease *lease) {
 }
 
 static bool put_member(const struct member *member) {
-    size_t bytes =
-        MEMBER_BYTES - FDSET_MAX_OPAQUE_BYTES + (member->opaque ? strlen(member->opaque) : 0);
+    size_t bytes = MEMBER_BYTES + strlen(text(member->opaque));
 
     if (!page_takes(bytes, page.member_count, PAGE_MEMBERS))
         return false;
@@ -97,10 +100,6 @@ static bool put_member(const struct member *member) {
     page.last.member = member->id;
     page.last.lease = 0;
     return true;
-}
-
-static char *text(const char *label) {
-    return label ? (char *)label : (char *)protobuf_c_empty_string;
 }
 
 static bool put_set(const struct fdset *set) {
@@ -188,15 +187,11 @@ static bool list_set(const struct fdset *set, const Fdset__V1__Query *query) {
         return false;
     list_for_each (link, &set->members) {
         const struct member *member = list_object(link, struct member, in_set);
-        uint32_t after_lease = 0;
-        if (here && member->id < after->member)
+        bool last = here && member->id == after->member;
+        if (here &&
+            (member->id < after->member || (last && !has_lease_after(member, after->lease))))
             continue;
-        if (here && member->id == after->member) {
-            if (!has_lease_after(member, after->lease))
-                continue;
-            after_lease = after->lease;
-        }
-        if (member_wanted(member, query) && !list_member(member, after_lease))
+        if (member_wanted(member, query) && !list_member(member, last ? after->lease : 0))
             return false;
     }
     return true;

@@ -88,26 +88,6 @@ static void finish(struct service *service, struct session *session, struct wait
         reply_error(session, was.serial, refusal);
 }
 
-static void retry(struct service *service, struct waiting *waiting) {
-    struct session *session = session_find(&service->sessions, waiting->connection);
-    struct lease *lease = NULL;
-    struct refusal refusal;
-
-    if (!session_takes(session))
-        return;
-    int result = open_path(service, session, waiting->path, waiting->flags, &lease, &refusal);
-    bool goes_on = result == -EAGAIN ||
-                   (result < 0 && deadline_runs(&waiting->deadline) && waiting_helps(refusal.code));
-    if (!goes_on)
-        finish(service, session, waiting, result, lease, &refusal);
-}
-
-void waiting_retry(struct service *service) {
-    service->waits.seen = service->model.changes;
-    list_for_each_safe (link, &service->waits.all)
-        retry(service, list_object(link, struct waiting, link));
-}
-
 /* Adds to a refusal's text how long it was waited for. */
 static void add_time(struct refusal *refusal, uint64_t waited_ms) {
     size_t used = strlen(refusal->text);
@@ -115,26 +95,39 @@ static void add_time(struct refusal *refusal, uint64_t waited_ms) {
              (unsigned long long)waited_ms);
 }
 
+/* Tries again; `last` where its time is over. */
+static void retry(struct service *service, struct waiting *waiting, bool last) {
+    struct session *session = session_find(&service->sessions, waiting->connection);
+    struct lease *lease = NULL;
+    struct refusal refusal;
+
+    if (!session_takes(session))
+        return; /* once it can be told */
+    int result = open_path(service, session, waiting->path, waiting->flags, &lease, &refusal);
+    if (result == -EAGAIN)
+        return; /* it has its member, as soon as that is settled */
+    if (result < 0 && deadline_runs(&waiting->deadline) && waiting_helps(refusal.code))
+        return;
+    if (result < 0 && last) {
+        service->waits.expired++;
+        add_time(&refusal, service->model.now_ms - waiting->began_ms);
+    }
+    finish(service, session, waiting, result, lease, &refusal);
+}
+
+void waiting_retry(struct service *service) {
+    service->waits.seen = service->model.changes;
+    list_for_each_safe (link, &service->waits.all)
+        retry(service, list_object(link, struct waiting, link), false);
+}
+
 void waiting_expire(struct service *service) {
     struct deadline *first;
 
     while ((first = deadlines_first(&service->waits.deadlines)) &&
            first->due_ms <= service->model.now_ms) {
-        struct waiting *waiting = list_object(first, struct waiting, deadline);
-        struct session *session = session_find(&service->sessions, waiting->connection);
-        struct lease *lease = NULL;
-        struct refusal refusal;
-
         deadline_stop(&service->waits.deadlines, first);
-        if (!session_takes(session))
-            continue; /* once it can be told */
-        int result = open_path(service, session, waiting->path, waiting->flags, &lease, &refusal);
-        if (result == -EAGAIN)
-            continue; /* it has its member, as soon as that is settled */
-        service->waits.expired += result < 0;
-        if (result < 0)
-            add_time(&refusal, service->model.now_ms - waiting->began_ms);
-        finish(service, session, waiting, result, lease, &refusal);
+        retry(service, list_object(first, struct waiting, deadline), true);
     }
 }
 

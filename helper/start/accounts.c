@@ -13,11 +13,8 @@
 
 #define MAX_ID (UINT32_MAX - 1) /* -1 is no id */
 
-static void die_of_account(const char *option, const char *text, const char *what, const char *file)
-    __attribute__((noreturn));
-
-static void die_of_account(const char *option, const char *text, const char *what,
-                           const char *file) {
+__attribute__((noreturn)) static void die_of_account(const char *option, const char *text,
+                                                     const char *what, const char *file) {
     if (text[0] && !text[strspn(text, "0123456789")])
         usage_die("--%s: no %s has the number %s", option, what, text);
     usage_die("--%s: there is no %s '%s' in %s: give a number", option, what, text, file);

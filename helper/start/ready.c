@@ -18,9 +18,7 @@ static char line[] = "ready\n";
 
 /* In the child, without return. The end of file says that there will be no word. `helper` is
  * its process, or -1: where the pipe is full, the child does not wait on after its end. */
-static void wait_and_write(int socket, int fd, int helper) __attribute__((noreturn));
-
-static void wait_and_write(int socket, int fd, int helper) {
+__attribute__((noreturn)) static void wait_and_write(int socket, int fd, int helper) {
     struct pollfd either[] = {{.fd = STDOUT_FILENO, .events = POLLOUT},
                               {.fd = helper < 0 ? -1 : STDERR_FILENO, .events = POLLIN}};
     char word;

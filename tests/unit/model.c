@@ -2,7 +2,6 @@
 /* helper/model: the model by itself. It makes no system call, so descriptors
  * are made-up numbers here and time is what the test says. */
 #include "model/model.h"
-#include "model/add_members.h"
 #include "model/lease.h"
 #include "model/lifetime.h"
 #include "model/match.h"
