@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* What is to be done after each request and in time: members settle, opens that
  * wait are tried again, events go out. */
-
 #include "requests/turn.h"
 
 #include <assert.h>

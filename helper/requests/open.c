@@ -27,9 +27,8 @@ int serve_open(struct service *service, struct session *session, const Fdset__V1
     /* Of access mode 3 there is no member that could come. */
     bool may_come = open->wait_ms > 0 && (flags & O_ACCMODE) != O_ACCMODE;
     if (result == -EAGAIN || (result < 0 && may_come && waiting_helps(refusal->code))) {
-        struct refusal why = *refusal;
         result = waiting_begin(service, session, request->serial, open->path, flags, open->wait_ms,
-                               &why, refusal);
+                               refusal->code, refusal);
         if (result == 0)
             return 0;
     }

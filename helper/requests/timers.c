@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* What is due in time: lifetimes end, waits are over, what the kernel was short of is tried
  * again, a file system that does not answer is told of. */
-
 #include "requests/turn.h"
 
 #include <limits.h>

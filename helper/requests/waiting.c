@@ -37,7 +37,7 @@ static void tell_wanted(struct service *service, const struct session *session,
 }
 
 int waiting_begin(struct service *service, struct session *session, uint32_t serial,
-                  const char *path, int flags, uint32_t wait_ms, const struct refusal *why,
+                  const char *path, int flags, uint32_t wait_ms, enum refusal_code why,
                   struct refusal *refusal) {
     uint32_t share = (service->model.limits.waiting + WAITING_SHARE - 1) / WAITING_SHARE;
     struct waiting *waiting = NULL;
@@ -63,7 +63,7 @@ int waiting_begin(struct service *service, struct session *session, uint32_t ser
     if (wait_ms > 0) {
         deadline_start(&service->waits.deadlines, &waiting->deadline,
                        service->model.now_ms + wait_ms);
-        tell_wanted(service, session, waiting, why->code, wait_ms);
+        tell_wanted(service, session, waiting, why, wait_ms);
     }
     return 0;
 }

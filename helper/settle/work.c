@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Begins with the work that the model has queued: in place where the file system answers
  * by itself, else on the settle threads. */
-
 #include "settle/settle.h"
 
 #include "settle/open_file.h"

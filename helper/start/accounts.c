@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
 /* Users and groups are looked up without the system's name services. */
-
 #include "start/usage.h"
 
 #include <grp.h>

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
 /* --add-fd: members that the helper begins with. */
-
 #include "start/descriptors.h"
 
 #include "duplicates.h"

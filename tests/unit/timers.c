@@ -157,7 +157,7 @@ static struct session *begin_waiting(int pair[2], uint32_t wait_ms) {
     struct session *session = session_begin(&service.sessions, pair[1], ROLE_VMM);
     assert_non_null(session);
     assert_int_equal(
-        waiting_begin(&service, session, 1, "/dev/fdset/1", 0, wait_ms, &why, &refusal), 0);
+        waiting_begin(&service, session, 1, "/dev/fdset/1", 0, wait_ms, why.code, &refusal), 0);
     assert_int_equal(timers_timeout(&service), wait_ms);
     return session;
 }
