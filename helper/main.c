@@ -55,16 +55,9 @@ static bool has_session(enum role role) {
  * started over its connection, with the last of all. One that listens for
  * itself goes on. */
 static bool is_done(void) {
-    bool reachable = sockets.listener_count > 0 || !list_empty(&service.sessions.all);
-
-    if (!reachable)
+    if (sockets.listener_count == 0 && list_empty(&service.sessions.all))
         return true;
-    if (options.linger)
-        return false;
-    if (sockets.has_birth_vmm)
-        return !has_session(ROLE_VMM);
-    return sockets.has_birth_manager && sockets.listener_count == 0 &&
-           list_empty(&service.sessions.all);
+    return !options.linger && sockets.has_birth_vmm && !has_session(ROLE_VMM);
 }
 
 static void turn(int most_ms) {

@@ -122,7 +122,6 @@ static void begin_inherited(struct sockets *sockets, struct service *service,
     /* Whoever handed it over vouches for who is at its other end. */
     session->handed_over = true;
     sockets->has_birth_vmm |= role == ROLE_VMM;
-    sockets->has_birth_manager |= role == ROLE_MANAGER;
 }
 
 /* Fills in the descriptors of those that have a path. */

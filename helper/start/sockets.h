@@ -13,8 +13,8 @@ struct sockets {
     struct listener listeners[OPTIONS_MAX_SOCKETS];
     size_t listener_count;
 
-    /* Started by a VMM, or a manager, that it was connected to from birth. */
-    bool has_birth_vmm, has_birth_manager;
+    /* Started by a VMM that it was connected to from birth. */
+    bool has_birth_vmm;
 };
 
 /* --ROLE PATH, --ROLE-fd N, --ROLE-mode MODE, --ROLE-owner OWNER, --manager-uid UID. */
