@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Who uses what: leases, holds, and those who have them. */
+/* Who uses what: which member serves an open, leases, holds, and those who have them. */
 #pragma once
 
 #include "model/model.h"
@@ -38,3 +38,20 @@ void hold_end(struct model *model, struct holder *holder, struct fdset *set);
 
 /* Ends all leases and holds: it has hung up. */
 void holder_end(struct model *model, struct holder *holder);
+
+/* What match_member() found. */
+struct match {
+    struct member *member; /* also where it refuses: the one that came nearest, or NULL */
+    bool set_flags;        /* the description's flags differ and may be set: no lease has it */
+    bool settling;         /* it fits, but is being settled: to be asked for again */
+};
+
+/* The status flags of STATUS_SETTABLE that an open with `flags` gives the member's
+ * description: those asked for, and the manager's O_NOATIME as long as it is there. It
+ * does no open harm, and once cleared only the file's owner could set it again. */
+int match_status(const struct member *member, int flags);
+
+/* Chooses the member that an open with `flags` by `holder` is served from, as
+ * fdset(7) says under OPENING and SHARING. Changes nothing. Returns 0 or -errno. */
+int match_member(const struct fdset *set, const struct holder *holder, int flags,
+                 struct match *match, struct refusal *refusal);

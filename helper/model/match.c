@@ -2,15 +2,13 @@
 /* Which member serves an open. QEMU takes the newest member of the right mode and
  * gives up if anything else is wrong with it; here all members are weighed, and the
  * refusal tells of the one that came nearest. */
-#include "model/match.h"
+#include "model/lease.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
-
-#include "model/lease.h"
 
 /* What keeps a member from serving, the nearer to success the higher. */
 enum fitness {

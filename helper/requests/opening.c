@@ -9,7 +9,6 @@
 
 #include "connection/reply.h"
 #include "model/lease.h"
-#include "model/match.h"
 #include "requests/subscription.h"
 #include "settle/open_file.h"
 #include "shortcut/shortcut.h"

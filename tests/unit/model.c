@@ -4,7 +4,6 @@
 #include "model/model.h"
 #include "model/lease.h"
 #include "model/lifetime.h"
-#include "model/match.h"
 #include "oracle.h"
 
 #include <errno.h>
