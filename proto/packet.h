@@ -33,7 +33,8 @@ struct packet_arena {
 /* Must be called once before the arena's first use. The arena must not move. */
 void packet_arena_init(struct packet_arena *arena);
 
-/* For decoders: gives everything back, and takes `size` bytes, aligned to 16; NULL where it is full. */
+/* For decoders: gives everything back, and takes `size` bytes, aligned to 16; NULL where it is
+ * full. */
 void packet_arena_reset(struct packet_arena *arena);
 void *packet_arena_take(struct packet_arena *arena, size_t size);
 
@@ -42,7 +43,8 @@ void *packet_arena_take(struct packet_arena *arena, size_t size);
 ProtobufCMessage *packet_decode(const ProtobufCMessageDescriptor *type, const uint8_t *bytes,
                                 size_t length, struct packet_arena *arena);
 
-/* Encodes into `bytes`, which has room for FDSET_MAX_PACKET_BYTES. Returns the length, or -E2BIG. */
+/* Encodes into `bytes`, which has room for FDSET_MAX_PACKET_BYTES. Returns the length, or
+ * -E2BIG. */
 int packet_encode(const ProtobufCMessage *message, uint8_t *bytes);
 
 /* Descriptors that came with a packet. The receiver owns every one that is not

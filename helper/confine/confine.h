@@ -15,8 +15,9 @@
  *
  * What the caller must have done before confine_enter(): descriptors 0, 1 and
  * 2 are open (else its own descriptors get those numbers, which is refused), the
- * numbers from CONFINE_EPOLL on are what they should be, SIGPIPE is ignored, the socket for sd_notify is connected. Before
- * confine_seal(): all memory is taken, all locales and libraries are loaded.
+ * numbers from CONFINE_EPOLL on are what they should be, SIGPIPE is ignored, the socket
+ * for sd_notify is connected. Before confine_seal(): all memory is taken, all locales and
+ * libraries are loaded.
  *
  * Nothing outside this folder knows seccomp, Landlock or a namespace. */
 #pragma once

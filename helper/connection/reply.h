@@ -22,8 +22,8 @@ void reply_error(struct session *session, uint32_t serial, struct refusal *refus
 /* The answer to what needs none: done. */
 void reply_done(struct session *session, uint32_t serial);
 
-/* A reply that is kept. Its descriptors are kept as leases: a lease keeps its member, so that the number is
- * right at the time it is sent. It is there until then, as a session's leases end
+/* A reply that is kept. Its descriptors are kept as leases: a lease keeps its member, so that
+ * the number is right at the time it is sent. It is there until then, as a session's leases end
  * by what it sends, which is not read before, or with the session. */
 struct pending {
     uint32_t length;

@@ -15,8 +15,8 @@ struct socket_file {
     int fd; /* listening, once it is made; its owner's */
 };
 
-/* Makes and listens at all of them, or at none; nobody can connect before mode and owner
- * are right. A socket in the way that nobody listens at is replaced: a helper that has ended leaves its own. Of
- * several helpers that do this at one time for the same paths, however spelt, one gets
- * them all and the others are refused. Returns 0, or -errno with a sentence. */
+/* Makes and listens at all of them, or at none; nobody can connect before mode and owner are
+ * right. A socket in the way that nobody listens at is replaced: a helper that has ended leaves
+ * its own. Of several helpers that do this at one time for the same paths, however spelt, one
+ * gets them all and the others are refused. Returns 0, or -errno with a sentence. */
 int socket_files_make(struct socket_file *files, size_t count, struct refusal *refusal);

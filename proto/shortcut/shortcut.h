@@ -23,6 +23,7 @@ Fdset__V1__Reply *reply_decode(const uint8_t *bytes, size_t length, struct packe
 const uint8_t *request_encode(const Fdset__V1__Request *request, uint8_t *bytes, size_t *length);
 const uint8_t *reply_encode(const Fdset__V1__Reply *reply, uint8_t *bytes, size_t *length);
 
-/* The same in `room` bytes, a few more than it takes; NULL also where it is none of these messages. */
+/* The same in `room` bytes, a few more than it takes; NULL also where it is none of these
+ * messages. */
 const uint8_t *request_encode_short(const Fdset__V1__Request *request, uint8_t *bytes, size_t room,
                                     size_t *length);

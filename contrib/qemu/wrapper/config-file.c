@@ -6,8 +6,9 @@
  *       path = "/run/vm1/qemu.monitor"
  *
  * Its monitors, their chardevs and its descriptors go to where the others are, onto the
- * command line; of a [name] the guest's is noted. What is left is the emulator's, in a file in memory; a line that was
- * taken leaves an empty one, so that the numbers in the emulator's messages are right. */
+ * command line; of a [name] the guest's is noted. What is left is the emulator's, in a file
+ * in memory; a line that was taken leaves an empty one, so that the numbers in the emulator's
+ * messages are right. */
 
 #include <errno.h>
 #include <stdio.h>
