@@ -233,8 +233,15 @@ static void test_only_by_a_path_and_only_while_wanted(void **state) {
     end();
 }
 
+static int outcome;
+
+static void note(struct fdset_vmm *vmm, int fd, void *context) {
+    outcome = fd;
+}
+
 static void use_object(void *context, enum fdset_link link, const char *text) {
     assert_int_equal(fdset_open(fake.vmm, "/dev/fdset/1", O_RDWR), -EDEADLK);
+    assert_int_equal(fdset_open_submit(fake.vmm, "/dev/fdset/1", O_RDWR, 0, note, NULL), -EDEADLK);
     assert_int_equal(fdset_vmm_dispatch(fake.vmm, 0), -EDEADLK);
     assert_int_equal(fdset_vmm_set_reconnect(fake.vmm, NULL), -EDEADLK);
     strcat(story, "x");
@@ -251,21 +258,21 @@ static void test_callback_that_uses_the_object(void **state) {
     struct fdset_reconnect reconnect = {.state = use_object};
     pthread_t helper;
     begin_vmm(&reconnect);
+    /* Its outcome is there to be given out, but not in there. */
+    outcome = 0;
+    assert_int_equal(fdset_open_submit(fake.vmm, "/dev/fdset/1", O_RDWR, 0, note, NULL), 0);
     fake_die();
     assert_int_equal(pthread_create(&helper, NULL, run_helper, NULL), 0);
     assert_int_equal(fdset_open(fake.vmm, "/dev/fdset/1", O_RDWR), -ENOENT);
     assert_int_equal(pthread_join(helper, NULL), 0);
     assert_string_equal(story, "xx");
+    assert_int_equal(outcome, 0);
+    assert_int_equal(fdset_vmm_dispatch(fake.vmm, 0), 1);
+    assert_int_equal(outcome, -ECONNRESET);
     end();
 }
 
 /* ------------------------------------------------------------------ dispatching */
-
-static int outcome;
-
-static void note(struct fdset_vmm *vmm, int fd, void *context) {
-    outcome = fd;
-}
 
 static void poll_for_ever(int fd) {
     struct pollfd pollfd = {fd, POLLIN, 0};
@@ -406,12 +413,20 @@ static void test_subscription_goes_on(void **state) {
     end();
 }
 
+static void ask_for_events(void *context, enum fdset_link link, const char *text) {
+    struct fdset_event event;
+    assert_int_equal(fdset_next_event(fake.manager, &event, 0), -EDEADLK);
+    tell(context, link, text);
+}
+
 /* All of it in one thread: no step waits for the helper. */
 static void test_subscription_goes_on_in_a_loop(void **state) {
+    struct fdset_reconnect reconnect = eager;
     struct fdset_event event;
     struct call call;
+    reconnect.state = ask_for_events;
     begin(ROLE(MANAGER));
-    assert_int_equal(fdset_manager_set_reconnect(fake.manager, &eager), 0);
+    assert_int_equal(fdset_manager_set_reconnect(fake.manager, &reconnect), 0);
     int poll_fd = fdset_manager_poll_fd(fake.manager);
     assert_int_equal(pthread_create(&call.thread, NULL, run_subscribe, &call), 0);
     serve_subscribe();

@@ -164,10 +164,13 @@ int fdset_next_event(struct fdset_manager *manager, struct fdset_event *event, i
     struct timespec point;
     const struct timespec *until = connection_until(&point, timeout_ms);
     unsigned turns = 0;
-    int result = 1;
     if (connection_foreign(connection))
         return connection_say_foreign();
     LOCKED(connection->lock);
+    int result = connection_check_entry(connection);
+    if (result)
+        return result;
+    result = 1;
     while (manager->event_count == 0 && result > 0)
         result = pump(connection, until, &turns);
     if (manager->event_count > 0) {

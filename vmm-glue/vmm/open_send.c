@@ -126,7 +126,7 @@ static int submit(struct submitted_open *submitted) {
     LOCKED(connection->lock);
 
     if (connection->broken)
-        return connection_say_broken(connection, connection->broken);
+        return connection_refuse(connection);
     return goes_at_once(vmm, submitted) ? submit_at_once(submitted, connection)
                                         : submit_to_packet(submitted, connection);
 }

@@ -53,6 +53,12 @@ int connection_check_entry(const struct connection *connection) {
     return fail(EDEADLK, "called by the function that is told of the connection's state");
 }
 
+int connection_refuse(const struct connection *connection) {
+    int error = connection_check_entry(connection);
+
+    return error ? error : connection_say_broken(connection, connection->broken);
+}
+
 const struct timespec *connection_until(struct timespec *until, int timeout_ms) {
     if (timeout_ms < 0)
         return NULL;

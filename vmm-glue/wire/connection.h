@@ -174,8 +174,12 @@ int connection_say_foreign(void);
 /* Says why the connection is over, which `error`, positive, is the number of. */
 int connection_say_broken(const struct connection *connection, int error);
 
-/* With the lock held: -EDEADLK where this thread is inside of plan.state(). */
+/* With the lock held: -EDEADLK where this thread is inside of plan.state(). To be asked before
+ * anything that a thread may do with the connection, also with what has come already. */
 int connection_check_entry(const struct connection *connection);
+
+/* With the lock held, for a connection that is broken: says why it takes no request now. */
+int connection_refuse(const struct connection *connection);
 
 /* The point in time `timeout_ms` from now; NULL for -1, which is for ever. */
 const struct timespec *connection_until(struct timespec *until, int timeout_ms);

@@ -17,10 +17,6 @@
 #define TURNS_AT_ONCE 64
 
 int pump(struct connection *connection, const struct timespec *until, unsigned *turns) {
-    int error = connection_check_entry(connection);
-
-    if (error)
-        return error;
     if (++*turns % TURNS_AT_ONCE == 0 && until && time_is_over(until))
         return 0;
     if (connection->broken)
@@ -147,12 +143,9 @@ int request_submit(struct connection *connection, struct submitted *request) {
     if (connection_inherited(connection))
         return connection_say_foreign();
     LOCKED(connection->lock);
-    int error = connection_check_entry(connection);
-    if (error)
-        return error;
     if (connection->broken)
-        return connection_say_broken(connection, connection->broken);
-    error = connection->unsent.first ? -EAGAIN : request->send(request, connection);
+        return connection_refuse(connection);
+    int error = connection->unsent.first ? -EAGAIN : request->send(request, connection);
     if (error && error != -EAGAIN)
         return send_error(error);
     if (error)
@@ -200,24 +193,34 @@ static int wait_for_outcomes(struct connection *connection, const struct timespe
     return result;
 }
 
+/* `done` gets the outcomes that are there at the end of it. Returns as pump(). */
+static int collect_outcomes(struct connection *connection, const struct timespec *until,
+                            struct submitted **done) {
+    LOCKED(connection->lock);
+    int result = connection_check_entry(connection);
+
+    *done = NULL;
+    if (result)
+        return result;
+    do {
+        result = wait_for_outcomes(connection, until);
+        receive_waiting(connection);
+        *done = take_done(connection); /* unless another thread has, meanwhile */
+    } while (!*done && result > 0);
+    waiters_pass_on(connection);
+    return result;
+}
+
 int requests_dispatch(struct connection *connection, int timeout_ms) {
     /* Also while outcomes are given out: those not yet given would be lost. */
     NO_CANCELLATION;
     struct timespec point;
     const struct timespec *until = connection_until(&point, timeout_ms);
     struct submitted *done;
-    int result;
 
     if (connection_inherited(connection))
         return connection_say_foreign();
-    pthread_mutex_lock(&connection->lock);
-    do {
-        result = wait_for_outcomes(connection, until);
-        receive_waiting(connection);
-        done = take_done(connection); /* unless another thread has, meanwhile */
-    } while (!done && result > 0);
-    waiters_pass_on(connection);
-    pthread_mutex_unlock(&connection->lock);
+    int result = collect_outcomes(connection, until, &done);
     if (!done)
         return result;
     int count = give_out_all(done);
