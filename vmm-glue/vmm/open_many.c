@@ -106,7 +106,7 @@ static int open_all(struct fdset_vmm *vmm, struct fdset_open_request *requests, 
     struct exchange *exchange = malloc(sizeof(*exchange));
     int succeeded = 0, result = exchange ? 0 : fail(ENOMEM, "out of memory");
 
-    while (result >= 0 && done < count) {
+    while (exchange && result >= 0 && done < count) {
         result = open_some(vmm, exchange, requests + done, count - done);
         done += result > 0 ? (size_t)result : 0;
     }

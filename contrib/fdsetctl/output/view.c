@@ -2,6 +2,7 @@
 /* Chooses the columns of a view, and gives it the lines of a listing. */
 #include "output/view.h"
 
+#include <assert.h>
 #include <search.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -177,7 +178,10 @@ static int text_compare(const void *one, const void *other) {
 }
 
 static void value_print(struct sink *sink, const struct row *row) {
-    char *value = sink->choice.all[0]->fill(row);
+    const struct column *column = sink->choice.all[0]; /* the only one */
+
+    assert(column);
+    char *value = column->fill(row);
 
     if (!value || !plain_is(value) || tfind(value, &sink->seen, text_compare)) {
         free(value);
