@@ -220,7 +220,7 @@ static void test_each_hears_what_it_chose(void **state) {
 
 static void test_the_choice_can_be_changed(void **state) {
     struct helper *helper = helper_start(NULL);
-    struct subscriber events = subscriber_begin(helper, (int[]){EVENT(REMOVED)}, 1);
+    struct subscriber events = subscriber_of_ends(helper);
     client_add_one(helper->manager, 1, file_open("disk", O_RDWR));
     event_expect_none(helper, &events);
     assert_int_equal(client_subscribe_to(events.client, (int[]){EVENT(ADDED)}, 1)->body_case,

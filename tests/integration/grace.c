@@ -10,14 +10,10 @@
 
 #define DISK "/dev/fdset/1"
 
-/* A set goes when its last member is closed, which may take a while: the order
- * in which lifetimes end is that of the removals. */
-static const int ends[] = {EVENT(REMOVED)};
-
 /* The shorter the grace the sooner the end, however they were added. */
 static void test_each_set_has_its_grace(void **state) {
     struct helper *helper = helper_start(NULL);
-    struct subscriber events = subscriber_begin(helper, ends, 1);
+    struct subscriber events = subscriber_of_ends(helper);
     struct client *manager = helper_connect_owner(helper, "libvirtd", "libvirt");
     client_add_disk(manager, (struct new_set){1, .grace_ms = NEVER_MS});
     client_add_disk(manager, (struct new_set){2, .grace_ms = 50});
@@ -39,7 +35,7 @@ static void test_each_set_has_its_grace(void **state) {
 /* In its grace a set is as any other; after it, it goes with its last lease. */
 static void test_a_set_in_its_grace_is_open_to_all(void **state) {
     struct helper *helper = helper_start(NULL);
-    struct subscriber events = subscriber_begin(helper, ends, 1);
+    struct subscriber events = subscriber_of_ends(helper);
     struct client *manager = helper_connect(helper, ROLE(MANAGER), "libvirtd");
     client_add_disk(manager, (struct new_set){1, .grace_ms = NEVER_MS});
     client_add_disk(manager, (struct new_set){2, .grace_ms = 1});

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Hold: a VMM keeps a set although it has nothing of it open. Times are short,
  * and what must not have happened yet is told by the order of events. */
-#include "events.h"
+#include "idle.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -9,34 +9,6 @@
 #include <unistd.h>
 
 #define DISK "/dev/fdset/1"
-
-/* A set goes when its last member is closed, which may take a while: the order
- * in which lifetimes end is that of the removals. */
-static const int ends[] = {EVENT(REMOVED)};
-
-static void add_idle(struct helper *helper, int set, uint32_t idle_ms) {
-    client_add_disk(helper->manager, (struct new_set){set, LIFETIME(IDLE), .idle_ms = idle_ms});
-}
-
-/* An open of set 1, with 1 ms to live, that is certain to come in time: it is
- * there before the set. */
-static struct opened open_in_time(struct helper *helper) {
-    uint32_t serial = client_begin_open(helper->vmm, DISK, O_RDONLY, WAIT_FOREVER_MS);
-    add_idle(helper, 1, 1);
-    struct opened opened = client_opened(helper->vmm, serial);
-    assert_int_equal(opened.code, 0);
-    return opened;
-}
-
-/* A whole life of another set with 1 ms, in which set 1 could have ended. */
-static void let_time_pass(struct helper *helper, struct subscriber *events) {
-    add_idle(helper, 2, 1);
-    event_expect_of(events, EVENT(REMOVED), 2);
-}
-
-static void expect_end(struct subscriber *events) {
-    event_expect_of(events, EVENT(REMOVED), 1);
-}
 
 static void hold(struct client *vmm, const char *path) {
     Reply *reply = client_hold(vmm, path);
@@ -51,7 +23,7 @@ static void unhold(struct client *vmm, const char *path) {
 
 static void test_a_hold_stops_an_idle_sets_time(void **state) {
     struct helper *helper = helper_start(NULL);
-    struct subscriber events = subscriber_begin(helper, ends, 1);
+    struct subscriber events = subscriber_of_ends(helper);
     struct opened opened = open_in_time(helper);
     hold(helper->vmm, DISK);
     client_close(helper->vmm, &opened);
@@ -71,7 +43,7 @@ static void test_a_hold_stops_an_idle_sets_time(void **state) {
 
 static void test_a_hold_keeps_what_its_manager_left(void **state) {
     struct helper *helper = helper_start(NULL);
-    struct subscriber events = subscriber_begin(helper, ends, 1);
+    struct subscriber events = subscriber_of_ends(helper);
     struct client *manager = helper_connect(helper, ROLE(MANAGER), "short life");
     client_add_disk(manager, (struct new_set){1, .name = "disk0"});
     hold(helper->vmm, "/dev/fdset/disk0");
@@ -91,7 +63,7 @@ static void test_a_hold_keeps_what_its_manager_left(void **state) {
 /* The end of a grace is no reason to take what is held. */
 static void test_a_hold_outlives_a_grace(void **state) {
     struct helper *helper = helper_start(NULL);
-    struct subscriber events = subscriber_begin(helper, ends, 1);
+    struct subscriber events = subscriber_of_ends(helper);
     struct client *manager = helper_connect(helper, ROLE(MANAGER), "short life");
     client_add_disk(manager, (struct new_set){1, .grace_ms = 1});
     hold(helper->vmm, DISK);
@@ -124,7 +96,7 @@ static void test_who_holds(void **state) {
 /* Remove takes the members all the same; the set is there for new ones. */
 static void test_a_held_set_without_members(void **state) {
     struct helper *helper = helper_start(NULL);
-    struct subscriber events = subscriber_begin(helper, ends, 1);
+    struct subscriber events = subscriber_of_ends(helper);
     client_add_disk(helper->manager, (struct new_set){1, LIFETIME(KEEP), .name = "disk0"});
     hold(helper->vmm, DISK);
     assert_int_equal(client_remove(helper->manager, 1, 0)->removed->members, 1);

@@ -1,23 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 /* Sets with a time, which begins when the last lease is closed. Times are short, and what
  * must not have happened yet is told by the order of events, not by a clock. */
-#include "events.h"
+#include "idle.h"
 
 #include <errno.h>
 
 #define DISK "/dev/fdset/1"
 
-/* A set goes when its last member is closed, which may take a while: the order
- * in which lifetimes end is that of the removals. */
-static const int ends[] = {EVENT(REMOVED)};
-
-static void add_idle(struct helper *helper, int set, uint32_t idle_ms) {
-    client_add_disk(helper->manager, (struct new_set){set, LIFETIME(IDLE), .idle_ms = idle_ms});
-}
-
 static void test_a_set_that_nobody_opens(void **state) {
     struct helper *helper = helper_start(NULL);
-    struct subscriber events = subscriber_begin(helper, ends, 1);
+    struct subscriber events = subscriber_of_ends(helper);
     struct new_member member = {.fd = file_open("disk", O_RDONLY)};
     struct new_set sets[] = {{1, LIFETIME(IDLE), &member, 1, .idle_ms = 50},
                              {2, LIFETIME(IDLE), &member, 1, .idle_ms = 1},
@@ -34,29 +26,9 @@ static void test_a_set_that_nobody_opens(void **state) {
     assert_held(helper, member.fd, 1);
 }
 
-/* An open of set 1, with 1 ms to live, that is certain to come in time: it is
- * there before the set. */
-static struct opened open_in_time(struct helper *helper) {
-    uint32_t serial = client_begin_open(helper->vmm, DISK, O_RDONLY, WAIT_FOREVER_MS);
-    add_idle(helper, 1, 1);
-    struct opened opened = client_opened(helper->vmm, serial);
-    assert_int_equal(opened.code, 0);
-    return opened;
-}
-
-/* A whole life of another set with 1 ms, in which set 1 could have ended. */
-static void let_time_pass(struct helper *helper, struct subscriber *events) {
-    add_idle(helper, 2, 1);
-    event_expect_of(events, EVENT(REMOVED), 2);
-}
-
-static void expect_end(struct subscriber *events) {
-    event_expect_of(events, EVENT(REMOVED), 1);
-}
-
 static void test_the_time_begins_with_the_last_close(void **state) {
     struct helper *helper = helper_start(NULL);
-    struct subscriber events = subscriber_begin(helper, ends, 1);
+    struct subscriber events = subscriber_of_ends(helper);
     struct opened one = open_in_time(helper);
     struct opened two = client_open(helper->vmm, DISK, O_RDONLY);
     assert_false(client_has_clock(helper, 1));
@@ -70,7 +42,7 @@ static void test_the_time_begins_with_the_last_close(void **state) {
 
 static void test_the_time_begins_with_the_vmms_end(void **state) {
     struct helper *helper = helper_start(NULL);
-    struct subscriber events = subscriber_begin(helper, ends, 1);
+    struct subscriber events = subscriber_of_ends(helper);
     struct client *vmm = helper_connect(helper, ROLE(VMM), "second");
     struct opened mine = open_in_time(helper);
     client_add_one(helper->manager, 1, file_open("disk", O_RDONLY));
@@ -99,7 +71,7 @@ static void test_an_open_stops_the_time(void **state) {
 /* Nobody's end is its end: it has a time instead of a manager. */
 static void test_idle_needs_no_manager(void **state) {
     struct helper *helper = helper_start(NULL);
-    struct subscriber events = subscriber_begin(helper, ends, 1);
+    struct subscriber events = subscriber_of_ends(helper);
     struct client *manager = helper_connect(helper, ROLE(MANAGER), "short life");
     client_add_disk(manager, (struct new_set){1, LIFETIME(IDLE), .idle_ms = NEVER_MS});
     client_leave(helper, manager);

@@ -127,8 +127,7 @@ static void test_it_changes_nothing(void **state) {
 /* Idle time that runs is not begun anew: looked at all the time, the set still ends. */
 static void test_it_does_not_keep_an_idle_set(void **state) {
     struct helper *helper = helper_start(NULL);
-    static const int ends[] = {EVENT(REMOVED)};
-    struct subscriber events = subscriber_begin(helper, ends, 1);
+    struct subscriber events = subscriber_of_ends(helper);
     client_add_disk(helper->manager, (struct new_set){1, LIFETIME(IDLE), .idle_ms = 50});
     wait_until(client_look(helper->vmm, DISK)->body_case == REPLY(ERROR));
     event_expect_of(&events, EVENT(REMOVED), 1);

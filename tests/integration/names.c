@@ -14,18 +14,18 @@ static struct helper *start(void) {
     return helper;
 }
 
-/* An addition of the test's disk, by id, name or both. */
-static Reply *add(struct helper *helper, int set, const char *name) {
+/* The test's disk, by id, name or both. */
+static int added(struct helper *helper, int set, const char *name) {
     struct new_member member = {.fd = disk};
-    struct new_set new_set = {set, LIFETIME(KEEP), &member, 1, name};
-    return client_add(helper->manager, &new_set, 1);
+
+    return client_add_new(helper->manager, (struct new_set){set, LIFETIME(KEEP), &member, 1, name});
 }
 
-static int added(struct helper *helper, int set, const char *name) {
-    Reply *reply = add(helper, set, name);
-    if (reply->body_case == REPLY(ERROR))
-        fail_msg("add refused: %s", reply->error->text);
-    return reply->added->sets[0]->set;
+static void add_refused(struct helper *helper, int set, const char *name, int code, int error) {
+    struct new_member member = {.fd = disk};
+
+    client_add_refused(helper->manager, (struct new_set){set, LIFETIME(KEEP), &member, 1, name},
+                       code, error);
 }
 
 static const char *path_of(const char *name) {
@@ -53,8 +53,8 @@ static void test_names_that_are_none(void **state) {
     struct helper *helper = start();
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
         print_message("# name \"%s\"\n", names[i]);
-        assert_refused(add(helper, SET_NEW, names[i]), CODE(NAME), EINVAL);
-        assert_refused(add(helper, 1, names[i]), CODE(NAME), EINVAL);
+        add_refused(helper, SET_NEW, names[i], CODE(NAME), EINVAL);
+        add_refused(helper, 1, names[i], CODE(NAME), EINVAL);
     }
     assert_int_equal(client_totals(helper->manager).sets, 0);
     client_wait_settled(helper->manager);
@@ -152,10 +152,10 @@ static void test_a_name_and_an_id(void **state) {
     assert_string_equal(client_find_set(helper->manager, 7)->name, "beta");
 
     /* The name is another's, whether the set is there or not. */
-    assert_refused(add(helper, 7, "alpha"), CODE(NAME), EEXIST);
-    assert_refused(add(helper, 8, "alpha"), CODE(NAME), EEXIST);
+    add_refused(helper, 7, "alpha", CODE(NAME), EEXIST);
+    add_refused(helper, 8, "alpha", CODE(NAME), EEXIST);
     /* The set has another name. */
-    assert_refused(add(helper, 7, "delta"), CODE(NAME), EEXIST);
+    add_refused(helper, 7, "delta", CODE(NAME), EEXIST);
     assert_null(client_find_set(helper->manager, 8));
     assert_int_equal(client_find_set(helper->manager, 7)->n_members, 2);
     assert_int_equal(client_open(helper->vmm, "/dev/fdset/delta", O_RDWR).code, CODE(NO_SET));
@@ -200,7 +200,7 @@ static void test_how_long_a_name_is_taken(void **state) {
     added(helper, 1, "alpha");
     struct opened opened = client_open(helper->vmm, "/dev/fdset/alpha", O_RDWR);
     client_remove(helper->manager, 1, 0);
-    assert_refused(add(helper, 2, "alpha"), CODE(NAME), EEXIST);
+    add_refused(helper, 2, "alpha", CODE(NAME), EEXIST);
     assert_int_equal(client_open(helper->vmm, "/dev/fdset/alpha", O_RDWR).code, CODE(EMPTY_SET));
     client_close(helper->vmm, &opened);
     client_wait_idle(helper->manager);
@@ -245,7 +245,7 @@ static void test_no_more_names_than_sets(void **state) {
             snprintf(name, sizeof(name), N250 "-%d%d", round, set);
             added(helper, set, name);
         }
-        assert_refused(add(helper, 4, "fifth"), CODE(LIMIT), ENOSPC);
+        add_refused(helper, 4, "fifth", CODE(LIMIT), ENOSPC);
         for (int set = 0; set < 4; set++)
             remove_and_wait(helper, set);
     }

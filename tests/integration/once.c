@@ -7,10 +7,6 @@
 
 #define DISK "/dev/fdset/1"
 
-/* A set goes when its last member is closed, which may take a while: the order
- * in which lifetimes end is that of the removals. */
-static const int ends[] = {EVENT(REMOVED)};
-
 static void test_the_first_open_uses_it_up(void **state) {
     struct helper *helper = helper_start(NULL);
     uint32_t member =
@@ -83,7 +79,7 @@ static void test_filled_again(void **state) {
 /* A manager that dies before the open takes it along; after a grace, if it has one. */
 static void test_it_ends_with_its_manager(void **state) {
     struct helper *helper = helper_start(NULL);
-    struct subscriber events = subscriber_begin(helper, ends, 1);
+    struct subscriber events = subscriber_of_ends(helper);
     struct client *manager = helper_connect_owner(helper, "libvirtd", "libvirt");
     client_add_disk(manager, (struct new_set){1, LIFETIME(ONCE), .grace_ms = 1});
     client_add_disk(manager, (struct new_set){2, LIFETIME(ONCE)});

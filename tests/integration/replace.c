@@ -13,18 +13,10 @@ static struct helper *start(void) {
     return helper;
 }
 
-/* An addition of the test's disk, by id, name or both. */
-static Reply *add(struct helper *helper, int set, const char *name) {
-    struct new_member member = {.fd = disk};
-    struct new_set new_set = {set, LIFETIME(KEEP), &member, 1, name};
-    return client_add(helper->manager, &new_set, 1);
-}
-
 static int added(struct helper *helper, int set, const char *name) {
-    Reply *reply = add(helper, set, name);
-    if (reply->body_case == REPLY(ERROR))
-        fail_msg("add refused: %s", reply->error->text);
-    return reply->added->sets[0]->set;
+    struct new_member member = {.fd = disk};
+
+    return client_add_new(helper->manager, (struct new_set){set, LIFETIME(KEEP), &member, 1, name});
 }
 
 static int replaced(struct helper *helper, const char *name, int fd) {

@@ -415,6 +415,8 @@ static void test_who_waits_for_what(void **state) {
     client_hang_up(helper->vmm);
 }
 
+/* ------------------------------------------------------------ flags that come */
+
 static void add_shared(struct helper *helper, int fd) {
     struct new_member member = {.fd = fd, .sharing = SHARING(SHARED)};
     client_add_set(helper->manager, 1, 0, &member, 1);

@@ -52,6 +52,10 @@ struct subscriber subscriber_begin(struct helper *helper, const int *kinds, size
     return subscriber;
 }
 
+struct subscriber subscriber_of_ends(struct helper *helper) {
+    return subscriber_begin(helper, (const int[]){EVENT(REMOVED)}, 1);
+}
+
 Event *event_next(struct subscriber *subscriber) {
     if (!subscriber->batch || subscriber->next == subscriber->batch->n_events) {
         Reply *reply = client_receive(subscriber->client);

@@ -23,6 +23,10 @@ struct subscriber {
 #define ALL_KINDS SIZE_MAX
 struct subscriber subscriber_begin(struct helper *helper, const int *kinds, size_t count);
 
+/* To what ends sets. A set goes when its last member is closed, which may take a while: the
+ * order in which lifetimes end is that of the removals. */
+struct subscriber subscriber_of_ends(struct helper *helper);
+
 /* Asks only; the reply is to be looked at. */
 Reply *client_subscribe_to(struct client *client, const int *kinds, size_t count);
 
