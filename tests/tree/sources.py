@@ -124,11 +124,15 @@ def handwriting():
 
 
 # Pages of others may be spoken of, but none that who has this tree alone cannot read.
-OUTSIDE = re.compile(r"DESIGN(?:\.md| section)|ANCHORS\.md|\.\./shared|\bshared/research|"
-                     r"(?<![\w/.])/work/\w|\b[Ii]ssue #?\d+|\bAGENTS\.md|\bCLAUDE\.md")
+OUTSIDE = re.compile(r"DESIGN section|\.\./shared|\bshared/research|\b[Ii]ssue #?\d+")
+# A directory at the root is one that every system has, or one that a text makes up.
+ROOTS = ("bin", "dev", "etc", "mnt", "proc", "run", "srv", "sys", "tmp", "usr", "var",
+         "fdset", "images", "nonexistent", "nowhere", "objects", "xdev")
+ABSOLUTE = re.compile(r"(?<![\w/.*~$}>\])%+@-])(/(?!(?:" + "|".join(ROOTS) +
+                      r")/)[a-z][\w-]*/[\w.][\w./-]*)")
 PATH = re.compile(r"(?<![\w/.@-])((?:helper|vmm-glue|contrib|proto|tests)/[\w./@-]*\w"
                   r"\.(?:c|h|py|sh|md|proto|scd|build|cpp|S))\b")
-PAGE = re.compile(r"(?<![\w/-])([A-Z]{2,}\.md)\b")
+PAGE = re.compile(r"(?<![\w-])([A-Z]{2,}\.md)\b")
 
 
 def is_text(path):
@@ -143,7 +147,7 @@ def cited_from_outside():
                 os.path.samefile(os.path.join(tree.source, path), __file__):
             continue
         for number, line in enumerate(tree.read(path).splitlines(), 1):
-            cited = OUTSIDE.findall(line)
+            cited = OUTSIDE.findall(line) + ABSOLUTE.findall(line)
             cited += [name for name in PATH.findall(line)
                       if not os.path.exists(os.path.join(tree.source, name))]
             cited += [name for name in PAGE.findall(line) if name not in pages]
