@@ -32,6 +32,13 @@ static inline struct deadline *deadlines_first(const struct deadlines *deadlines
     return deadlines->count ? deadlines->heap[1] : NULL;
 }
 
+/* The next one that is due by now, or NULL. */
+static inline struct deadline *deadlines_due(const struct deadlines *deadlines, uint64_t now_ms) {
+    struct deadline *first = deadlines_first(deadlines);
+
+    return first && first->due_ms <= now_ms ? first : NULL;
+}
+
 static inline bool deadline_runs(const struct deadline *deadline) {
     return deadline->place != 0;
 }

@@ -99,11 +99,11 @@ uint32_t model_adopt(struct model *model, const struct owner *owner) {
 }
 
 void model_expire(struct model *model) {
-    struct deadline *first;
+    struct deadline *due;
 
-    while ((first = deadlines_first(&model->deadlines)) && first->due_ms <= model->now_ms) {
-        struct fdset *set = list_object(first, struct fdset, deadline);
-        deadline_stop(&model->deadlines, first);
+    while ((due = deadlines_due(&model->deadlines, model->now_ms))) {
+        struct fdset *set = list_object(due, struct fdset, deadline);
+        deadline_stop(&model->deadlines, due);
         if (set->lifetime == LIFETIME_IDLE)
             set_clear(model, set);
         else

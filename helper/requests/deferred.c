@@ -149,11 +149,10 @@ void deferrals_answer(struct service *service) {
 }
 
 void deferrals_expire(struct service *service) {
-    struct deadline *first;
+    struct deadline *due;
 
-    while ((first = deadlines_first(&service->deferrals.deadlines)) &&
-           first->due_ms <= service->model.now_ms)
-        deadline_stop(&service->deferrals.deadlines, first);
+    while ((due = deadlines_due(&service->deferrals.deadlines, service->model.now_ms)))
+        deadline_stop(&service->deferrals.deadlines, due);
 }
 
 void deferrals_drop(struct service *service, const struct session *session) {

@@ -125,12 +125,11 @@ static void session_ready(struct watch *watch, uint32_t epoll_events) {
 }
 
 void turn_resend(struct service *service) {
-    struct deadline *first;
+    struct deadline *due;
 
     /* Each is sent, or begins to wait anew. */
-    while ((first = deadlines_first(&service->sessions.resends)) &&
-           first->due_ms <= service->model.now_ms)
-        flush(service, list_object(first, struct session, resend));
+    while ((due = deadlines_due(&service->sessions.resends, service->model.now_ms)))
+        flush(service, list_object(due, struct session, resend));
 }
 
 int service_init(struct service *service, const struct limits *limits) {

@@ -122,12 +122,11 @@ void waiting_retry(struct service *service) {
 }
 
 void waiting_expire(struct service *service) {
-    struct deadline *first;
+    struct deadline *due;
 
-    while ((first = deadlines_first(&service->waits.deadlines)) &&
-           first->due_ms <= service->model.now_ms) {
-        deadline_stop(&service->waits.deadlines, first);
-        retry(service, list_object(first, struct waiting, deadline), true);
+    while ((due = deadlines_due(&service->waits.deadlines, service->model.now_ms))) {
+        deadline_stop(&service->waits.deadlines, due);
+        retry(service, list_object(due, struct waiting, deadline), true);
     }
 }
 
