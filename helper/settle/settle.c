@@ -8,22 +8,9 @@
 #include <signal.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <unistd.h>
-
-#include "settle/open_file.h"
 
 /* What a thread works with: two calls deep, no buffers. */
 #define STACK_BYTES (256 * 1024)
-
-/* What travels to a thread, and back with `may_block` filled in. */
-struct settle_job {
-    int fd; /* borrowed, or with WORK_CLOSE consumed */
-    int flags;
-    unsigned work;
-    bool keep_locks;
-    bool may_block;
-    int status;
-};
 
 static int job_send(int socket, struct settle_job *job) {
     struct iovec vector = {job, sizeof(*job)};
@@ -43,18 +30,6 @@ static int job_receive(int socket, struct settle_job *job, int flags) {
     if (length < 0)
         return -errno;
     return length == sizeof(*job) ? 0 : -EIO;
-}
-
-static void job_do(struct settle_job *job) {
-    if (job->work & WORK_INSPECT)
-        job->may_block = open_file_asks_server(job->fd);
-    if (job->work & WORK_RESTORE) {
-        if (!job->keep_locks)
-            open_file_unlock(job->fd);
-        job->status = open_file_restore_status(job->fd, job->flags);
-    }
-    if (job->work & WORK_CLOSE)
-        close(job->fd);
 }
 
 /* Where the kernel has no memory for it, asking again is all that is left: it
@@ -145,10 +120,7 @@ static struct settle_thread *idle_thread(struct settle *settle) {
 }
 
 static int begin(struct settle_thread *thread, struct member *member) {
-    struct settle_job job = {.fd = member->fd,
-                             .flags = member->flags,
-                             .work = member->work,
-                             .keep_locks = member->keep_locks};
+    struct settle_job job = job_of(member);
     /* The thread is waiting for just this, and its socket is empty. */
     int result = job_send(thread->watch.fd, &job);
     if (result < 0)
@@ -165,7 +137,7 @@ static int begin(struct settle_thread *thread, struct member *member) {
  * what is under way. So what was added, or a thread that has become idle, is one
  * member to begin and no more, and a long queue of one file system is not walked
  * each time. Not so for device nodes, and after the kernel was short of something. */
-static void dispatch(struct settle *settle) {
+void settle_dispatch(struct settle *settle) {
     bool more = settle->starved;
 
     do {
@@ -193,7 +165,7 @@ static void thread_ready(struct watch *watch, uint32_t epoll_events) {
     if (job.work & WORK_RESTORE)
         member->status = job.status;
     settle->done(settle, member, job.work, job.may_block);
-    dispatch(settle);
+    settle_dispatch(settle);
 }
 
 int settle_init(struct settle *settle) {
@@ -243,21 +215,5 @@ void settle_submit(struct settle *settle, struct member *member) {
     list_append(&settle->queue, &member->queue);
     settle->count++;
     if (!is_busy(settle, member))
-        dispatch(settle);
-}
-
-void settle_watch(struct settle *settle, uint64_t now_ms, uint64_t limit_ms) {
-    if (settle->starved)
-        dispatch(settle);
-    for (int i = 0; i < SETTLE_THREADS; i++) {
-        struct settle_thread *thread = &settle->threads[i];
-        if (!thread->member || thread->told)
-            continue;
-        if (!thread->since_ms)
-            thread->since_ms = now_ms;
-        if (now_ms - thread->since_ms < limit_ms)
-            continue;
-        thread->told = true;
-        settle->stuck(settle, thread->member);
-    }
+        settle_dispatch(settle);
 }

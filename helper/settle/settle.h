@@ -42,6 +42,22 @@ struct settle {
     void (*stuck)(struct settle *settle, struct member *member);
 };
 
+/* What travels to a thread, and back with `may_block` or `status` filled in. */
+struct settle_job {
+    int fd; /* borrowed, or with WORK_CLOSE consumed */
+    int flags;
+    unsigned work;
+    bool keep_locks;
+    bool may_block;
+    int status;
+};
+
+/* All that the member has to have done to it. */
+struct settle_job job_of(const struct member *member);
+
+/* Does it: the thread's part. */
+void job_do(struct settle_job *job);
+
 /* Calls stuck() for each member that a thread has been at for `limit_ms`, once.
  * To be called soon again while `starved`. */
 void settle_watch(struct settle *settle, uint64_t now_ms, uint64_t limit_ms);
@@ -57,6 +73,9 @@ int settle_await(struct settle *settle);
 
 /* Takes on the member's work. The member must be in no queue. */
 void settle_submit(struct settle *settle, struct member *member);
+
+/* Gives idle threads what they can begin with. */
+void settle_dispatch(struct settle *settle);
 
 /* Begins with all work that the model has queued for its members: what may block goes to the
  * settle threads, the rest is done. */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Begins with the work that the model has queued: in place where the file system answers
- * by itself, else on the settle threads. */
+ * by itself, else on the settle threads; and tells of what a thread does not end. */
 #include "settle/settle.h"
 
 #include "settle/open_file.h"
@@ -33,4 +33,20 @@ void work_begin(struct settle *settle, struct model *model) {
 #ifdef CHECK_MODEL
     model_check(model);
 #endif
+}
+
+void settle_watch(struct settle *settle, uint64_t now_ms, uint64_t limit_ms) {
+    if (settle->starved)
+        settle_dispatch(settle);
+    for (int i = 0; i < SETTLE_THREADS; i++) {
+        struct settle_thread *thread = &settle->threads[i];
+        if (!thread->member || thread->told)
+            continue;
+        if (!thread->since_ms)
+            thread->since_ms = now_ms;
+        if (now_ms - thread->since_ms < limit_ms)
+            continue;
+        thread->told = true;
+        settle->stuck(settle, thread->member);
+    }
 }

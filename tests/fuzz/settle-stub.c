@@ -4,11 +4,8 @@
 #include "world.h"
 
 #include <assert.h>
-#include <unistd.h>
 
-#include "settle/open_file.h"
-
-static void dispatch(struct settle *settle) {
+void settle_dispatch(struct settle *settle) {
     for (int i = 0; i < SETTLE_THREADS; i++) {
         struct settle_thread *thread = &settle->threads[i];
         if (thread->member || list_empty(&settle->queue))
@@ -27,20 +24,15 @@ void settle_finish(struct settle *settle, unsigned which, bool may_block) {
 
     if (!member)
         return;
-    unsigned work = member->working;
-    if (work & WORK_INSPECT)
-        open_file_asks_server(member->fd);
-    if (work & WORK_RESTORE) {
-        if (!member->keep_locks)
-            open_file_unlock(member->fd);
-        member->status = open_file_restore_status(member->fd, member->flags);
-    }
-    if (work & WORK_CLOSE)
-        close(member->fd);
+    struct settle_job job = job_of(member);
+    job.work = member->working;
+    job_do(&job);
+    if (job.work & WORK_RESTORE)
+        member->status = job.status;
     thread->member = NULL;
     settle->count--;
-    settle->done(settle, member, work, may_block);
-    dispatch(settle);
+    settle->done(settle, member, job.work, may_block);
+    settle_dispatch(settle);
 }
 
 int settle_init(struct settle *settle) {
@@ -55,19 +47,5 @@ void settle_submit(struct settle *settle, struct member *member) {
     assert(member->work && !member->working && list_empty(&member->queue));
     list_append(&settle->queue, &member->queue);
     settle->count++;
-    dispatch(settle);
-}
-
-void settle_watch(struct settle *settle, uint64_t now_ms, uint64_t limit_ms) {
-    for (int i = 0; i < SETTLE_THREADS; i++) {
-        struct settle_thread *thread = &settle->threads[i];
-        if (!thread->member || thread->told)
-            continue;
-        if (!thread->since_ms)
-            thread->since_ms = now_ms;
-        if (now_ms - thread->since_ms < limit_ms)
-            continue;
-        thread->told = true;
-        settle->stuck(settle, thread->member);
-    }
+    settle_dispatch(settle);
 }

@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: MIT */
+/* What a settle thread does to a member's descriptor. */
+#include "settle/settle.h"
+
+#include <unistd.h>
+
+#include "settle/open_file.h"
+
+struct settle_job job_of(const struct member *member) {
+    return (struct settle_job){.fd = member->fd,
+                               .flags = member->flags,
+                               .work = member->work,
+                               .keep_locks = member->keep_locks};
+}
+
+void job_do(struct settle_job *job) {
+    if (job->work & WORK_INSPECT)
+        job->may_block = open_file_asks_server(job->fd);
+    if (job->work & WORK_RESTORE) {
+        if (!job->keep_locks)
+            open_file_unlock(job->fd);
+        job->status = open_file_restore_status(job->fd, job->flags);
+    }
+    if (job->work & WORK_CLOSE)
+        close(job->fd);
+}
