@@ -95,8 +95,12 @@ static void add_time(struct refusal *refusal, uint64_t waited_ms) {
              (unsigned long long)waited_ms);
 }
 
-/* Tries again; `last` where its time is over. */
-static void retry(struct service *service, struct waiting *waiting, bool last) {
+/* It had a time, which is over. */
+static bool is_over(const struct waiting *waiting) {
+    return waiting->deadline.due_ms > 0 && !deadline_runs(&waiting->deadline);
+}
+
+static void retry(struct service *service, struct waiting *waiting) {
     struct session *session = session_find(&service->sessions, waiting->connection);
     struct lease *lease = NULL;
     struct refusal refusal;
@@ -108,7 +112,7 @@ static void retry(struct service *service, struct waiting *waiting, bool last) {
         return; /* it has its member, as soon as that is settled */
     if (result < 0 && deadline_runs(&waiting->deadline) && waiting_helps(refusal.code))
         return;
-    if (result < 0 && last) {
+    if (result < 0 && is_over(waiting)) {
         service->waits.expired++;
         add_time(&refusal, service->model.now_ms - waiting->began_ms);
     }
@@ -118,7 +122,7 @@ static void retry(struct service *service, struct waiting *waiting, bool last) {
 void waiting_retry(struct service *service) {
     service->waits.seen = service->model.changes;
     list_for_each_safe (link, &service->waits.all)
-        retry(service, list_object(link, struct waiting, link), false);
+        retry(service, list_object(link, struct waiting, link));
 }
 
 void waiting_expire(struct service *service) {
@@ -126,7 +130,7 @@ void waiting_expire(struct service *service) {
 
     while ((due = deadlines_due(&service->waits.deadlines, service->model.now_ms))) {
         deadline_stop(&service->waits.deadlines, due);
-        retry(service, list_object(due, struct waiting, deadline), true);
+        retry(service, list_object(due, struct waiting, deadline));
     }
 }
 

@@ -14,7 +14,7 @@ struct service;
 /* By number, not by pointer: the session may end before. */
 struct waiting {
     struct list link;
-    struct deadline deadline; /* not running where it only waits for settling */
+    struct deadline deadline; /* due_ms 0: it has none, where it only waits for settling */
     uint64_t began_ms;
     uint32_t number; /* for Query; never 0 */
     uint64_t connection;

@@ -222,6 +222,7 @@ static void test_a_wait_that_is_over_says_how_long_it_was(void **state) {
 
 /* A VMM that has not taken its last reply is not sent another, and its wait is over once. */
 static void test_a_wait_that_is_over_before_the_vmm_reads(void **state) {
+    uint64_t expired = service.waits.expired;
     int pair[2];
     struct session *session = begin_waiting(pair, 5000);
 
@@ -235,7 +236,8 @@ static void test_a_wait_that_is_over_before_the_vmm_reads(void **state) {
     outbox_drop(session);
     waiting_retry(&service); /* as when it has read */
     assert_int_equal(open_count, 1);
-    refusal_of(pair[0]);
+    assert_non_null(strstr(refusal_of(pair[0]), "; waited 5000 ms"));
+    assert_int_equal(service.waits.expired, expired + 1);
     end_waiting(pair, session);
 }
 
