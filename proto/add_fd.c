@@ -75,6 +75,12 @@ static bool pair_read(char *key, char *value, int how, uint64_t *fd, uint64_t *s
     return true;
 }
 
+bool is_inherited(int fd) {
+    int flags = fcntl(fd, F_GETFD);
+
+    return flags >= 0 && !(flags & FD_CLOEXEC);
+}
+
 bool add_fd_parse(struct add_fd *add, char *text, int how, char why[ADD_FD_WHY_BYTES]) {
     uint64_t fd = NO_NUMBER, set = NO_NUMBER;
     const char *opaque = NULL;
@@ -92,8 +98,7 @@ bool add_fd_parse(struct add_fd *add, char *text, int how, char why[ADD_FD_WHY_B
     if (opaque && strlen(opaque) > FDSET_MAX_OPAQUE_BYTES)
         return refuse(why, "opaque has %zu bytes, and may have %d", strlen(opaque),
                       FDSET_MAX_OPAQUE_BYTES);
-    int flags = fcntl((int)fd, F_GETFD);
-    if (flags < 0 || (flags & FD_CLOEXEC))
+    if (!is_inherited((int)fd))
         return refuse(why, "fd is not valid or already in use: %d", (int)fd);
     *add = (struct add_fd){(int)fd, (int)set, opaque};
     return true;

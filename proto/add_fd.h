@@ -19,7 +19,11 @@ enum {
 
 #define ADD_FD_WHY_BYTES 160
 
+/* Whether this process has the descriptor from who started it. Close-on-exec would have closed
+ * it then: what is that is something of the process's own. */
+bool is_inherited(int fd);
+
 /* Reads `text`, which is cut apart and must last as long as `add`. Returns false where it
- * makes no sense or names a descriptor that this process has not inherited, which one that is
- * close-on-exec cannot be; then `why` says so, where possible in QEMU's words. */
+ * makes no sense or names a descriptor that this process has not inherited; then `why` says so,
+ * where possible in QEMU's words. */
 bool add_fd_parse(struct add_fd *add, char *text, int how, char why[ADD_FD_WHY_BYTES]);

@@ -10,14 +10,6 @@
 
 #include "start/log.h"
 
-/* Close-on-exec would have closed what we were meant to get: that is something
- * of our own. */
-bool is_inherited(int fd) {
-    int flags = fcntl(fd, F_GETFD);
-
-    return flags >= 0 && !(flags & FD_CLOEXEC);
-}
-
 int inherited_take(int fd, const char *what) {
     int taken = fcntl(fd, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
 

@@ -2,7 +2,6 @@
 /* Descriptors that the helper inherits, and how many it may have. */
 #pragma once
 
-#include <stdbool.h>
 #include <stddef.h>
 
 #include "requests/state.h"
@@ -18,8 +17,6 @@ size_t descriptors_wanted(const struct limits *limits);
 /* Makes room for all that the limits promise. The defaults give way where the system allows
  * less; what was asked for does not, and ends the helper. */
 void descriptors_fit(struct start_options *options);
-
-bool is_inherited(int fd);
 
 /* Duplicates one that may have any number to a low one, as the sandbox wants it, which closes
  * the original with all that is not wanted. Where it cannot, the helper ends: `what` it is. */
