@@ -13,16 +13,14 @@
 
 #include "number.h"
 
+const char *const socket_names[ROLE_OBSERVER + 1] = {
+    [ROLE_VMM] = "vmm", [ROLE_MANAGER] = "manage", [ROLE_OBSERVER] = "observe"};
+
 /* The role that a name of this length stands for, or 0. */
 static enum role role_named(const char *name, size_t length) {
-    static const struct {
-        const char *name;
-        enum role role;
-    } names[] = {{"manage", ROLE_MANAGER}, {"vmm", ROLE_VMM}, {"observe", ROLE_OBSERVER}};
-
-    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
-        if (strlen(names[i].name) == length && memcmp(names[i].name, name, length) == 0)
-            return names[i].role;
+    for (enum role role = ROLE_VMM; role <= ROLE_OBSERVER; role++)
+        if (strlen(socket_names[role]) == length && memcmp(socket_names[role], name, length) == 0)
+            return role;
     return 0;
 }
 

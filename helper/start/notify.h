@@ -6,6 +6,9 @@
 #include "connection/session.h"
 #include "model/refusal.h"
 
+/* What the sockets of a role are called, by systemd and as an option. */
+extern const char *const socket_names[ROLE_OBSERVER + 1];
+
 /* Sockets that the service manager passed (LISTEN_FDS), numbered from 3. */
 #define NOTIFY_FIRST_SOCKET 3
 #define NOTIFY_MAX_SOCKETS  16

@@ -72,9 +72,6 @@ void option_owner(struct start_options *options, const struct option_row *row, c
 }
 
 void sockets_check_access(const struct start_options *options) {
-    static const char *const sockets[] = {
-        [ROLE_VMM] = "vmm", [ROLE_MANAGER] = "manage", [ROLE_OBSERVER] = "observe"};
-
     for (enum role role = ROLE_VMM; role <= ROLE_OBSERVER; role++) {
         const struct socket_access *access = &options->access[role];
         bool used = false;
@@ -83,7 +80,7 @@ void sockets_check_access(const struct start_options *options) {
             used |= options->sockets[i].path && options->sockets[i].role == role;
         if (access->option && !used)
             usage_die("--%s: no socket is made by --%s PATH, and an inherited one stays as it is",
-                      access->option, sockets[role]);
+                      access->option, socket_names[role]);
     }
 }
 
