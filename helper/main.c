@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
 /* fdset-helper: options, sockets and memory, then the sandbox; it serves, and ends. */
-#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/syscall.h>

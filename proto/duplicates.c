@@ -10,7 +10,7 @@
 
 #include <linux/kcmp.h>
 
-#include "packet.h"
+#include "fdset/limits.h"
 
 /* 0: they are one; 1, 2: the first, or the second, comes before in an order that the kernel
  * has of descriptions; -1: it does not tell. */

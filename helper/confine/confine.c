@@ -44,7 +44,6 @@
 #include "confine.h"
 
 #include <assert.h>
-#include <errno.h>
 #include <stdio.h>
 
 #include "filter.h"

@@ -2,12 +2,9 @@
 /* Privileges: capabilities, ids, and the ways to gain or lend them.
  *
  * By raw system calls: there are seven, libcap would be a library more. */
-#include <assert.h>
 #include <errno.h>
 #include <grp.h>
 #include <stdint.h>
-#include <stdio.h>
-#include <string.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <unistd.h>

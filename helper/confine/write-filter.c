@@ -8,7 +8,6 @@
 #include <linux/filter.h>
 #include <seccomp.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "filter.h"

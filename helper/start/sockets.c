@@ -2,7 +2,6 @@
 /* From what the command line and systemd say of sockets to listeners and sessions. */
 #include "start/sockets.h"
 
-#include <fcntl.h>
 #include <limits.h>
 #include <string.h>
 #include <sys/socket.h>
