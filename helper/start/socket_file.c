@@ -33,8 +33,11 @@
 
 #define MAX_DIRECTORIES 16
 
+/* What a socket's path may take, with its end. */
+#define PATH_BYTES sizeof(((struct sockaddr_un *)NULL)->sun_path)
+
 struct locked_directory {
-    char path[sizeof(((struct sockaddr_un *)NULL)->sun_path)];
+    char path[PATH_BYTES];
     int fd; /* owned */
     dev_t device;
     ino_t inode;
@@ -126,18 +129,6 @@ static int directory_lock(const struct locked_directory *directory, struct refus
 }
 
 /* ----------------------------------------------------------------- sockets */
-
-static int fill_address(struct sockaddr_un *address, const char *path, struct refusal *refusal) {
-    *address = (struct sockaddr_un){.sun_family = AF_UNIX};
-    if (path[0] == '\0')
-        return refuse(refusal, REFUSAL_ARGUMENT, ENOENT, "a socket's path is empty");
-    if (strlen(path) >= sizeof(address->sun_path))
-        return refuse(refusal, REFUSAL_ARGUMENT, ENAMETOOLONG,
-                      "a socket's path has at most %zu bytes: %s", sizeof(address->sun_path) - 1,
-                      path);
-    strcpy(address->sun_path, path);
-    return 0;
-}
 
 /* The name of a process, or "?". */
 static void process_name(pid_t pid, char *name, size_t size) {
@@ -268,15 +259,13 @@ static int bind_in_place(int socket, const struct sockaddr_un *address,
 }
 
 static int socket_file_make(struct socket_file *file, struct refusal *refusal) {
-    struct sockaddr_un address;
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
 
-    int result = fill_address(&address, file->path, refusal);
-    if (result < 0)
-        return result;
+    strcpy(address.sun_path, file->path); /* check_path() has seen to it */
     int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (fd < 0)
         return refuse(refusal, REFUSAL_LIMIT, errno, "socket: %s", strerror(errno));
-    result = bind_in_place(fd, &address, file, refusal);
+    int result = bind_in_place(fd, &address, file, refusal);
     if (result < 0)
         close(fd);
     else
@@ -284,13 +273,21 @@ static int socket_file_make(struct socket_file *file, struct refusal *refusal) {
     return result;
 }
 
+static int check_path(const char *path, struct refusal *refusal) {
+    if (path[0] == '\0')
+        return refuse(refusal, REFUSAL_ARGUMENT, ENOENT, "a socket's path is empty");
+    if (strlen(path) >= PATH_BYTES)
+        return refuse(refusal, REFUSAL_ARGUMENT, ENAMETOOLONG,
+                      "a socket's path has at most %zu bytes: %s", PATH_BYTES - 1, path);
+    return 0;
+}
+
 static int lock_all(struct locked_directories *directories, const struct socket_file *files,
                     size_t count, struct refusal *refusal) {
-    struct sockaddr_un address;
     int result = 0;
 
     for (size_t i = 0; i < count && result == 0; i++) {
-        result = fill_address(&address, files[i].path, refusal);
+        result = check_path(files[i].path, refusal);
         if (result == 0)
             result = directories_add(directories, files[i].path, refusal);
     }
