@@ -7,18 +7,16 @@
 #include <stddef.h>
 #include <sys/mman.h>
 
+#include "containers/slab.h"
+
 static size_t heap_bytes(const struct deadlines *deadlines) {
     return ((size_t)deadlines->room + 1) * sizeof(struct deadline *);
 }
 
 int deadlines_init(struct deadlines *deadlines, uint32_t room) {
     *deadlines = (struct deadlines){.room = room};
-    void *memory = mmap(NULL, heap_bytes(deadlines), PROT_READ | PROT_WRITE,
-                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (memory == MAP_FAILED)
-        return -ENOMEM;
-    deadlines->heap = memory;
-    return 0;
+    deadlines->heap = memory_map(heap_bytes(deadlines));
+    return deadlines->heap ? 0 : -ENOMEM;
 }
 
 void deadlines_destroy(struct deadlines *deadlines) {

@@ -19,12 +19,8 @@ int id_table_init(struct id_table *table, uint32_t room, const struct slab *slab
     *table = (struct id_table){.mask = size - 1, .slab = slab, .key = key};
     if (getrandom(&table->secret, sizeof(table->secret), 0) < 0)
         return -errno;
-    void *memory = mmap(NULL, table_bytes(table), PROT_READ | PROT_WRITE,
-                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (memory == MAP_FAILED)
-        return -ENOMEM;
-    table->entries = memory;
-    return 0;
+    table->entries = memory_map(table_bytes(table));
+    return table->entries ? 0 : -ENOMEM;
 }
 
 void id_table_destroy(struct id_table *table) {

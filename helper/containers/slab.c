@@ -7,15 +7,18 @@
 #include <string.h>
 #include <sys/mman.h>
 
+void *memory_map(size_t bytes) {
+    void *memory = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
+                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+    return memory == MAP_FAILED ? NULL : memory;
+}
+
 int slab_init(struct slab *slab, size_t size, uint32_t room) {
     assert(size >= sizeof(void *));
     *slab = (struct slab){.size = (size + 7) & ~(size_t)7, .room = room};
-    void *memory = mmap(NULL, slab->size * room, PROT_READ | PROT_WRITE,
-                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (memory == MAP_FAILED)
-        return -ENOMEM;
-    slab->memory = memory;
-    return 0;
+    slab->memory = memory_map(slab->size * room);
+    return slab->memory ? 0 : -ENOMEM;
 }
 
 void slab_destroy(struct slab *slab) {

@@ -17,6 +17,9 @@ struct slab {
     void *free;    /* returned objects, each pointing to the next */
 };
 
+/* Memory of zeroes, for any container: given back by munmap(). NULL where there is none. */
+void *memory_map(size_t bytes);
+
 /* Returns 0 or -ENOMEM. `size` is at least that of a pointer. */
 int slab_init(struct slab *slab, size_t size, uint32_t room);
 void slab_destroy(struct slab *slab);
