@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
@@ -89,6 +90,15 @@ void fake_error(uint32_t serial, int error, const char *text) {
     reply.error = &body;
     body.error_number = error;
     body.text = (char *)text;
+    fake_reply(&reply, NULL, 0);
+}
+
+void fake_done(uint32_t serial) {
+    Reply reply = FDSET__V1__REPLY__INIT;
+    Fdset__V1__Done done = FDSET__V1__DONE__INIT;
+    reply.serial = serial;
+    reply.body_case = REPLY_IS(DONE);
+    reply.done = &done;
     fake_reply(&reply, NULL, 0);
 }
 
@@ -283,6 +293,17 @@ void expect_close(uint32_t lease) {
 
 bool is_open(int fd) {
     return fcntl(fd, F_GETFD) >= 0;
+}
+
+bool poll_says(int fd) {
+    struct pollfd pollfd = {fd, POLLIN, 0};
+    assert_true(poll(&pollfd, 1, 0) >= 0);
+    return pollfd.revents;
+}
+
+void poll_for_ever(int fd) {
+    struct pollfd pollfd = {fd, POLLIN, 0};
+    assert_int_equal(poll(&pollfd, 1, -1), 1);
 }
 
 static struct rlimit normal_limit;

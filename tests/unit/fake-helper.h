@@ -62,6 +62,7 @@ void fake_reply(Reply *reply, const int *fds, size_t count);
 void fake_send_bytes(const void *bytes, size_t length);
 void fake_opened(uint32_t serial, uint32_t lease, bool truncate, int fd);
 void fake_error(uint32_t serial, int error, const char *text);
+void fake_done(uint32_t serial);
 void fake_hello(uint32_t serial, uint32_t version, Fdset__V1__Role role);
 
 /* ------------------------------------------------------- calls in progress */
@@ -109,6 +110,10 @@ int open_lease(uint32_t lease);
 void expect_close(uint32_t lease);
 
 bool is_open(int fd);
+
+/* Is there something for who polls this descriptor? And waits until there is. */
+bool poll_says(int fd);
+void poll_for_ever(int fd);
 
 /* From now on this process can have `count` more descriptors, until make_room(). */
 void leave_room_for(unsigned count);

@@ -6,7 +6,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/sockios.h>
-#include <poll.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
@@ -32,17 +31,6 @@ static void submit(struct outcome *outcome) {
     *outcome = (struct outcome){0};
     assert_int_equal(
         fdset_open_submit(fake.vmm, "/dev/fdset/1", O_RDWR | O_CLOEXEC, 0, note, outcome), 0);
-}
-
-static bool poll_says(int fd) {
-    struct pollfd pollfd = {fd, POLLIN, 0};
-    assert_true(poll(&pollfd, 1, 0) >= 0);
-    return pollfd.revents;
-}
-
-static void poll_for_ever(int fd) {
-    struct pollfd pollfd = {fd, POLLIN, 0};
-    assert_int_equal(poll(&pollfd, 1, -1), 1);
 }
 
 static void answer(uint32_t serial, uint32_t lease) {

@@ -4,7 +4,6 @@
 #include "fake-helper.h"
 
 #include <errno.h>
-#include <poll.h>
 #include <stdio.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -34,15 +33,6 @@ static void send_events(uint64_t first, size_t count, uint64_t lost) {
     fake_reply(&reply, NULL, 0);
 }
 
-static void answer_done(uint32_t serial) {
-    Reply reply = FDSET__V1__REPLY__INIT;
-    Fdset__V1__Done done = FDSET__V1__DONE__INIT;
-    reply.serial = serial;
-    reply.body_case = REPLY_IS(DONE);
-    reply.done = &done;
-    fake_reply(&reply, NULL, 0);
-}
-
 static void *run_subscribe(void *data) {
     struct call *call = data;
     call->result = fdset_subscribe(fake.manager, (uint32_t)call->flags);
@@ -58,7 +48,7 @@ static Request *begin_subscribe(struct call *call, uint32_t kinds) {
 
 static void subscribe(uint32_t kinds) {
     struct call call;
-    answer_done(begin_subscribe(&call, kinds)->serial);
+    fake_done(begin_subscribe(&call, kinds)->serial);
     assert_int_equal(call_end(&call), 0);
 }
 
@@ -101,12 +91,12 @@ static void test_kinds_and_subscribing_twice(void **state) {
     assert_int_equal(request->subscribe->kinds[0], EVENT(WANTED));
     assert_int_equal(request->subscribe->kinds[1], EVENT(VMM_GONE));
     send_events(1, 1, 0); /* also before the reply */
-    answer_done(request->serial);
+    fake_done(request->serial);
     assert_int_equal(call_end(&call), 0);
 
     request = begin_subscribe(&call, 0);
     assert_int_equal(request->subscribe->n_kinds, 0);
-    answer_done(request->serial);
+    fake_done(request->serial);
     assert_int_equal(call_end(&call), 0);
     assert_int_equal(next().sequence, 1); /* kept */
     assert_none();
@@ -158,12 +148,6 @@ static void test_lost_by_the_library(void **state) {
     assert_int_equal(event.sequence, 2000);
     assert_int_equal(event.lost, 105);
     fake_end();
-}
-
-static bool poll_says(int fd) {
-    struct pollfd pollfd = {fd, POLLIN, 0};
-    assert_true(poll(&pollfd, 1, 0) >= 0);
-    return pollfd.revents;
 }
 
 static void test_poll_hears_of_events_that_a_call_has_read(void **state) {

@@ -90,12 +90,7 @@ static void test_another_answer(void **state) {
     struct call call;
     begin(LOOK);
     call_look(&call, "/dev/fdset/3");
-    Reply reply = FDSET__V1__REPLY__INIT;
-    Fdset__V1__Done done = FDSET__V1__DONE__INIT;
-    reply.serial = fake_receive(REQUEST_IS(LOOK))->serial;
-    reply.body_case = REPLY_IS(DONE);
-    reply.done = &done;
-    fake_reply(&reply, NULL, 0);
+    fake_done(fake_receive(REQUEST_IS(LOOK))->serial);
     assert_int_equal(call_end(&call), -EPROTO);
     fake_end();
 }

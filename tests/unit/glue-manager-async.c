@@ -5,7 +5,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <poll.h>
 #include <stdio.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -21,17 +20,6 @@ static void note(struct fdset_manager *manager, int result, void *context) {
     outcome->count++;
     outcome->result = result;
     snprintf(outcome->text, sizeof(outcome->text), "%s", fdset_error_text());
-}
-
-static bool poll_says(int fd) {
-    struct pollfd pollfd = {fd, POLLIN, 0};
-    assert_true(poll(&pollfd, 1, 0) >= 0);
-    return pollfd.revents;
-}
-
-static void poll_for_ever(int fd) {
-    struct pollfd pollfd = {fd, POLLIN, 0};
-    assert_int_equal(poll(&pollfd, 1, -1), 1);
 }
 
 static void dispatch(int count) {
@@ -64,13 +52,6 @@ static void answer_removed(uint32_t serial, uint32_t members, uint32_t leases) {
     reply.removed = &removed;
     removed.members = members;
     removed.leases = leases;
-    fake_reply(&reply, NULL, 0);
-}
-
-static void answer_done(uint32_t serial) {
-    Fdset__V1__Done done = FDSET__V1__DONE__INIT;
-    Reply reply = reply_to(serial, REPLY_IS(DONE));
-    reply.done = &done;
     fake_reply(&reply, NULL, 0);
 }
 
@@ -193,7 +174,7 @@ static void test_subscribe_beside_other_requests(void **state) {
     int poll_fd = fdset_manager_poll_fd(fake.manager);
     assert_int_equal(fdset_subscribe_submit(fake.manager, 0, note, &subscribed), 0);
     assert_int_equal(fdset_remove_submit(fake.manager, 1, 0, 0, NULL, note, &removed), 0);
-    answer_done(fake_receive(REQUEST_IS(SUBSCRIBE))->serial);
+    fake_done(fake_receive(REQUEST_IS(SUBSCRIBE))->serial);
     Reply reply = reply_to(0, REPLY_IS(EVENTS));
     reply.events = &events;
     events.n_events = 1;

@@ -4,7 +4,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -59,17 +58,6 @@ uint32_t receive_many(int first, int last) {
     for (int i = first; i <= last; i++)
         assert_int_equal(number_of(request->open_many->opens[i - first]), i);
     return request->serial;
-}
-
-bool poll_says(int fd) {
-    struct pollfd pollfd = {fd, POLLIN, 0};
-    assert_true(poll(&pollfd, 1, 0) >= 0);
-    return pollfd.revents;
-}
-
-void poll_for_ever(int fd) {
-    struct pollfd pollfd = {fd, POLLIN, 0};
-    assert_int_equal(poll(&pollfd, 1, -1), 1);
 }
 
 void nothing_is_sent(void) {

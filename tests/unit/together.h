@@ -49,6 +49,3 @@ void dispatch(int count);
 /* The one outcome of this set. An open is closed by this. */
 void expect_lease(int number, uint32_t lease);
 void expect_failed(int number, int error, const char *text);
-
-bool poll_says(int fd);
-void poll_for_ever(int fd);
