@@ -157,6 +157,16 @@ void call_close_wait(struct call *call, int fd) {
     start(call, run_close_wait);
 }
 
+static void *run_dispatch(void *data) {
+    struct call *call = data;
+    return finish(call, fdset_vmm_dispatch(fake.vmm, -1));
+}
+
+void call_dispatch(struct call *call) {
+    *call = (struct call){0};
+    start(call, run_dispatch);
+}
+
 static void *run_add(void *data) {
     struct call *call = data;
     return finish(call, fdset_add_fds(fake.manager, call->adds, call->count));

@@ -88,6 +88,7 @@ struct call {
 void call_open(struct call *call, const char *path, int flags);
 void call_open_many(struct call *call, struct fdset_open_request *requests, size_t count);
 void call_close_wait(struct call *call, int fd);
+void call_dispatch(struct call *call);
 void call_add(struct call *call, struct fdset_add *adds, size_t count);
 void call_look(struct call *call, const char *path);
 void call_remove(struct call *call, int set, uint32_t member);

@@ -5,12 +5,8 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/sockios.h>
 #include <stdatomic.h>
 #include <stdio.h>
-#include <string.h>
-#include <sys/ioctl.h>
-#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -144,12 +140,6 @@ static void test_read_by_another_thread(void **state) {
     fake_end();
 }
 
-static void *run_dispatch(void *data) {
-    struct call *call = data;
-    call->result = fdset_vmm_dispatch(fake.vmm, -1);
-    return NULL;
-}
-
 /* The one that dispatches reads for both, and has what it wanted first: the other
  * must not be left waiting for somebody to read. */
 static void test_dispatcher_leaves_a_thread_that_waits(void **state) {
@@ -159,7 +149,7 @@ static void test_dispatcher_leaves_a_thread_that_waits(void **state) {
         struct call loop, call;
         submit(&outcome);
         uint32_t serial = receive_open();
-        assert_int_equal(pthread_create(&loop.thread, NULL, run_dispatch, &loop), 0);
+        call_dispatch(&loop);
         call_open(&call, "/dev/fdset/2", O_RDWR);
         uint32_t other = receive_open();
         fake_error(serial, ENOENT, "no set");
@@ -167,171 +157,6 @@ static void test_dispatcher_leaves_a_thread_that_waits(void **state) {
         fake_error(other, EBUSY, "busy");
         assert_int_equal(call_end(&call), -EBUSY);
     }
-    fake_end();
-}
-
-/* ------------------------------------------------------------- back-pressure */
-
-static struct outcome many;
-
-static int submit_till_full(void) {
-    int count = 0, error;
-    while (!(error = fdset_open_submit(fake.vmm, "/dev/fdset/1", O_RDWR, 0, note, &many)))
-        count++;
-    assert_int_equal(error, -EAGAIN);
-    return count;
-}
-
-/* Answers one packet, whatever number of opens it is. Returns that, or 0 where there is
- * no room for the answer. */
-static int refuse_if_there_is_room(const Request *request) {
-    static Fdset__V1__OpenedMany__Result result, *results[250];
-    uint8_t bytes[FDSET_MAX_PACKET_BYTES];
-    Reply reply = FDSET__V1__REPLY__INIT;
-    Fdset__V1__Error error = FDSET__V1__ERROR__INIT;
-    Fdset__V1__OpenedMany opened = FDSET__V1__OPENED_MANY__INIT;
-    reply.serial = request->serial;
-    error.error_number = ENOENT;
-    if (request->body_case == REQUEST_IS(OPEN)) {
-        reply.body_case = REPLY_IS(ERROR);
-        reply.error = &error;
-    } else {
-        reply.body_case = REPLY_IS(OPENED_MANY);
-        reply.opened_many = &opened;
-        opened.n_results = request->open_many->n_opens;
-        opened.results = results;
-        fdset__v1__opened_many__result__init(&result);
-        result.outcome_case = FDSET__V1__OPENED_MANY__RESULT__OUTCOME_ERROR;
-        result.error = &error;
-        for (size_t i = 0; i < opened.n_results; i++)
-            results[i] = &result;
-    }
-    int length = packet_encode(&reply.base, bytes);
-    if (packet_send(fake.socket, bytes, (size_t)length, NULL, 0, MSG_DONTWAIT) < 0)
-        return 0;
-    return request->body_case == REQUEST_IS(OPEN) ? 1 : (int)opened.n_results;
-}
-
-/* All that were sent while there was room, and those that were not. */
-static void test_too_many_are_refused_until_dispatched(void **state) {
-    fake_begin_vmm();
-    many = (struct outcome){0};
-    int count = submit_till_full(), answered = 0;
-    assert_true(count > 0);
-    while (answered < count) {
-        int now = refuse_if_there_is_room(fake_receive(ANY_REQUEST));
-        assert_true(now > 0);
-        answered += now;
-        assert_int_equal(fdset_vmm_dispatch(fake.vmm, -1), now);
-    }
-    assert_int_equal(many.count, count);
-    struct outcome outcome;
-    submit(&outcome);
-    fake_error(receive_open(), ENOENT, "no set");
-    assert_int_equal(fdset_vmm_dispatch(fake.vmm, -1), 1);
-    fake_end();
-}
-
-/* Both ways are full: the helper reads no more until we read, and nobody dispatches.
- * `held` is what it cannot answer. */
-static int fill_both_ways(uint32_t *held) {
-    int count = submit_till_full();
-    for (;;) {
-        Request *request = fake_receive(ANY_REQUEST);
-        *held = request->serial;
-        if (!refuse_if_there_is_room(request))
-            return count + submit_till_full();
-        while (fdset_open_submit(fake.vmm, "/dev/fdset/1", O_RDWR, 0, note, &many) == 0)
-            count++;
-    }
-}
-
-static void test_close_and_open_while_all_is_full(void **state) {
-    struct call call;
-    uint32_t held;
-    fake_begin_vmm();
-    int fd = open_lease(7);
-    many = (struct outcome){0};
-    int count = fill_both_ways(&held), calls = 0;
-    call_open(&call, "/dev/fdset/2", O_RDONLY);
-    fake_error(held, ENOENT, "no set");
-    while (calls == 0) {
-        Request *request = fake_receive(ANY_REQUEST);
-        calls += request->body_case == REQUEST_IS(OPEN) &&
-                 strcmp(request->open->path, "/dev/fdset/2") == 0;
-        fake_error(request->serial, ENOENT, "no set");
-    }
-    assert_int_equal(call_end(&call), -ENOENT);
-    while (fdset_vmm_dispatch(fake.vmm, 0) > 0) {
-    }
-    assert_int_equal(many.count, count);
-    assert_int_equal(fdset_close(fake.vmm, fd), 0);
-    expect_close(7);
-    fake_end();
-}
-
-#define FILLERS 40
-
-static char long_path[] = "/dev/fdset/a-name-of-sixty-characters-so-that-a-packet-is-large-enough";
-
-/* Fills the socket by calls that wait, which the helper does not read yet. */
-static int fill_by_calls(struct call *calls, struct fdset_open_request (*requests)[200]) {
-    int socket = fdset_vmm_socket(fake.vmm), started = 0, room, used = 0;
-    socklen_t size = sizeof(room);
-    assert_int_equal(getsockopt(socket, SOL_SOCKET, SO_SNDBUF, &room, &size), 0);
-    for (; used < room && started < FILLERS; started++) {
-        int before = used;
-        for (int i = 0; i < 200; i++)
-            requests[started][i] = (struct fdset_open_request){.path = long_path, .flags = O_RDWR};
-        call_open_many(&calls[started], requests[started], 200);
-        while (used == before)
-            assert_int_equal(ioctl(socket, SIOCOUTQ, &used), 0);
-    }
-    assert_true(used >= room);
-    return started;
-}
-
-static atomic_int submitter;
-
-static void *run_submit(void *data) {
-    struct call *call = data;
-    submitter = gettid();
-    call->result = fdset_open_submit(fake.vmm, "/dev/fdset/1", O_RDWR, 0, note, &many);
-    return NULL;
-}
-
-/* Returns when the submitting thread sleeps, or has ended already. */
-static void await_submitter(void) {
-    char path[64], state = 'R';
-    while (!submitter) {
-    }
-    snprintf(path, sizeof(path), "/proc/self/task/%d/stat", submitter);
-    while (state != 'S') {
-        FILE *file = fopen(path, "re");
-        if (!file)
-            return;
-        if (fscanf(file, "%*d %*s %c", &state) != 1)
-            state = 'S';
-        fclose(file);
-    }
-}
-
-/* No outcome would tell when to try again. */
-static void test_full_of_others_calls(void **state) {
-    static struct fdset_open_request requests[FILLERS][200];
-    struct call calls[FILLERS], call;
-    fake_begin_vmm();
-    many = (struct outcome){0};
-    int count = fill_by_calls(calls, requests);
-    assert_int_equal(pthread_create(&call.thread, NULL, run_submit, &call), 0);
-    await_submitter();
-    for (int i = 0; i < count + 1; i++)
-        fake_error(fake_receive(ANY_REQUEST)->serial, ENOENT, "no set");
-    assert_int_equal(call_end(&call), 0);
-    for (int i = 0; i < count; i++)
-        assert_int_equal(call_end(&calls[i]), -ENOENT);
-    assert_int_equal(fdset_vmm_dispatch(fake.vmm, -1), 1);
-    assert_int_equal(many.fd, -ENOENT);
     fake_end();
 }
 
@@ -445,38 +270,6 @@ static void test_two_dispatch(void **state) {
     fake_end();
 }
 
-/* ---------------------------------------------------------------------- time */
-
-/* Bytes that were sent and not read, with the kernel's own part of them. */
-static int unread(void) {
-    int bytes;
-
-    assert_int_equal(ioctl(fake.socket, SIOCOUTQ, &bytes), 0);
-    return bytes;
-}
-
-/* What comes without end, but is no outcome, keeps nobody for longer than he wants to wait:
- * who does not wait at all leaves some of what fills the socket. */
-static void test_dispatch_ends_in_time(void **state) {
-    uint8_t bytes[64];
-    Reply reply = FDSET__V1__REPLY__INIT;
-    Fdset__V1__Done done = FDSET__V1__DONE__INIT;
-
-    fake_begin_vmm();
-    reply.serial = 0xffffff; /* an answer to nobody */
-    reply.body_case = REPLY_IS(DONE);
-    reply.done = &done;
-    size_t length = (size_t)packet_encode(&reply.base, bytes);
-    while (packet_send(fake.socket, bytes, length, NULL, 0, MSG_DONTWAIT) == 0)
-        ;
-    int full = unread();
-    assert_int_equal(fdset_vmm_dispatch(fake.vmm, 0), 0);
-    assert_in_range(unread(), 1, full - 1);
-    while (unread() > 0)
-        assert_int_equal(fdset_vmm_dispatch(fake.vmm, 0), 0);
-    fake_end();
-}
-
 int main(void) {
     const struct CMUnitTest tests[] = {
         oracle_test(test_poll_and_dispatch),
@@ -485,14 +278,10 @@ int main(void) {
         oracle_test(test_callback_submits),
         oracle_test(test_read_by_another_thread),
         oracle_test(test_dispatcher_leaves_a_thread_that_waits),
-        oracle_test(test_too_many_are_refused_until_dispatched),
-        oracle_test(test_close_and_open_while_all_is_full),
-        oracle_test(test_full_of_others_calls),
         oracle_test(test_helper_dies),
         oracle_test(test_free_gives_the_rest),
         oracle_test(test_child_has_no_part_in_it),
         oracle_test(test_two_dispatch),
-        oracle_test(test_dispatch_ends_in_time),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

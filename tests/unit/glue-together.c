@@ -182,66 +182,13 @@ static void test_who_only_polls(void **state) {
     fake_end();
 }
 
-static int submit_till_full(void) {
-    int count = 0, error;
-    while (!(error = fdset_open_submit(fake.vmm, "/dev/fdset/1", O_RDWR, 0, note, &outcomes[1])))
-        count++;
-    assert_int_equal(error, -EAGAIN);
-    return count;
-}
-
-/* Nothing can be done before the helper reads, and then who polls hears of it. */
-static void test_who_polls_while_all_is_full(void **state) {
-    begin_all();
-    int poll_fd = fdset_vmm_poll_fd(fake.vmm);
-    int count = submit_till_full(), received = 0;
-    assert_false(poll_says(poll_fd));
-    dispatch(0);
-    assert_false(poll_says(poll_fd));
-    while (!poll_says(poll_fd)) {
-        Request *request = fake_receive(ANY_REQUEST);
-        received += request->body_case == REQUEST_IS(OPEN) ? 1 : (int)request->open_many->n_opens;
-    }
-    dispatch(0);
-    assert_false(poll_says(poll_fd));
-    while (received < count)
-        received += (int)fake_receive(REQUEST_IS(OPEN_MANY))->open_many->n_opens;
-    assert_int_equal(received, count);
-    nothing_is_sent();
-    fake_end();
-    assert_int_equal(outcomes[1].count, count);
-}
-
-static void *run_dispatch(void *data) {
-    struct call *call = data;
-    call->result = fdset_vmm_dispatch(fake.vmm, -1);
-    return NULL;
-}
-
-/* What is full is so for all that dispatch. */
-static void test_dispatching_waits_for_room(void **state) {
-    struct call loop;
-    begin_all();
-    int count = submit_till_full(), received = 0;
-    assert_int_equal(pthread_create(&loop.thread, NULL, run_dispatch, &loop), 0);
-    while (received < count) {
-        Request *request = fake_receive(ANY_REQUEST);
-        received += request->body_case == REQUEST_IS(OPEN) ? 1 : (int)request->open_many->n_opens;
-        if (received == count)
-            fake_error(request->serial, ENOENT, "no set");
-    }
-    assert_true(call_end(&loop) > 0);
-    fake_end();
-    assert_int_equal(outcomes[1].count, count);
-}
-
 /* It waits for the first, and will not come back to send what another thread submits. */
 static void test_another_thread_waits_already(void **state) {
     struct call loop;
     begin_all();
     submit_from_to(1, 2);
     receive_open(1);
-    assert_int_equal(pthread_create(&loop.thread, NULL, run_dispatch, &loop), 0);
+    call_dispatch(&loop);
     receive_open(2);
     submit(3);
     submit(4);
@@ -336,8 +283,6 @@ int main(void) {
         oracle_test(test_a_call_does_not_overtake),
         oracle_test(test_a_close_does_not_overtake),
         oracle_test(test_who_only_polls),
-        oracle_test(test_who_polls_while_all_is_full),
-        oracle_test(test_dispatching_waits_for_room),
         oracle_test(test_another_thread_waits_already),
         oracle_test(test_what_a_callback_submits),
         oracle_test(test_helper_dies_with_some_unsent),
