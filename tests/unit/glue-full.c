@@ -224,25 +224,48 @@ static int unread(void) {
     return bytes;
 }
 
-/* What comes without end, but is no outcome, keeps nobody for longer than he wants to wait:
- * who does not wait at all leaves some of what fills the socket. */
-static void test_dispatch_ends_in_time(void **state) {
+/* Fills our socket with answers to nobody. */
+static void flood(void) {
     uint8_t bytes[64];
     Reply reply = FDSET__V1__REPLY__INIT;
     Fdset__V1__Done done = FDSET__V1__DONE__INIT;
 
-    begin_all();
-    reply.serial = 0xffffff; /* an answer to nobody */
+    reply.serial = 0xffffff;
     reply.body_case = REPLY_IS(DONE);
     reply.done = &done;
     size_t length = (size_t)packet_encode(&reply.base, bytes);
     while (packet_send(fake.socket, bytes, length, NULL, 0, MSG_DONTWAIT) == 0)
         ;
+}
+
+/* Who does not wait at all leaves some of what fills the socket, and takes it in later. */
+static void expect_end_in_time(void) {
     int full = unread();
-    assert_int_equal(fdset_vmm_dispatch(fake.vmm, 0), 0);
+
+    dispatch(0);
     assert_in_range(unread(), 1, full - 1);
     while (unread() > 0)
-        assert_int_equal(fdset_vmm_dispatch(fake.vmm, 0), 0);
+        dispatch(0);
+}
+
+/* What comes without end, but is no outcome, keeps nobody for longer than he wants to wait. */
+static void test_dispatch_ends_in_time(void **state) {
+    begin_all();
+    flood();
+    expect_end_in_time();
+    fake_end();
+}
+
+/* Nor where there is more to be sent than the helper takes. */
+static void test_dispatch_without_room_ends_in_time(void **state) {
+    begin_all();
+    int count = submit_till_full();
+    flood();
+    expect_end_in_time();
+    while (count > 0) {
+        count -= opens_in(fake_receive(ANY_REQUEST));
+        dispatch(0);
+    }
     fake_end();
 }
 
@@ -254,6 +277,7 @@ int main(void) {
         oracle_test(test_who_polls_while_all_is_full),
         oracle_test(test_dispatching_waits_for_room),
         oracle_test(test_dispatch_ends_in_time),
+        oracle_test(test_dispatch_without_room_ends_in_time),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

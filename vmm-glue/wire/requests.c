@@ -16,8 +16,12 @@
 /* So many turns at once, though the time is over: what is there already comes with them. */
 #define TURNS_AT_ONCE 64
 
+static bool is_enough(const struct timespec *until, unsigned *turns) {
+    return ++*turns % TURNS_AT_ONCE == 0 && until && time_is_over(until);
+}
+
 int pump(struct connection *connection, const struct timespec *until, unsigned *turns) {
-    if (++*turns % TURNS_AT_ONCE == 0 && until && time_is_over(until))
+    if (is_enough(until, turns))
         return 0;
     if (connection->broken)
         return reconnect(connection, until);
@@ -28,12 +32,17 @@ int pump(struct connection *connection, const struct timespec *until, unsigned *
 /* Nobody tells of room in the socket: look again after so long. */
 #define ROOM_MS 10
 
-int pump_for_room(struct connection *connection, const struct timespec *until) {
+/* The same as pump() while the socket is full: or until there is room. Takes in what comes
+ * meanwhile, which may be another request's failure; fdset_error_text() stays as it is. */
+static int pump_for_room(struct connection *connection, const struct timespec *until,
+                         unsigned *turns) {
     NO_CANCELLATION;
     struct pollfd pollfd = {connection->socket, POLLIN | POLLOUT, 0};
     struct timespec soon;
     char kept[FAILURE_BYTES];
 
+    if (is_enough(until, turns))
+        return 0;
     pthread_mutex_unlock(&connection->lock);
     int ready = poll(&pollfd, 1, connection_remaining_ms(until));
     pthread_mutex_lock(&connection->lock);
@@ -56,10 +65,11 @@ int pump_for_room(struct connection *connection, const struct timespec *until) {
 int request_send_patiently(struct connection *connection, Fdset__V1__Request *request,
                            const int *descriptors, size_t count, struct waiter *waiter) {
     uint32_t generation = connection->generation;
+    unsigned turns = 0;
     int error;
 
     while ((error = request_send(connection, request, descriptors, count, waiter)) == -EAGAIN) {
-        pump_for_room(connection, NULL);
+        pump_for_room(connection, NULL, &turns);
         if (connection->generation == generation)
             continue;
         if (waiter)
@@ -187,7 +197,7 @@ static int wait_for_outcomes(struct connection *connection, const struct timespe
 
         if (connection->done.first)
             break;
-        result = full ? pump_for_room(connection, until) : pump(connection, until, &turns);
+        result = full ? pump_for_room(connection, until, &turns) : pump(connection, until, &turns);
     }
     connection->dispatching--;
     return result;

@@ -13,10 +13,6 @@
  * without end, the time is over some day. */
 int pump(struct connection *connection, const struct timespec *until, unsigned *turns);
 
-/* The same while the socket is full: or until there is room. Takes in what comes meanwhile,
- * which may be another request's failure; fdset_error_text() stays as it is. */
-int pump_for_room(struct connection *connection, const struct timespec *until);
-
 /* ------------------------------------------ requests that a thread waits for */
 
 /* Sends `request` with `count` descriptors, which it borrows, and waits for the
