@@ -233,6 +233,31 @@ static void test_only_by_a_path_and_only_while_wanted(void **state) {
     end();
 }
 
+/* It would hang up on what it does not know, and the one before says nothing of that. */
+static void test_what_the_new_helper_knows_counts(void **state) {
+    Fdset__V1__Looked looked = FDSET__V1__LOOKED__INIT;
+    Reply reply = FDSET__V1__REPLY__INIT;
+    struct call call;
+    begin_vmm(&eager);
+    fake_die();
+    call_look(&call, "/dev/fdset/1");
+    fake_features = FEATURE_BIT(LOOK);
+    accept_role(ROLE(VMM));
+    fake_features = 0;
+    reply.serial = fake_receive(REQUEST_IS(LOOK))->serial;
+    reply.body_case = REPLY_IS(LOOKED);
+    reply.looked = &looked;
+    fake_reply(&reply, NULL, 0);
+    assert_int_equal(call_end(&call), 0);
+
+    fake_die();
+    call_look(&call, "/dev/fdset/1");
+    accept_role(ROLE(VMM));
+    assert_int_equal(call_end(&call), -EOPNOTSUPP);
+    assert_string_equal(story, "DUDU");
+    end();
+}
+
 static int outcome;
 
 static void note(struct fdset_vmm *vmm, int fd, void *context) {
@@ -440,6 +465,7 @@ int main(void) {
         oracle_test(test_old_leases_are_not_told_to_the_new_helper),
         oracle_test(test_what_was_under_way_fails),
         oracle_test(test_attempts_until_one_works),
+        oracle_test(test_what_the_new_helper_knows_counts),
         oracle_test(test_giving_up),
         oracle_test(test_a_helper_that_does_not_answer),
         oracle_test(test_only_by_a_path_and_only_while_wanted),

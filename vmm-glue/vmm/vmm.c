@@ -7,7 +7,6 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#include "feature.h"
 #include "wire/failure.h"
 #include "wire/handshake.h"
 #include "wire/own.h"
@@ -176,14 +175,6 @@ int fdset_look(struct fdset_vmm *vmm, const char *path, struct fdset_look_result
     int error = path_check(path);
     if (error)
         return error;
-    if (connection_inherited(connection))
-        return connection_say_foreign();
-    pthread_mutex_lock(&connection->lock);
-    bool known = connection->features & FEATURE_BIT(LOOK);
-    pthread_mutex_unlock(&connection->lock);
-    if (!known)
-        return fail(EOPNOTSUPP, "this fdset-helper cannot be asked about a set: it needs a newer "
-                                "version");
     look.path = (char *)path;
     error = connection_call(connection, &request, NULL, 0, FDSET__V1__REPLY__BODY_LOOKED);
     if (error)

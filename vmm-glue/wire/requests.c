@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "feature.h"
 #include "wire/failure.h"
 #include "wire/handshake.h"
 #include "wire/packets.h"
@@ -102,6 +103,23 @@ int request_exchange(struct connection *connection, Fdset__V1__Request *request,
     return receive_reply(connection, &waiter);
 }
 
+/* Called with the lock held. Nobody may have read yet that it has. */
+static bool has_hung_up(const struct connection *connection) {
+    NO_CANCELLATION;
+    struct pollfd pollfd = {connection->socket, 0, 0};
+
+    return poll(&pollfd, 1, 0) > 0;
+}
+
+/* A helper hangs up on what it does not know. Of one that has gone, sending tells. */
+static int check_known(const struct connection *connection, const Fdset__V1__Request *request) {
+    if (request->body_case != FDSET__V1__REQUEST__BODY_LOOK ||
+        connection->features & FEATURE_BIT(LOOK) || has_hung_up(connection))
+        return 0;
+    return fail(EOPNOTSUPP, "this fdset-helper cannot be asked about a set: it needs a newer "
+                            "version");
+}
+
 /* Called with the lock held. */
 static int call(struct connection *connection, Fdset__V1__Request *request, const int *descriptors,
                 size_t count, bool *unsent) {
@@ -110,6 +128,8 @@ static int call(struct connection *connection, Fdset__V1__Request *request, cons
     *unsent = false;
     if (!error && connection->broken)
         error = mend(connection);
+    if (!error)
+        error = check_known(connection, request);
     return error ? error : request_exchange(connection, request, descriptors, count, unsent);
 }
 

@@ -18,7 +18,8 @@ int pump(struct connection *connection, const struct timespec *until, unsigned *
 /* Sends `request` with `count` descriptors, which it borrows, and waits for the
  * reply, which must be of kind `expected`. The reply and its descriptors are in
  * the connection's buffers until reply_release(), which must follow soon:
- * until then no thread receives. After a failure there is nothing to release. */
+ * until then no thread receives. After a failure there is nothing to release. -EOPNOTSUPP where
+ * the helper does not know such a request, which is one that goes beyond version 1. */
 int connection_call(struct connection *connection, Fdset__V1__Request *request,
                     const int *descriptors, size_t count, Fdset__V1__Reply__BodyCase expected);
 
