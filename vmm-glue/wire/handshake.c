@@ -233,7 +233,7 @@ int connection_move(struct connection *connection) {
         return -errno;
     poll_socket(connection, false);
     connection->socket = number;
-    if (!connection->broken || !connection->link.kept || connection->link.greeting)
+    if (poll_wants_socket(connection))
         poll_socket(connection, true);
     return 0;
 }

@@ -51,6 +51,10 @@ void poll_socket(struct connection *connection, bool wanted) {
     socket_control(connection, wanted ? EPOLL_CTL_ADD : EPOLL_CTL_DEL);
 }
 
+bool poll_wants_socket(const struct connection *connection) {
+    return !connection->broken || !connection->link.kept || connection->link.greeting;
+}
+
 /* Called with the lock held. */
 static int poll_fd_make(struct connection *connection) {
     struct epoll_event event = {.events = EPOLLIN};
@@ -67,7 +71,7 @@ static int poll_fd_make(struct connection *connection) {
     connection->poll_fd = poll_fd;
     connection->alarm_fd = alarm_fd;
     poll_set_alarm(connection);
-    if (!connection->broken || !connection->link.kept || connection->link.greeting)
+    if (poll_wants_socket(connection))
         poll_socket(connection, true);
     return 0;
 }

@@ -17,6 +17,9 @@ void poll_set_alarm(struct connection *connection);
 /* Polls the socket, or not while it leads nowhere. */
 void poll_socket(struct connection *connection, bool wanted);
 
+/* Does it lead somewhere? One that is over for good tells just that. */
+bool poll_wants_socket(const struct connection *connection);
+
 /* When to connect anew: the times of <fdset/reconnect.h>. */
 
 /* The connection has broken: the first attempt may be made now. */
