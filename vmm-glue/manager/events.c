@@ -164,7 +164,7 @@ int fdset_next_event(struct fdset_manager *manager, struct fdset_event *event, i
     struct timespec point;
     const struct timespec *until = connection_until(&point, timeout_ms);
     unsigned turns = 0;
-    if (connection_foreign(connection))
+    if (connection_inherited(connection))
         return connection_say_foreign();
     LOCKED(connection->lock);
     int result = connection_check_entry(connection);
