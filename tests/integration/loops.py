@@ -24,6 +24,12 @@ def start(directory):
     raise RuntimeError("the helper is not ready")
 
 
+def stop(helper):
+    helper.kill()
+    helper.wait()
+    helper.stderr.close()
+
+
 def add(directory):
     subprocess.run([MANAGER, f"{directory}/manage", f"{directory}/disk"], check=True,
                    stdout=subprocess.DEVNULL, timeout=HANG_SECONDS)
@@ -41,16 +47,14 @@ def until(program, wanted):
 
 def restarted(loop, directory):
     helper = start(directory)
-    program = subprocess.Popen([loop, f"{directory}/vmm", "/dev/fdset/0", "3"], stdin=subprocess.DEVNULL,
-                               stdout=subprocess.PIPE, text=True)
+    program = subprocess.Popen([loop, f"{directory}/vmm", "/dev/fdset/0", "3"],
+                               stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
     signal.alarm(HANG_SECONDS)
     try:
         add(directory)  # while it waits for that, or before
         until(program, "the disk is open")
         for _ in range(2):
-            helper.kill()
-            helper.wait()
-            helper.stderr.close()
+            stop(helper)
             helper = start(directory)
             add(directory)
             said = until(program, "the disk is open")
@@ -61,9 +65,7 @@ def restarted(loop, directory):
         program.kill()
         program.wait()
         program.stdout.close()
-        helper.kill()
-        helper.wait()
-        helper.stderr.close()
+        stop(helper)
 
 
 def main():
