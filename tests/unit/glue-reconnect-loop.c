@@ -6,7 +6,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
-#include <string.h>
 
 static void test_event_loop(void **state) {
     begin_vmm(&eager);
