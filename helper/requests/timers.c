@@ -18,12 +18,19 @@ static int64_t earlier(int64_t due, const struct deadline *deadline) {
                                                                     : due;
 }
 
+/* When the first of all deadlines is due, or -1. */
+static int64_t earliest(const struct service *service) {
+    int64_t due = -1;
+
+    due = earlier(due, deadlines_first(&service->model.deadlines));
+    due = earlier(due, deadlines_first(&service->waits.deadlines));
+    due = earlier(due, deadlines_first(&service->deferrals.deadlines));
+    return earlier(due, deadlines_first(&service->sessions.resends));
+}
+
 /* Nothing is due now or in time, as is usual between two packets. */
 static bool is_idle(const struct service *service) {
-    return !deadlines_first(&service->model.deadlines) &&
-           !deadlines_first(&service->waits.deadlines) &&
-           !deadlines_first(&service->deferrals.deadlines) && service->settle.count == 0 &&
-           !deadlines_first(&service->sessions.resends) && !follow_up_due(service);
+    return earliest(service) < 0 && service->settle.count == 0 && !follow_up_due(service);
 }
 
 int timers_timeout(const struct service *service) {
@@ -31,12 +38,8 @@ int timers_timeout(const struct service *service) {
         return -1;
     if (follow_up_due(service))
         return 0;
-    int64_t due = -1, now = (int64_t)loop_now();
+    int64_t due = earliest(service), now = (int64_t)loop_now();
 
-    due = earlier(due, deadlines_first(&service->model.deadlines));
-    due = earlier(due, deadlines_first(&service->waits.deadlines));
-    due = earlier(due, deadlines_first(&service->deferrals.deadlines));
-    due = earlier(due, deadlines_first(&service->sessions.resends));
     /* Where a settle thread is busy, somebody may have to hear of it. */
     if (service->settle.count > 0 && (due < 0 || due > now + STUCK_MS / 2))
         due = now + STUCK_MS / 2;
