@@ -137,12 +137,14 @@ static void check_empty(const struct service *service) {
     const struct model *model = &service->model;
 
     model_check(model);
+    service_check(service);
     CHECK(model->set_slab.used == 0 && model->member_slab.used == 0);
     CHECK(model->lease_slab.used == 0 && model->hold_slab.used == 0);
     CHECK(model->short_label_slab.used == 0 && model->long_label_slab.used == 0);
     CHECK(model->member_count == 0 && model->deadlines.count == 0);
     CHECK(service->sessions.slab.used == 0 && service->sessions.pending_slab.used == 0);
     CHECK(service->waits.slab.used == 0 && service->waits.deadlines.count == 0);
+    CHECK(service->deferrals.slab.used == 0 && service->deferrals.deadlines.count == 0);
     CHECK(service->subscriptions.slab.used == 0 && !model->tell);
     CHECK(model->totals.opens == model->totals.closes + model->totals.hangups);
     CHECK(model->totals.added == model->totals.removed);
