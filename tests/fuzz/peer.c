@@ -82,7 +82,7 @@ static void check_opened(const struct world *world, const Fdset__V1__Opened *ope
     if (!lease)
         return; /* closed meanwhile */
     const struct member *member = lease->member;
-    CHECK(member->id == opened->member && member->device == status.st_dev &&
+    CHECK(member->id == opened->member && device_unpack(member->device) == status.st_dev &&
           member->inode == status.st_ino);
     int mode = fcntl(fd, F_GETFL) & O_ACCMODE;
     CHECK(mode == (lease->flags & O_ACCMODE) || (member->serves_read_only && mode == O_RDWR));
