@@ -52,7 +52,8 @@ static bool is_shown(uint32_t character) {
     return true;
 }
 
-size_t shown_length(const char *text) {
+/* Of a character that can be shown; else 0. */
+static size_t shown_length(const char *text) {
     uint32_t character;
     size_t length = character_read(text, &character);
     return length > 0 && is_shown(character) ? length : 0;

@@ -17,11 +17,9 @@ bool set_name_is_valid(const char *name);
  * with none, or is at its end. */
 size_t character_length(const char *text);
 
-/* The same, but 0 also for a character that would do something to a terminal or to the text
- * around it rather than be seen: a control, an end of a line or paragraph, a mark that
- * changes the direction of writing. */
-size_t shown_length(const char *text);
-
-/* Copies `from`, with '?' for each byte that cannot be shown; what does not fit into `size`,
- * at least 4, is cut off, and "..." says so. `to` may be `from`. */
+/* Copies `from`, with '?' for each byte that cannot be shown: one that is no UTF-8, or of a
+ * character that would do something to a terminal or to the text around it rather than be
+ * seen (a control, an end of a line or paragraph, a mark that changes the direction of
+ * writing). What does not fit into `size`, at least 4, is cut off, and "..." says so. `to`
+ * may be `from`. */
 void show_text(char *to, size_t size, const char *from);

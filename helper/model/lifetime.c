@@ -7,7 +7,8 @@
 
 #include "model/model_private.h"
 
-void member_remove(struct model *model, struct member *member) {
+/* No open is served from it any more; closed when its last lease ends. */
+static void member_remove(struct model *model, struct member *member) {
     if (member->state == MEMBER_REMOVED)
         return;
     member->state = MEMBER_REMOVED;

@@ -113,7 +113,7 @@ void name_add(struct model *model, struct fdset *set, const char *name) {
     id_table_add(&model->sets_by_name, set);
 }
 
-void name_drop(struct model *model, struct fdset *set) {
+static void name_drop(struct model *model, struct fdset *set) {
     if (!set->name)
         return;
     struct fdset *first = id_table_find(&model->sets_by_name, set->name_hash);
@@ -167,7 +167,7 @@ static void tell(struct model *model, struct event *event, const struct fdset *s
     model->tell(model, event);
 }
 
-void tell_set(struct model *model, enum event_kind kind, const struct fdset *set) {
+static void tell_set(struct model *model, enum event_kind kind, const struct fdset *set) {
     if (model_tells(model))
         tell(model, &(struct event){.kind = kind}, set);
 }

@@ -7,9 +7,6 @@
 /* Queues work on a member; what a settle thread is at already is not queued again. */
 void member_queue(struct model *model, struct member *member, unsigned work);
 
-/* No open is served from it any more; closed when its last lease ends. */
-void member_remove(struct model *model, struct member *member);
-
 /* Removes the set's members that nobody uses, where nobody is left to want them. */
 void set_trim(struct model *model, struct fdset *set);
 
@@ -27,12 +24,10 @@ char *label_copy(struct model *model, const char *text);
 void label_free(struct model *model, char *label);
 
 void name_add(struct model *model, struct fdset *set, const char *name);
-void name_drop(struct model *model, struct fdset *set);
 
 /* The link before which a set of this id stands or would stand. */
 struct list *set_place(const struct model *model, uint32_t id);
 
-/* Events: of a set, of a member, of a lease. */
-void tell_set(struct model *model, enum event_kind kind, const struct fdset *set);
+/* Events: of a member, of a lease. */
 void tell_member(struct model *model, enum event_kind kind, const struct member *member);
 void tell_lease(struct model *model, enum event_kind kind, const struct lease *lease);
