@@ -424,7 +424,7 @@ static void test_access_and_names_by_directory(void **state) {
 
 /* --------------------------------------------------------------- how many */
 
-/* More than MAX_HOLDINGS of open_leases.c, with descriptors above its MAX_MARKS. */
+/* More than MAX_OPEN_LEASES of open_leases.c, with descriptors above its MAX_MARKS. */
 static void test_many_descriptors(void **state) {
     enum { MANY = 300, HIGH = 70000 };
     static int fds[MANY], copies[MANY];
