@@ -30,8 +30,6 @@ struct remove_options {
     bool no_wait, json;
 };
 
-#define WAIT_MS_DEFAULT 10000
-
 static void timeout_option(void *place, const char *name, const char *argument) {
     uint32_t *milliseconds = place;
 
@@ -159,7 +157,7 @@ static int remove_run(struct verb_line *line) {
     remove_options_read(&options, line);
     struct fdset_manager *manager = manager_connect(line, NULL);
     int set = set_find(manager, &options.filter);
-    uint32_t wait_ms = options.timeout_ms ? options.timeout_ms : WAIT_MS_DEFAULT;
+    uint32_t wait_ms = options.timeout_ms ? options.timeout_ms : FDSET_REMOVE_WAIT_MS;
     if (fdset_remove_wait(manager, set, options.member, options.no_wait ? 0 : wait_ms, &removed) <
         0)
         die("%s", fdset_error_text());
