@@ -90,7 +90,7 @@ test_wrong_options_do_nothing() {
 
 test_help_and_version_need_no_helper() {
     local command
-    for command in '' add remove list show who watch info stats; do
+    for command in '' $FDSETCTL_VERBS; do
         # shellcheck disable=SC2086 # none where it is empty
         [[ $(fdsetctl $command --help) == Usage:* ]] || fail "no help of '$command'"
     done
