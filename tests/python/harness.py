@@ -243,27 +243,22 @@ class HelperTest(unittest.TestCase):
 
 
 class Tap(unittest.TestResult):
-    """What tests/tally.py counts."""
+    """What tests/tally.py counts: one line a test, whatever in it failed. It says what that was."""
 
-    def line(self, word, test, comment=""):
+    def startTest(self, test):
+        super().startTest(test)
+        self.before = len(self.failures), len(self.errors)
+
+    def stopTest(self, test):
+        super().stopTest(test)
+        failures, errors = self.before
+        wrong = self.failures[failures:] + self.errors[errors:]
+        reason = next((why for skipped, why in self.skipped if skipped is test), None)
+        comment = f" # SKIP {reason}" if reason and not wrong else ""
+        word = "not ok" if wrong else "ok"
         print(f"{word} {self.testsRun} - {test.id().split('.', 1)[1]}{comment}", flush=True)
-
-    def addSuccess(self, test):
-        self.line("ok", test)
-
-    def addSkip(self, test, reason):
-        super().addSkip(test, reason)
-        self.line("ok", test, f" # SKIP {reason}")
-
-    def addFailure(self, test, error):
-        super().addFailure(test, error)
-        self.line("not ok", test)
-        print(self.failures[-1][1], file=sys.stderr)
-
-    def addError(self, test, error):
-        super().addError(test, error)
-        self.line("not ok", test)
-        print(self.errors[-1][1], file=sys.stderr)
+        for part, text in wrong:
+            print(f"{part}\n{text}", file=sys.stderr)
 
 
 def main():
