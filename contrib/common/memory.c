@@ -2,7 +2,6 @@
 /* Memory for programs that cannot go on without. */
 #include "common/memory.h"
 
-#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -26,15 +25,19 @@ char *xstrdup(const char *text) {
     return whole(strdup(text));
 }
 
-char *xasprintf(const char *format, ...) {
-    va_list arguments;
+char *xvasprintf(const char *format, va_list arguments) {
     char *text;
 
+    return whole(vasprintf(&text, format, arguments) < 0 ? NULL : text);
+}
+
+char *xasprintf(const char *format, ...) {
+    va_list arguments;
+
     va_start(arguments, format);
-    if (vasprintf(&text, format, arguments) < 0)
-        text = NULL;
+    char *text = xvasprintf(format, arguments);
     va_end(arguments);
-    return whole(text);
+    return text;
 }
 
 void text_stream_begin(struct text_stream *stream) {

@@ -3,6 +3,7 @@
  * NULL. What they return is the caller's to free. */
 #pragma once
 
+#include <stdarg.h>
 #include <stddef.h>
 #include <stdio.h>
 
@@ -14,6 +15,7 @@ void *xreallocarray(void *memory, size_t count, size_t size);
 
 char *xstrdup(const char *text);
 char *xasprintf(const char *format, ...) __attribute__((format(printf, 1, 2)));
+char *xvasprintf(const char *format, va_list arguments) __attribute__((format(printf, 1, 0)));
 
 /* A text that is written bit by bit to `stream`; it is there once it has ended. */
 struct text_stream {

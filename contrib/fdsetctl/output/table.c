@@ -4,10 +4,10 @@
 
 #include <inttypes.h>
 #include <stdarg.h>
-#include <stdio.h>
 #include <stdlib.h>
 
 #include "base/plain.h"
+#include "common/memory.h"
 #include "common/say.h"
 
 struct libscols_table *table_new(const struct table_column *columns, bool headings) {
@@ -33,11 +33,9 @@ struct libscols_line *table_line(struct libscols_table *table) {
 
 void table_cell(struct libscols_line *line, size_t column, const char *format, ...) {
     va_list arguments;
-    char *text;
 
     va_start(arguments, format);
-    if (vasprintf(&text, format, arguments) < 0)
-        die("out of memory");
+    char *text = xvasprintf(format, arguments);
     va_end(arguments);
     if (scols_line_refer_data(line, column, plain_text(text)))
         die("out of memory");

@@ -248,7 +248,7 @@ char **command_line_argv(const struct command_line *line, const char *emulator) 
     char **argv = xcalloc(line->count + 1, sizeof(*argv));
     size_t count = 0;
 
-    argv[count++] = xasprintf("%s", emulator);
+    argv[count++] = xstrdup(emulator);
     for (size_t i = 1; i < line->count; i++)
         if (line->words[i].text)
             argv[count++] = line->words[i].text;

@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "common/descriptors.h"
+#include "common/memory.h"
 #include "common/say.h"
 #include "environment.h"
 
@@ -26,8 +27,7 @@ void launch_word(struct companion *companion, const char *format, ...) {
     if (companion->word_count == MAX_LAUNCH)
         die("too many words for %s", companion->words[0]);
     va_start(arguments, format);
-    if (vasprintf(&companion->words[companion->word_count++], format, arguments) < 0)
-        die("out of memory");
+    companion->words[companion->word_count++] = xvasprintf(format, arguments);
     va_end(arguments);
 }
 

@@ -76,7 +76,7 @@ void pairs_drop(struct pairs *pairs, const char *key) {
 void pairs_add(struct pairs *pairs, const char *key, const char *value) {
     if (pairs->count == MAX_PAIRS)
         die("more than %d parameters in one option", MAX_PAIRS);
-    pairs->items[pairs->count++] = (struct pair){strdup(key), strdup(value)};
+    pairs->items[pairs->count++] = (struct pair){xstrdup(key), xstrdup(value)};
 }
 
 static void value_write(FILE *to, const char *value) {
