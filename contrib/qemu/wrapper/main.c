@@ -72,14 +72,18 @@ static void emulator_help(const char *emulator, char **argv) {
     command_line_help_more();
 }
 
+static void environment_set(const char *name, const char *value) {
+    if (setenv(name, value, 1) < 0)
+        die("out of memory");
+}
+
 /* Before what is loaded already. */
 static void preload_set(void) {
     const char *preload = place_of_preload(), *others = getenv("LD_PRELOAD");
 
     if (others && *others)
         preload = xasprintf("%s:%s", preload, others);
-    if (setenv("LD_PRELOAD", preload, 1) < 0)
-        die("out of memory");
+    environment_set("LD_PRELOAD", preload);
 }
 
 /* The relay ends when the emulator closes its end of a pipe by ending: not by
@@ -99,8 +103,8 @@ static void relay_begin(struct monitors *monitors, struct command_line *line, in
 static void name_set(const char *name) {
     const char *given = getenv("FDSET_NAME");
 
-    if (name && (!given || !*given) && setenv("FDSET_NAME", name, 1) < 0)
-        die("out of memory");
+    if (name && (!given || !*given))
+        environment_set("FDSET_NAME", name);
 }
 
 static void emulator_check(const char *emulator) {
@@ -127,8 +131,7 @@ static void companions_begin(struct command_line *line, struct members *members,
     fd_inherit(vmm);
     preload_set();
     name_set(command_line_machine_name(line));
-    if (setenv("FDSET_VMM_FD", xasprintf("%d", vmm), 1) < 0)
-        die("out of memory");
+    environment_set("FDSET_VMM_FD", xasprintf("%d", vmm));
 }
 
 int main(int argc, char **argv) {
