@@ -47,7 +47,7 @@ int launch_fd(struct companion *companion, int fd) {
     return FIRST_DESCRIPTOR + (int)companion->fd_count - 1;
 }
 
-/* Everything from here on runs in the new process. */
+/* ------------------------------------------------------- in the new process */
 
 static void say(const struct companion *companion, const char *what) {
     dprintf(STDERR_FILENO, "%s: %s: %s\n", companion->words[0], what, strerror(errno));
@@ -95,10 +95,6 @@ static void environment_clean(void) {
 }
 
 static void companion_become(struct companion *companion, int errors) {
-    setsid();
-    pid_t pid = fork();
-    if (pid != 0)
-        _exit(pid < 0);
     descriptors_place(companion, errors);
     signals_reset();
     environment_clean();
@@ -111,19 +107,34 @@ static void companion_become(struct companion *companion, int errors) {
     say(companion, "cannot run it");
 }
 
+/* ---------------------------------------------------------------- starting */
+
+bool launch_orphan(bool in_new_session) {
+    pid_t pid = fork();
+
+    if (pid < 0)
+        die("cannot fork: %s", strerror(errno));
+    if (pid > 0) {
+        /* With SIGCHLD ignored there is nobody to wait for. */
+        while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)
+            ;
+        return false;
+    }
+    if (in_new_session)
+        setsid();
+    pid = fork();
+    if (pid != 0)
+        _exit(pid < 0);
+    return true;
+}
+
 int launch_run(struct companion *companion, int log) {
     int ends[2] = {-1, -1};
 
     if (log < 0)
         pipe_make_high(ends);
-    pid_t pid = fork();
-    if (pid < 0)
-        die("cannot fork: %s", strerror(errno));
-    if (pid == 0)
+    if (launch_orphan(true))
         companion_become(companion, log < 0 ? ends[1] : log);
-    /* With SIGCHLD ignored there is nobody to wait for. */
-    while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)
-        ;
     if (log < 0)
         close(ends[1]);
     return ends[0];

@@ -2,6 +2,7 @@
 /* Starts a process that is to outlive the exec: a program, or a part of this one. */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #define MAX_LAUNCH 256
@@ -25,6 +26,10 @@ void launch_words(struct companion *companion, const char *text);
 
 /* Gives it `fd`, borrowed and no standard stream; returns the number it will have there. */
 int launch_fd(struct companion *companion, int fd);
+
+/* Forks a process that is a child of nobody's, in a session of its own or in this one. Returns
+ * true in it, and false here. */
+bool launch_orphan(bool in_new_session);
 
 /* Starts it: a child of nobody's, in a session of its own, with its
  * standard streams on /dev/null but for standard error, which is `log` or, if

@@ -8,9 +8,7 @@
 #include <pthread.h>
 #include <signal.h>
 #include <stdbool.h>
-#include <string.h>
 #include <sys/socket.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "common/descriptors.h"
@@ -66,9 +64,6 @@ static void pump_run(void) {
 static void pump_become(int peer) {
     static const int ignored[] = {SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGPIPE, SIGTSTP};
 
-    pid_t pid = fork();
-    if (pid != 0)
-        _exit(pid < 0);
     for (size_t i = 0; i < sizeof(ignored) / sizeof(ignored[0]); i++)
         signal(ignored[i], SIG_IGN);
     if (fd_nullify(STDERR_FILENO) < 0 || dup2(peer, PEER) < 0 || close_range(PEER + 1, ~0U, 0) < 0)
@@ -84,13 +79,8 @@ int pump_start(void) {
     if (fcntl(STDIN_FILENO, F_GETFD) < 0 || fcntl(STDOUT_FILENO, F_GETFD) < 0)
         die("a monitor is on standard input and output, and these are closed");
     socket_pair_make_high(ends, SOCK_STREAM);
-    pid_t pid = fork();
-    if (pid < 0)
-        die("cannot fork: %s", strerror(errno));
-    if (pid == 0)
+    if (launch_orphan(false))
         pump_become(ends[1]);
-    while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)
-        ;
     close(ends[1]);
     return ends[0];
 }
