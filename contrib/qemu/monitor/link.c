@@ -30,8 +30,7 @@ static void link_free(struct qmp_link *link) {
     *link->previous = link->next;
     if (link->next)
         link->next->previous = link->previous;
-    if (link->owner.ended)
-        link->owner.ended(link->owner.owner);
+    link->owner.ended(link->owner.owner);
     free(link);
 }
 

@@ -26,7 +26,7 @@ struct relay {
     struct relay_loop loop;
     struct fdset_manager *manager; /* the connection to the helper */
     struct relay_watch helper_watch;
-    void (*errand_done)(struct errand *errand); /* link_errand_done() */
+    void (*errand_done)(struct errand *errand); /* link_errand_done(), for who is below link.c */
     struct qmp_link *links;
     uint64_t link_count; /* in the relay's life */
 };
