@@ -231,10 +231,6 @@ bool command_run(struct qmp_link *link) {
 
 /* ------------------------------------------------------------ from the bytes */
 
-bool command_may_read(const struct qmp_link *link) {
-    return link->starved;
-}
-
 /* QEMU says what is wrong with it. The line's end ends what it may take for more of it. */
 static void malformed_take(struct qmp_link *link, struct span bytes) {
     if (command_put(link, bytes, false)) {

@@ -84,7 +84,6 @@ struct qmp_link {
  * be done now. */
 bool command_take(struct qmp_link *link);
 bool command_run(struct qmp_link *link);
-bool command_may_read(const struct qmp_link *link);
 void commands_free(struct qmp_link *link);
 
 /* What is passed on from here to the emulator is a command: its reply will come. */

@@ -39,7 +39,7 @@ static void link_free(struct qmp_link *link) {
 static bool may_read_client(const struct qmp_link *link) {
     bool room =
         link->client.out.length < OUTGOING_MARK && link->emulator.out.length < OUTGOING_MARK;
-    return !link->client.ended && room && (link->human || command_may_read(link));
+    return !link->client.ended && room && (link->human || link->starved);
 }
 
 static bool may_read_emulator(const struct qmp_link *link) {
