@@ -13,10 +13,6 @@
 /* QEMU's words where a message has more than FRAMING_LIMIT. */
 #define TOO_LARGE "JSON token size limit exceeded"
 
-static struct span span_of(const struct text *text) {
-    return (struct span){text->bytes, text->length};
-}
-
 static void command_free(struct qmp_command *command) {
     if (command->fd >= 0)
         aside_close(&command->fd, 1);
@@ -89,11 +85,11 @@ static void forward(struct qmp_link *link, struct span message, const struct env
         const char *after = envelope->arguments.bytes + envelope->arguments.length;
         text = (struct text){0};
         text_append(&text, message.bytes, before);
-        text_append_span(&text, span_of(&arguments));
+        text_append_span(&text, text_span(&arguments));
         text_append(&text, after, (size_t)(message.bytes + message.length - after));
         link->failed |= arguments.failed;
         text_free(&arguments);
-        message = span_of(&text);
+        message = text_span(&text);
     }
     outgoing_put(&link->emulator.out, message, parcel);
     link->failed |= text.failed;
@@ -187,13 +183,13 @@ static void command_forward(struct qmp_link *link, struct qmp_command *command,
     } else {
         give_back(link, command);
     }
-    forward(link, span_of(&command->message), envelope, fd);
+    forward(link, text_span(&command->message), envelope, fd);
     reply_expect(link, envelope, false);
 }
 
 /* True if it is done with; false if it must wait. */
 static bool command_carry_out(struct qmp_link *link, struct qmp_command *command) {
-    struct span message = span_of(&command->message);
+    struct span message = text_span(&command->message);
     struct envelope envelope = {0};
     const struct fdset_command *which = NULL;
     bool idle = link->expected_count == 0;

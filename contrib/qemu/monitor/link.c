@@ -131,7 +131,7 @@ static void human_pass(struct qmp_link *link, struct side *from, struct side *to
     if (from->ended)
         rewrite_stream_end(stream, &text);
     in->begin = in->scanned = in->text.length;
-    outgoing_put(&to->out, (struct span){text.bytes, text.length}, parcel);
+    outgoing_put(&to->out, text_span(&text), parcel);
     link->failed |= text.failed;
     text_free(&text);
 }

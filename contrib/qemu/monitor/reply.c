@@ -73,8 +73,7 @@ void replies_free(struct qmp_link *link) {
 static bool same_id(const struct expected *expected, struct span id) {
     if (!expected->id.bytes || !id.bytes)
         return !expected->id.bytes && !id.bytes;
-    json_t *one = json_read((struct span){expected->id.bytes, expected->id.length}),
-           *other = json_read(id);
+    json_t *one = json_read(text_span(&expected->id)), *other = json_read(id);
     bool same = one && other && json_equal(one, other);
     json_decref(one);
     json_decref(other);
@@ -126,7 +125,7 @@ static void put_rewritten(struct qmp_link *link, struct span message, struct spa
     else if (any)
         text_append_span(&text, tail);
     link->failed |= text.failed;
-    put(link, any ? (struct span){text.bytes, text.length} : message);
+    put(link, any ? text_span(&text) : message);
     text_free(&text);
 }
 
@@ -138,10 +137,10 @@ static void put_extended(struct qmp_link *link, struct span message, struct span
 
     text_append(&text, message.bytes, (size_t)(bracket - message.bytes));
     text_append_string(&text, list.length > 2 ? ", " : "");
-    text_append(&text, more->bytes, more->length);
+    text_append_span(&text, text_span(more));
     text_append(&text, bracket, (size_t)(message.bytes + message.length - bracket));
     link->failed |= text.failed || more->failed;
-    put(link, (struct span){text.bytes, text.length});
+    put(link, text_span(&text));
     text_free(&text);
 }
 
@@ -213,7 +212,7 @@ static void other_pass(struct qmp_link *link, enum piece piece, struct span byte
 static void held_put(struct qmp_link *link) {
     if (link->held.length == 0 || !framing_between(&link->emulator.in))
         return;
-    outgoing_put(&link->client.out, (struct span){link->held.bytes, link->held.length}, NULL);
+    outgoing_put(&link->client.out, text_span(&link->held), NULL);
     link->held.length = 0;
 }
 
@@ -221,7 +220,7 @@ static void held_put(struct qmp_link *link) {
 static void deferred_put(struct qmp_link *link) {
     if (link->expected_count > 0)
         return;
-    text_append_span(&link->held, (struct span){link->deferred.bytes, link->deferred.length});
+    text_append_span(&link->held, text_span(&link->deferred));
     link->deferred.length = 0;
 }
 

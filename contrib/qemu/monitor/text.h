@@ -27,6 +27,11 @@ struct text {
     bool failed;
 };
 
+/* All of it; good until the text changes. */
+static inline struct span text_span(const struct text *text) {
+    return (struct span){text->bytes, text->length};
+}
+
 void text_append(struct text *text, const char *bytes, size_t length);
 void text_append_span(struct text *text, struct span span);
 void text_append_string(struct text *text, const char *string);
