@@ -29,12 +29,6 @@ static int refused(const struct address *address, const char *what, int error) {
     return error ? -error : -EINVAL;
 }
 
-static int socket_option(int fd, int option) {
-    int value = -1;
-    socklen_t length = sizeof(value);
-    return getsockopt(fd, SOL_SOCKET, option, &value, &length) < 0 ? -1 : value;
-}
-
 /* ----------------------------------------------------------------- emulator */
 
 static int dial(const char *path) {
@@ -156,7 +150,7 @@ static int listen_at_path(struct relay_monitor *monitor) {
 static int check_inherited(const struct relay_monitor *monitor) {
     int fd = monitor->listen.fd;
 
-    if (socket_option(fd, SO_TYPE) != SOCK_STREAM)
+    if (socket_type(fd) != SOCK_STREAM)
         return refused(&monitor->listen, "no stream socket for clients:", ENOTSOCK);
     fcntl(fd, F_SETFD, FD_CLOEXEC);
     return 0;
@@ -184,7 +178,7 @@ int monitor_begin(struct relay_monitor *monitor) {
         error = monitor->listen.path ? listen_at_path(monitor) : check_inherited(monitor);
     if (error)
         return error;
-    if (socket_option(monitor->listen.fd, SO_ACCEPTCONN) != 1) {
+    if (!socket_is_listening(monitor->listen.fd)) {
         monitor->once = true;
         monitor->client = monitor->listen.fd;
         monitor->listen.fd = -1;

@@ -9,6 +9,7 @@
 #include "command-line.h"
 #include "common/memory.h"
 #include "common/say.h"
+#include "common/sockets.h"
 #include "qemu_opts.h"
 #include "sockets.h"
 

@@ -110,20 +110,13 @@ int socket_make_connected(int *other) {
 
 /* --------------------------------------------------------- management's end */
 
-bool socket_is_listening(int fd) {
-    int listening = 0;
-    socklen_t size = sizeof(listening);
-    return getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listening, &size) == 0 && listening;
-}
-
 static struct address inherited_make(const char *number, const char *option) {
-    int fd, type;
-    socklen_t size = sizeof(type);
+    int fd;
 
     /* A name would be one of getfd: there is no monitor yet. */
     if (!int_parse(number, &fd))
         die("%s: '%s' is not the number of a descriptor", option, number);
-    if (getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &size) < 0 || type != SOCK_STREAM)
+    if (socket_type(fd) != SOCK_STREAM)
         die("%s: File descriptor '%s' is not a socket", option, number);
     return (struct address){.fd = fd_move_high(fd, option)};
 }

@@ -10,9 +10,6 @@
 /* Can this socket be relayed? If not, `why` says why. */
 bool socket_is_known(const struct pairs *pairs, const char **why);
 
-/* Do clients connect to this one, rather than that it is one client's? */
-bool socket_is_listening(int fd);
-
 /* Management's end, which the emulator would have made. Dies where it would. */
 struct address socket_make(const struct pairs *pairs, const char *option);
 
