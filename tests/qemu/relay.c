@@ -7,7 +7,6 @@
  * for people. The options are the members of struct relay_setup. */
 #include <fcntl.h>
 #include <getopt.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "common/descriptors.h"

@@ -5,7 +5,6 @@
 #include <search.h>
 #include <stdbool.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "common/memory.h"
 #include "common/say.h"

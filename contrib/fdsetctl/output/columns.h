@@ -2,8 +2,6 @@
 /* The columns of each view. */
 #pragma once
 
-#include <stdbool.h>
-
 #include <fdset/manager.h>
 
 #include "output/table.h"

@@ -4,8 +4,6 @@
 
 #include <stdbool.h>
 
-#include <fdset/manager.h>
-
 #include "ask/sources.h"
 #include "output/columns.h"
 

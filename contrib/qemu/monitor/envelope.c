@@ -2,7 +2,6 @@
 /* Finds the members of a QMP message's outermost object, and reads strings of JSON. */
 #include "envelope.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 static void skip_blanks(struct span *rest) {

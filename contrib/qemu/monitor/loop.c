@@ -6,7 +6,6 @@
 #include <errno.h>
 #include <sys/epoll.h>
 #include <time.h>
-#include <unistd.h>
 
 int loop_open(struct relay_loop *loop) {
     loop->epoll = epoll_create1(EPOLL_CLOEXEC);

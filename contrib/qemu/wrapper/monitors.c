@@ -2,9 +2,7 @@
 /* Finds the monitors of a command line, and gives QEMU other sockets for them. */
 #include "monitors.h"
 
-#include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "command-line.h"
 #include "common/memory.h"
