@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
-/* Hostile neighbours: whatever a VMM or a manager does, another VMM's opens are
- * answered, rightly and in their turn. How soon is counted in what others were
- * served meanwhile, not in time. */
+/* Many packets, many lives, many halves of a request: whatever a VMM or a manager does,
+ * another VMM's opens are answered, rightly and in their turn. How soon is counted in what
+ * others were served meanwhile, not in time. */
 #include "events.h"
+#include "scene.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -12,26 +13,11 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-/* Set 1 is the well-behaved VMM's, set 2 everybody's. */
-static int disk, log_file;
 static struct subscriber opens;
 
 static struct helper *start(const char *limit) {
-    struct helper *helper = helper_start((const char *[]){"--limit", "events=2000", "--limit",
-                                                          limit ? limit : "connections=32", NULL});
-    disk = file_open("disk", O_RDWR);
-    log_file = file_open("log", O_RDONLY);
-    client_add_one(helper->manager, 1, disk);
-    struct new_member anyones = {.fd = log_file, .sharing = SHARING(SHARED)};
-    client_add_set(helper->manager, 2, 0, &anyones, 1);
-    client_wait_settled(helper->manager);
-    return helper;
-}
-
-static void expect_served(struct helper *helper) {
-    struct opened opened = client_open_set(helper->vmm, 1, O_RDWR);
-    assert_serves(opened.fd, disk, O_RDWR);
-    client_close(helper->vmm, &opened);
+    return scene_start((const char *[]){"--limit", "events=2000", "--limit",
+                                        limit ? limit : "connections=32", NULL});
 }
 
 /* Hangs up one that connected last. There are too many to keep them all. */
@@ -62,7 +48,7 @@ static void expect_in_turn(struct helper *helper, const uint32_t *serials, uint6
 
     for (int i = 0; i < TURNS; i++) {
         struct opened opened = client_opened(helper->vmm, serials[i]);
-        assert_serves(opened.fd, log_file, O_RDONLY);
+        assert_serves(opened.fd, scene_log(), O_RDONLY);
         client_close(helper->vmm, &opened);
     }
     for (int i = 0; i < TURNS;) {
@@ -106,7 +92,7 @@ static void test_some_that_flood_with_opens(void **state) {
     connect_neighbours(helper, neighbours);
     size_t length = pack_open_many(packet, 7, 5);
     flood_while_it_sleeps(helper, neighbours, NEIGHBOURS, packet, length, 5);
-    expect_served(helper);
+    victim_expect_served(helper);
 }
 
 /* What is refused is served too, and costs no descriptor that would slow them down. */
@@ -124,7 +110,7 @@ static void test_some_that_flood_with_what_is_refused(void **state) {
     request.open = &open;
     size_t length = (size_t)packet_encode(&request.base, packet);
     flood_while_it_sleeps(helper, neighbours, NEIGHBOURS, packet, length, 1);
-    expect_served(helper);
+    victim_expect_served(helper);
 }
 
 /* They never read, and hang up with everything unread. */
@@ -138,10 +124,10 @@ static void test_some_that_never_read_and_die(void **state) {
         connect_neighbours(helper, neighbours);
         for (int i = 0; i < NEIGHBOURS; i++)
             assert_true(client_flood(neighbours[i], packet, length) > 0);
-        expect_served(helper);
+        victim_expect_served(helper);
         for (int i = 0; i < NEIGHBOURS; i++) {
             client_hang_up(neighbours[i]);
-            expect_served(helper);
+            victim_expect_served(helper);
         }
         wait_until(client_totals(helper->manager).connections == 2);
     }
@@ -162,7 +148,7 @@ static void test_one_that_dies_and_comes_back(void **state) {
             assert_int_equal(client_answer(neighbour, 7)->descriptors, 3);
         leave_for_good(helper, neighbour);
         if (life % 10 == 0)
-            expect_served(helper);
+            victim_expect_served(helper);
     }
     wait_until(client_totals(helper->manager).connections == 2);
     client_wait_idle(helper->manager);
@@ -172,11 +158,11 @@ static void test_one_that_dies_and_comes_back(void **state) {
 /* A request of three descriptors that ends at each byte, or has a wrong one. */
 static void test_one_that_breaks_off_at_each_byte(void **state) {
     struct helper *helper = start(NULL);
-    struct new_member members[3] = {{.fd = log_file, .opaque = "label"}, {.fd = log_file}};
+    struct new_member members[3] = {{.fd = scene_log(), .opaque = "label"}, {.fd = scene_log()}};
     struct new_set set = {50, LIFETIME(CONNECTION), members, 3};
     uint8_t packet[FDSET_MAX_PACKET_BYTES], broken[FDSET_MAX_PACKET_BYTES];
     struct client *own = client_new(-1);
-    int pair[2], fds[] = {log_file, log_file, log_file};
+    int pair[2], fds[] = {scene_log(), scene_log(), scene_log()};
     struct packet_info info;
 
     members[2] = members[1];
@@ -198,18 +184,18 @@ static void test_one_that_breaks_off_at_each_byte(void **state) {
             client_send_bytes(neighbour, broken, kind ? info.length : at, fds, 3);
             leave_for_good(helper, neighbour);
             if (at % 8 == 0)
-                expect_served(helper);
+                victim_expect_served(helper);
         }
     wait_until(client_totals(helper->manager).connections == 2);
     wait_until(client_totals(helper->manager).sets == 2);
     client_wait_settled(helper->manager);
-    assert_held(helper, log_file, 1);
+    assert_held(helper, scene_log(), 1);
 }
 
 /* It breaks off before, between and after its packets, greeted or not. */
 static void test_one_that_breaks_off_at_each_packet(void **state) {
     struct helper *helper = start(NULL);
-    struct new_member member = {.fd = log_file};
+    struct new_member member = {.fd = scene_log()};
     struct new_set set = {50, LIFETIME(CONNECTION), &member, 1};
 
     for (int round = 0; round < 100; round++)
@@ -225,10 +211,10 @@ static void test_one_that_breaks_off_at_each_packet(void **state) {
             if (packets > 1)
                 client_send_add(neighbour, &set, 1);
             if (packets > 2)
-                client_send_bytes(neighbour, "\xff", 1, &log_file, 1);
+                client_send_bytes(neighbour, "\xff", 1, (int[]){scene_log()}, 1);
             leave_for_good(helper, neighbour);
         }
-    expect_served(helper);
+    victim_expect_served(helper);
     wait_until(client_totals(helper->manager).connections == 2);
     wait_until(client_totals(helper->manager).sets == 2);
 }
@@ -250,10 +236,10 @@ static void test_one_that_opens_to_the_limit(void **state) {
             if (results[i].fd >= 0)
                 harness_close(results[i].fd);
         }
-        expect_served(helper);
+        victim_expect_served(helper);
     }
     client_hang_up(neighbour);
-    expect_served(helper);
+    victim_expect_served(helper);
     client_wait_idle(helper->manager);
 }
 
@@ -265,20 +251,20 @@ static void test_a_manager_that_adds_to_the_limit(void **state) {
     int added = 0;
 
     for (int i = 0; i < 100; i++)
-        members[i] = (struct new_member){.fd = log_file};
+        members[i] = (struct new_member){.fd = scene_log()};
     for (int round = 0; round < 20; round++) {
         Reply *reply = client_add(neighbour, &set, 1);
         if (reply->body_case == REPLY(ADDED))
             added++;
         else
             assert_refused(reply, CODE(LIMIT), ENOSPC);
-        expect_served(helper);
+        victim_expect_served(helper);
     }
     assert_int_equal(added, 5);
     client_hang_up(neighbour);
     wait_until(client_totals(helper->manager).members == 2);
-    client_add_one(helper->manager, 3, log_file);
-    expect_served(helper);
+    client_add_one(helper->manager, 3, scene_log());
+    victim_expect_served(helper);
 }
 
 /* ------------------------------------------------------------------- circles */
@@ -290,7 +276,7 @@ static void test_one_whose_connection_is_in_a_circle(void **state) {
     struct client *neighbour = helper_connect(helper, ROLE(VMM), "circle");
     int pair[2];
 
-    assert_serves(client_open_set(neighbour, 2, O_RDONLY).fd, log_file, O_RDONLY);
+    assert_serves(client_open_set(neighbour, 2, O_RDONLY).fd, scene_log(), O_RDONLY);
     assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair), 0);
     int circle[] = {neighbour->socket, pair[0], pair[1]};
     assert_int_equal(packet_send(pair[0], (const uint8_t *)"", 1, circle, 3, 0), 0);
@@ -298,7 +284,7 @@ static void test_one_whose_connection_is_in_a_circle(void **state) {
     close(pair[1]);
     client_hang_up(neighbour);
     wait_until((leave_for_good(helper, helper_connect_silent(helper, ROLE(VMM))),
-                expect_served(helper), client_totals(helper->manager).leases == 0));
+                victim_expect_served(helper), client_totals(helper->manager).leases == 0));
     wait_until(client_totals(helper->manager).connections == 2);
 }
 
@@ -311,11 +297,11 @@ static void test_a_manager_that_adds_its_own_connection(void **state) {
 
     assert_int_equal(client_add(neighbour, &set, 1)->body_case, REPLY(ADDED));
     client_hang_up(neighbour);
-    expect_served(helper);
+    victim_expect_served(helper);
     assert_int_equal(client_totals(helper->manager).connections, 3);
     client_remove(helper->manager, 50, 0);
     wait_until(client_totals(helper->manager).connections == 2);
-    expect_served(helper);
+    victim_expect_served(helper);
 }
 
 /* ---------------------------------------------------------------- subscribers */
@@ -327,14 +313,14 @@ static void test_one_that_subscribes_and_never_reads(void **state) {
 
     for (int round = 0; round < 20; round++) {
         for (int set = 10; set < 210; set++)
-            client_add_one(helper->manager, set, log_file);
-        expect_served(helper);
+            client_add_one(helper->manager, set, scene_log());
+        victim_expect_served(helper);
         for (int set = 10; set < 210; set++)
             client_remove(helper->manager, set, 0);
     }
     assert_true(client_totals(helper->manager).events_lost > 0);
     client_hang_up(deaf.client);
-    expect_served(helper);
+    victim_expect_served(helper);
 }
 
 int main(void) {

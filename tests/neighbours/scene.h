@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: MIT */
+/* A helper with a victim and those who attack it. The victim is the VMM that the helper has
+ * inherited, helper->vmm; attackers come by the path of the VMM socket, and are one virtual
+ * machine with as many connections as they like.
+ *
+ * The verdict is by counts: so many opens and closes of the victim are answered, rightly,
+ * while the attack goes on, which the attack itself counts. No clock is looked at; what is
+ * never answered fails the test when the client has no more patience. */
+#pragma once
+
+#include "child.h"
+#include "harness.h"
+
+#include <stdatomic.h>
+#include <stdbool.h>
+
+/* The victim's own set; and everybody's, which is shared and for reading. */
+#define VICTIMS 1
+#define SHARED  2
+
+/* Opens and closes of the victim beside an attack: short, and with FDSET_TEST_LONG. */
+#define ROUNDS      200
+#define LONG_ROUNDS 20000
+
+/* Starts the helper with both sets; `options` as for helper_start(). */
+struct helper *scene_start(const char *const *options);
+
+/* The descriptors of both sets as they were added. */
+int scene_disk(void), scene_log(void);
+
+/* Whether this run is at full length. */
+bool scene_is_long(void);
+
+/* The victim opens and closes its disk, and it is its disk that it gets. */
+void victim_expect_served(struct helper *helper);
+
+/* The same, as often as the run's length has it. */
+void victim_expect_served_often(struct helper *helper);
+
+/* An attacker's connection, or NULL where the helper turns it away, which it may. The
+ * connection counts as one that the helper may end. */
+struct client *attacker_connect(struct helper *helper);
+
+/* Says Hello. Returns whether the helper has it in. */
+bool attacker_greet(struct client *attacker);
+
+/* Whether the helper has hung up on it. */
+bool attacker_is_gone(const struct client *attacker);
+
+/* Asks for `opens` of the shared set in one packet, and reads nothing. */
+void attacker_ask(struct client *attacker, size_t opens);
+
+/* Returns when the helper has done what it will do of all that was asked. */
+void attack_settles(struct helper *helper);
+
+/* ------------------------------------------------- attacks that are processes */
+
+/* One such attack, by `count` processes, each of which connects and calls `act` until the
+ * attack ends. */
+struct attack {
+    const char *name;
+    int count;
+    void (*act)(struct child_side *side, atomic_ulong *served);
+};
+
+/* Begins it, and returns when each of them has been served. */
+void attack_begin(struct helper *helper, const struct attack *attack);
+
+/* The victim is served so often, and until the attackers were served as often as there are
+ * attackers meanwhile: else it is no attack. */
+void attack_beside_victim(struct helper *helper);
+
+void attack_end(struct helper *helper);
