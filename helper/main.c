@@ -101,6 +101,7 @@ int main(int argc, char **argv) {
     int ready = options.ready_fd < 0 ? -1 : ready_prepare(options.ready_fd);
     if (options.ready_fd >= 0)
         must("--ready-fd", ready);
+    sockets_plan(&options);
     descriptors_fit(&options);
     must("cannot take the memory and descriptors for these limits",
          service_init(&service, &options.limits));

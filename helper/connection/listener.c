@@ -14,9 +14,6 @@
 #define SO_PASSRIGHTS 83
 #endif
 
-/* One connection in eight is kept for managers. */
-#define MANAGERS_SHARE 8
-
 void socket_prepare(int socket, enum role role) {
     int none = 0;
 
@@ -51,25 +48,20 @@ static void turn_away(struct sessions *sessions, int socket, struct refusal *ref
     close(socket);
 }
 
-/* A VMM that connects again and again must not keep managers out. */
-static uint32_t connections_for(const struct sessions *sessions, enum role role) {
-    uint32_t room = sessions->slab.room;
-    return role == ROLE_MANAGER || room < MANAGERS_SHARE ? room : room - room / MANAGERS_SHARE;
-}
-
-static void refuse_connection(const struct sessions *sessions, struct refusal *refusal) {
+static void refuse_connection(const struct sessions *sessions, uint32_t taken,
+                              struct refusal *refusal) {
     uint32_t descriptors = sessions->limits->descriptors;
 
     if (descriptors > 0)
         refuse(
             refusal, REFUSAL_LIMIT, EMFILE,
             "%u connections are taken, as many as this socket may have: " LIMIT_RAISE_DESCRIPTORS,
-            sessions->slab.used, descriptors);
+            taken, descriptors);
     else
         refuse(refusal, REFUSAL_LIMIT, EMFILE,
                "%u connections are taken, as many as this socket may have: " LIMIT_RAISE(
                    "connections"),
-               sessions->slab.used);
+               taken);
 }
 
 static void refuse_manager(const struct manager_policy *policy, uid_t uid,
@@ -90,10 +82,11 @@ static void admit(struct listener *listener, int socket) {
     struct sessions *sessions = listener->sessions;
     struct ucred peer = {.uid = (uid_t)-1};
     socklen_t size = sizeof(peer);
+    struct share *share = session_share(sessions, listener->role, listener->endpoint);
     struct refusal refusal;
 
-    if (sessions->slab.used >= connections_for(sessions, listener->role)) {
-        refuse_connection(sessions, &refusal);
+    if (!share_has(share, sessions->endpoints->free[RESOURCE_CONNECTIONS])) {
+        refuse_connection(sessions, share->used, &refusal);
         turn_away(sessions, socket, &refusal);
         return;
     }
@@ -103,7 +96,7 @@ static void admit(struct listener *listener, int socket) {
         turn_away(sessions, socket, &refusal);
         return;
     }
-    session_begin(sessions, socket, listener->role);
+    session_begin(sessions, socket, listener->role, listener->endpoint);
 }
 
 static void listener_ready(struct watch *watch, uint32_t epoll_events) {
@@ -122,7 +115,7 @@ static void listener_ready(struct watch *watch, uint32_t epoll_events) {
 }
 
 int listener_begin(struct listener *listener, struct sessions *sessions, int socket, enum role role,
-                   bool own, const struct manager_policy *policy) {
+                   struct endpoint *endpoint, bool own, const struct manager_policy *policy) {
     int flags = fcntl(socket, F_GETFL);
 
     if (flags < 0 || fcntl(socket, F_SETFL, flags | O_NONBLOCK) < 0)
@@ -132,6 +125,7 @@ int listener_begin(struct listener *listener, struct sessions *sessions, int soc
                                   .sessions = sessions,
                                   .policy = policy,
                                   .role = role,
+                                  .endpoint = endpoint,
                                   .own = own};
     return loop_add(&sessions->loop, &listener->watch, EPOLLIN);
 }

@@ -28,13 +28,14 @@ struct listener {
     struct sessions *sessions;
     const struct manager_policy *policy;
     enum role role;
-    bool own;           /* made by the helper, with a mode of its choice */
-    uint64_t paused_ms; /* since when it is not polled, out of descriptors; 0: it is */
+    struct endpoint *endpoint; /* of the VMMs that arrive here */
+    bool own;                  /* made by the helper, with a mode of its choice */
+    uint64_t paused_ms;        /* since when it is not polled, out of descriptors; 0: it is */
 };
 
 /* Watches a listening socket, which it consumes. Returns 0 or -errno. */
 int listener_begin(struct listener *listener, struct sessions *sessions, int socket, enum role role,
-                   bool own, const struct manager_policy *policy);
+                   struct endpoint *endpoint, bool own, const struct manager_policy *policy);
 
 /* How long a listener that found no descriptor free is not asked again. */
 #define LISTENER_PAUSE_MS 100

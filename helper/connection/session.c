@@ -11,9 +11,11 @@
 #include "connection/reply.h"
 #include "model/lease.h"
 
-int sessions_init(struct sessions *sessions, const struct limits *limits, uint64_t *now_ms) {
+int sessions_init(struct sessions *sessions, const struct limits *limits,
+                  struct endpoints *endpoints, uint64_t *now_ms) {
     memset(sessions, 0, offsetof(struct sessions, bytes));
     sessions->limits = limits;
+    sessions->endpoints = endpoints;
     list_init(&sessions->all);
     list_init(&sessions->gone);
     int error = slab_init(&sessions->slab, sizeof(struct session), limits->connections);
@@ -26,30 +28,42 @@ int sessions_init(struct sessions *sessions, const struct limits *limits, uint64
     return error;
 }
 
-struct session *session_begin(struct sessions *sessions, int socket, enum role role) {
-    struct session *session = slab_take(&sessions->slab);
+struct share *session_share(struct sessions *sessions, enum role role, struct endpoint *endpoint) {
+    if (role == ROLE_VMM)
+        return &endpoint->shares[RESOURCE_CONNECTIONS];
+    return role == ROLE_MANAGER ? &sessions->endpoints->managers : &sessions->endpoints->observers;
+}
+
+struct session *session_begin(struct sessions *sessions, int socket, enum role role,
+                              struct endpoint *endpoint) {
+    uint32_t *free = &sessions->endpoints->free[RESOURCE_CONNECTIONS];
+    struct share *share = session_share(sessions, role, endpoint);
     struct ucred peer = {.uid = (uid_t)-1};
     socklen_t size = sizeof(peer);
 
-    if (!session) {
+    if (!share_take(share, free)) {
         close(socket);
         return NULL;
     }
+    struct session *session = slab_take(&sessions->slab); /* as many as all shares together */
     getsockopt(socket, SOL_SOCKET, SO_PEERCRED, &peer, &size);
     session->watch = (struct watch){socket, sessions->ready};
     session->sessions = sessions;
     session->number = ++sessions->accepted;
     session->role = role;
     session->uid = peer.uid;
-    holder_init(&session->holder, (uint32_t)session->number, peer.pid);
-    list_append(&sessions->all, &session->link);
+    holder_init(&session->holder, endpoint, (uint32_t)session->number, peer.pid);
     list_init(&session->gone);
+    list_init(&session->in_endpoint);
     if (loop_add(&sessions->loop, &session->watch, EPOLLIN) < 0) {
-        list_remove(&session->link);
         slab_give(&sessions->slab, session);
+        share_give(share, free);
         close(socket);
         return NULL;
     }
+    list_append(&sessions->all, &session->link);
+    if (role == ROLE_VMM)
+        list_append(&endpoint->sessions, &session->in_endpoint);
     return session;
 }
 
@@ -63,10 +77,15 @@ void session_hang_up(struct session *session) {
 }
 
 void session_free(struct session *session) {
+    struct sessions *sessions = session->sessions;
+
     assert(session->watch.fd < 0);
     list_remove(&session->link);
     list_remove(&session->gone);
-    slab_give(&session->sessions->slab, session);
+    list_remove(&session->in_endpoint);
+    share_give(session_share(sessions, session->role, session->holder.endpoint),
+               &sessions->endpoints->free[RESOURCE_CONNECTIONS]);
+    slab_give(&sessions->slab, session);
 }
 
 struct session *session_find(struct sessions *sessions, uint64_t number) {

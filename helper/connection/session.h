@@ -22,9 +22,10 @@ struct event_queue;
 enum role { ROLE_VMM = 1, ROLE_MANAGER = 2, ROLE_OBSERVER = 3 };
 
 struct session {
-    struct watch watch;     /* fd owned; -1 after session_hang_up() */
-    struct list link;       /* in sessions.all */
-    struct list gone;       /* in sessions.gone, from when its peer was found gone */
+    struct watch watch; /* fd owned; -1 after session_hang_up() */
+    struct list link;   /* in sessions.all */
+    struct list gone;   /* in sessions.gone, from when its peer was found gone */
+    struct list in_endpoint;
     struct deadline resend; /* running while time alone lets what is pending through */
     struct sessions *sessions;
     struct holder holder; /* its leases, and who it is */
@@ -56,6 +57,7 @@ struct sessions {
     struct slab slab, pending_slab;
     struct list all;
     const struct limits *limits;
+    struct endpoints *endpoints;
     struct list gone;
     struct deadlines resends;
     uint64_t accepted; /* ever */
@@ -66,13 +68,19 @@ struct sessions {
     uint8_t bytes[FDSET_MAX_PACKET_BYTES]; /* the reply at hand */
 };
 
-/* Takes all memory for as many as `limits`, borrowed, allow. `now_ms` is the
- * loop's. Returns 0 or -errno. */
-int sessions_init(struct sessions *sessions, const struct limits *limits, uint64_t *now_ms);
+/* Takes all memory for as many as `limits` allow, which are borrowed, as `endpoints` are.
+ * `now_ms` is the loop's. Returns 0 or -errno. */
+int sessions_init(struct sessions *sessions, const struct limits *limits,
+                  struct endpoints *endpoints, uint64_t *now_ms);
 
-/* Begins a session on a connected socket, which it consumes, also on failure.
- * Returns NULL where the limit of connections is reached or it cannot be watched. */
-struct session *session_begin(struct sessions *sessions, int socket, enum role role);
+/* The part of the connections that those of this role are taken from; a VMM's is its
+ * endpoint's. */
+struct share *session_share(struct sessions *sessions, enum role role, struct endpoint *endpoint);
+
+/* Begins a session on a connected socket, which it consumes, also on failure. A VMM's is its
+ * endpoint's. Returns NULL where the limit of connections is reached or it cannot be watched. */
+struct session *session_begin(struct sessions *sessions, int socket, enum role role,
+                              struct endpoint *endpoint);
 
 /* Closes its socket. The object lives until session_free(). */
 void session_hang_up(struct session *session);

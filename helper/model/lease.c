@@ -8,8 +8,8 @@
 
 #include "model/model_private.h"
 
-void holder_init(struct holder *holder, uint32_t connection, pid_t pid) {
-    *holder = (struct holder){.connection = connection, .pid = pid};
+void holder_init(struct holder *holder, struct endpoint *endpoint, uint32_t connection, pid_t pid) {
+    *holder = (struct holder){.endpoint = endpoint, .connection = connection, .pid = pid};
     list_init(&holder->leases);
     list_init(&holder->holds);
 }
@@ -25,18 +25,11 @@ const char *holder_who(const struct holder *holder, char text[WHO_BYTES]) {
 struct lease *lease_open(struct model *model, struct holder *holder, struct member *member,
                          int flags, struct refusal *refusal) {
     assert(member->state == MEMBER_LISTED && !member_settling(member));
-    if (holder->lease_count >= model->limits.leases_per_vmm) {
-        refuse(refusal, REFUSAL_LIMIT, ENFILE,
-               "this VMM holds %u leases, as many as it may: " LIMIT_RAISE("leases-per-vmm"),
-               holder->lease_count);
+    if (!endpoint_take(&model->endpoints, holder->endpoint, RESOURCE_LEASES)) {
+        refuse_share(holder->endpoint, RESOURCE_LEASES, refusal);
         return NULL;
     }
-    struct lease *lease = slab_take(&model->lease_slab);
-    if (!lease) {
-        refuse(refusal, REFUSAL_LIMIT, ENFILE,
-               "all %u leases are given out: " LIMIT_RAISE("leases"), model->limits.leases);
-        return NULL;
-    }
+    struct lease *lease = slab_take(&model->lease_slab); /* as many as all shares together */
     id_table_add_fresh(&model->leases_by_id, lease, &model->next_lease);
     lease->member = member;
     lease->holder = holder;
@@ -75,6 +68,7 @@ static bool lease_drop(struct model *model, struct lease *lease) {
     list_remove(&lease->in_holder);
     id_table_drop(&model->leases_by_id, lease);
     lease->holder->lease_count--;
+    endpoint_give(&model->endpoints, lease->holder->endpoint, RESOURCE_LEASES);
     slab_give(&model->lease_slab, lease);
     member->set->lease_count--;
     return --member->lease_count == 0;
@@ -113,10 +107,9 @@ int hold_begin(struct model *model, struct holder *holder, struct fdset *set,
                struct refusal *refusal) {
     if (find_hold(holder, set))
         return 0;
+    if (!endpoint_take(&model->endpoints, holder->endpoint, RESOURCE_HOLDS))
+        return refuse_share(holder->endpoint, RESOURCE_HOLDS, refusal);
     struct hold *hold = slab_take(&model->hold_slab);
-    if (!hold)
-        return refuse(refusal, REFUSAL_LIMIT, ENFILE,
-                      "all %u holds are taken: " LIMIT_RAISE("holds"), model->limits.holds);
     hold->set = set;
     hold->holder = holder;
     list_append(&set->holds, &hold->in_set);
@@ -131,6 +124,7 @@ static void hold_drop(struct model *model, struct hold *hold) {
 
     list_remove(&hold->in_set);
     list_remove(&hold->in_holder);
+    endpoint_give(&model->endpoints, hold->holder->endpoint, RESOURCE_HOLDS);
     slab_give(&model->hold_slab, hold);
     set->hold_count--;
     set_rearm(model, set);

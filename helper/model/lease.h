@@ -5,7 +5,7 @@
 #include "model/model.h"
 
 /* `pid` is 0 where it is not known. */
-void holder_init(struct holder *holder, uint32_t connection, pid_t pid);
+void holder_init(struct holder *holder, struct endpoint *endpoint, uint32_t connection, pid_t pid);
 
 /* Who it is, for people: its name and process id. */
 #define WHO_BYTES (FDSET_MAX_NAME_BYTES + 32)

@@ -50,6 +50,7 @@ void model_destroy(struct model *model) {
     id_table_destroy(&model->members_by_id);
     id_table_destroy(&model->leases_by_id);
     deadlines_destroy(&model->deadlines);
+    endpoints_destroy(&model->endpoints);
 }
 
 /* ----------------------------------------------------------------- looking */

@@ -25,6 +25,7 @@
 #include "containers/id_table.h"
 #include "containers/list.h"
 #include "containers/slab.h"
+#include "model/endpoint.h"
 #include "model/event.h"
 #include "model/limit.h"
 #include "model/refusal.h"
@@ -154,6 +155,8 @@ struct hold {
 struct holder {
     struct list leases;
     struct list holds;
+    struct endpoint
+        *endpoint; /* of a VMM; NULL: it has none, and asks for none of what it shares */
     uint32_t lease_count;
     uint32_t connection; /* its number, for people: nothing is compared with it */
     pid_t pid;
@@ -162,6 +165,7 @@ struct holder {
 
 struct model {
     struct limits limits;
+    struct endpoints endpoints;
     uint64_t now_ms;       /* set by the loop, once a turn */
     struct list sets;      /* by ascending id */
     struct list unsettled; /* members with work that nobody has yet begun */
@@ -187,7 +191,7 @@ struct model {
 };
 
 /* Takes all memory that `limits` can need. `spare_members` is how many may be
- * offered at once beside them. Returns 0 or -ENOMEM. */
+ * offered at once beside them. Returns 0 or -ENOMEM. Its endpoints are not there yet. */
 int model_init(struct model *model, const struct limits *limits, uint32_t spare_members);
 
 /* Frees the memory. Descriptors must have been closed. */

@@ -137,7 +137,8 @@ int service_init(struct service *service, const struct limits *limits) {
     packet_arena_init(&service->inbox.arena);
     int error = model_init(&service->model, limits, SPARE_MEMBERS);
     if (error == 0)
-        error = sessions_init(&service->sessions, &service->model.limits, &service->model.now_ms);
+        error = sessions_init(&service->sessions, &service->model.limits, &service->model.endpoints,
+                              &service->model.now_ms);
     service->started_ms = service->model.now_ms;
     if (error == 0)
         error = waits_init(&service->waits, limits->waiting);

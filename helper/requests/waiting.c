@@ -9,9 +9,6 @@
 
 #include "requests/opening.h"
 
-/* One VMM may have a quarter of all, so that others can wait too. */
-#define WAITING_SHARE 4
-
 int waits_init(struct waits *waits, uint32_t room) {
     list_init(&waits->all);
     int error = slab_init(&waits->slab, sizeof(struct waiting), room);
@@ -39,16 +36,10 @@ static void tell_wanted(struct service *service, const struct session *session,
 int waiting_begin(struct service *service, struct session *session, uint32_t serial,
                   const char *path, int flags, uint32_t wait_ms, enum refusal_code why,
                   struct refusal *refusal) {
-    uint32_t share = (service->model.limits.waiting + WAITING_SHARE - 1) / WAITING_SHARE;
-    struct waiting *waiting = NULL;
+    if (!endpoint_take(&service->model.endpoints, session->holder.endpoint, RESOURCE_WAITING))
+        return refuse_share(session->holder.endpoint, RESOURCE_WAITING, refusal);
+    struct waiting *waiting = slab_take(&service->waits.slab); /* as many as all shares together */
 
-    if (session->waiting_count < share)
-        waiting = slab_take(&service->waits.slab);
-    if (!waiting)
-        return refuse(refusal, REFUSAL_LIMIT, ENFILE,
-                      "%u opens wait already, %u of this VMM, which may have a quarter of the "
-                      "limit: " LIMIT_RAISE("waiting"),
-                      service->waits.slab.used, session->waiting_count);
     assert(strlen(path) < sizeof(waiting->path)); /* find_path() has seen to it */
     strcpy(waiting->path, path);
     waiting->number =
@@ -68,7 +59,9 @@ int waiting_begin(struct service *service, struct session *session, uint32_t ser
     return 0;
 }
 
-static void waiting_free(struct service *service, struct waiting *waiting) {
+static void waiting_free(struct service *service, const struct session *session,
+                         struct waiting *waiting) {
+    endpoint_give(&service->model.endpoints, session->holder.endpoint, RESOURCE_WAITING);
     deadline_stop(&service->waits.deadlines, &waiting->deadline);
     list_remove(&waiting->link);
     slab_give(&service->waits.slab, waiting);
@@ -80,7 +73,7 @@ static void finish(struct service *service, struct session *session, struct wait
     struct waiting was = *waiting;
 
     session->waiting_count--;
-    waiting_free(service, waiting);
+    waiting_free(service, session, waiting);
     open_counted(service, session, was.path, was.flags, result, refusal);
     if (result == 0)
         reply_opened(session, was.serial, lease);
@@ -138,6 +131,6 @@ void waiting_drop(struct service *service, const struct session *session) {
     list_for_each_safe (link, &service->waits.all) {
         struct waiting *waiting = list_object(link, struct waiting, link);
         if (waiting->connection == session->number)
-            waiting_free(service, waiting);
+            waiting_free(service, session, waiting);
     }
 }

@@ -18,14 +18,21 @@ int inherited_take(int fd, const char *what) {
     return taken;
 }
 
-size_t descriptors_wanted(const struct limits *limits) {
-    return FIXED_DESCRIPTORS + (size_t)limits->members + limits->connections;
+/* What the limits have no part in. */
+static size_t fixed(const struct start_options *options) {
+    return FIXED_DESCRIPTORS + options->socket_count;
+}
+
+size_t descriptors_wanted(const struct start_options *options) {
+    return fixed(options) + options->limits.members + options->limits.connections;
 }
 
 void descriptors_fit(struct start_options *options) {
-    size_t wanted = descriptors_wanted(&options->limits);
-    size_t fewest = FIXED_DESCRIPTORS + LIMITS_FEWEST;
-    bool given = options->members_given || options->connections_given;
+    size_t wanted = descriptors_wanted(options);
+    size_t fewest = fixed(options) + LIMITS_FEWEST;
+    bool members_asked = options->asked.members > 0;
+    bool connections_asked = options->asked.connections > 0;
+    bool asked = members_asked || connections_asked;
     struct rlimit limit, more = {wanted, wanted};
     struct limits lower = options->limits;
 
@@ -34,12 +41,12 @@ void descriptors_fit(struct start_options *options) {
     if (limit.rlim_max >= wanted || setrlimit(RLIMIT_NOFILE, &more) == 0)
         return;
     size_t allowed = limit.rlim_max;
-    size_t left = allowed > FIXED_DESCRIPTORS ? allowed - FIXED_DESCRIPTORS : 0;
-    if (!limits_fit(&lower, left, options->members_given, options->connections_given))
+    size_t left = allowed > fixed(options) ? allowed - fixed(options) : 0;
+    if (!limits_fit(&lower, left, members_asked, connections_asked))
         log_die("%zu descriptors are needed%s and the system allows %zu: raise 'ulimit -Hn' "
                 "(LimitNOFILE=)%s",
-                given ? wanted : fewest, given ? " for these limits" : " at least", allowed,
-                given && allowed >= fewest ? ", or lower --limit members and --limit connections"
+                asked ? wanted : fewest, asked ? " for these limits" : " at least", allowed,
+                asked && allowed >= fewest ? ", or lower --limit members and --limit connections"
                                            : "");
     lower.descriptors = (uint32_t)allowed;
     options->limits = lower;

@@ -7,12 +7,12 @@
 #include "requests/state.h"
 #include "start/options.h"
 
-/* Beside members and connections: standard streams, epoll, the settle threads'
- * sockets, readiness, listeners, one packet of descriptors being looked at and
- * one being closed, a connection to turn away. */
-#define FIXED_DESCRIPTORS (32 + OPTIONS_MAX_SOCKETS + SPARE_MEMBERS)
+/* Beside members, connections and listeners: standard streams, epoll, the settle threads'
+ * sockets, readiness, one packet of descriptors being looked at and one being closed, a
+ * connection to turn away. */
+#define FIXED_DESCRIPTORS (32 + SPARE_MEMBERS)
 
-size_t descriptors_wanted(const struct limits *limits);
+size_t descriptors_wanted(const struct start_options *options);
 
 /* Makes room for all that the limits promise. The defaults give way where the system allows
  * less; what was asked for does not, and ends the helper. */

@@ -108,14 +108,14 @@ static void keep_report(struct service *service, const struct confine_report *re
 
 void lockdown(struct service *service, struct start_options *options, const struct kept *kept,
               struct confine_report *report) {
-    int keep[FIXED_DESCRIPTORS + FDSET_MAX_DESCRIPTORS];
+    static int keep[FIXED_DESCRIPTORS + OPTIONS_MAX_SOCKETS + FDSET_MAX_DESCRIPTORS];
 
     take_numbers(service);
     struct confine_plan plan = {
         .mode = options->confine,
         .keep = keep,
         .keep_count = list_wanted(service, kept, keep),
-        .descriptor_limit = descriptors_wanted(&options->limits),
+        .descriptor_limit = descriptors_wanted(options),
         .uid = options->uid,
         .gid = options->gid,
         .empty_path = open_file_empty_path,

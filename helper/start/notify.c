@@ -23,9 +23,9 @@ static enum role role_named(const char *name, size_t length) {
     return 0;
 }
 
-int notify_sockets(enum role roles[NOTIFY_MAX_SOCKETS], struct refusal *refusal) {
+int notify_sockets(struct passed_socket sockets[NOTIFY_MAX_SOCKETS], struct refusal *refusal) {
     const char *pid = getenv("LISTEN_PID"), *count_text = getenv("LISTEN_FDS");
-    const char *names = getenv("LISTEN_FDNAMES"), *name = names;
+    char *names = getenv("LISTEN_FDNAMES"), *name = names;
     uint64_t count;
 
     /* Meant for another process, such as a wrapper that started us. */
@@ -36,13 +36,14 @@ int notify_sockets(enum role roles[NOTIFY_MAX_SOCKETS], struct refusal *refusal)
                       "the service manager passes up to %d sockets, not LISTEN_FDS=%s",
                       NOTIFY_MAX_SOCKETS, count_text);
     for (uint64_t i = 0; i < count; i++) {
-        size_t length = name ? strcspn(name, ":") : 0;
-        roles[i] = role_named(name, length);
-        if (!roles[i])
+        size_t length = name ? strcspn(name, ":") : 0, role = name ? strcspn(name, ":,") : 0;
+        sockets[i].role = role_named(name, role);
+        if (!sockets[i].role)
             return refuse(refusal, REFUSAL_ARGUMENT, EINVAL,
                           "a socket of systemd's must be called manage, vmm or observe "
                           "(FileDescriptorName= in its unit); of %s, LISTEN_FDNAMES says \"%s\"",
                           count_text, names ? names : "");
+        sockets[i].words = role < length ? strndup(name + role + 1, length - role - 1) : NULL;
         if (name)
             name += length + (name[length] == ':');
     }

@@ -11,12 +11,17 @@ extern const char *const socket_names[ROLE_OBSERVER + 1];
 
 /* Sockets that the service manager passed (LISTEN_FDS), numbered from 3. */
 #define NOTIFY_FIRST_SOCKET 3
-#define NOTIFY_MAX_SOCKETS  16
+#define NOTIFY_MAX_SOCKETS  1024
 
-/* How many were passed to this process, 0 if none. Fills in the role of each from its name
- * in LISTEN_FDNAMES. Returns -errno, with a sentence, where one is called otherwise: whoever
- * passed it wants it served. */
-int notify_sockets(enum role roles[NOTIFY_MAX_SOCKETS], struct refusal *refusal);
+struct passed_socket {
+    enum role role;
+    char *words; /* what its name says beside the role, as socket_words() reads it; or NULL */
+};
+
+/* How many were passed to this process, 0 if none. Fills in what each is from its name in
+ * LISTEN_FDNAMES: "vmm", "vmm,name=vm1". Returns -errno, with a sentence, where one is called
+ * otherwise: whoever passed it wants it served. To be called once. */
+int notify_sockets(struct passed_socket sockets[NOTIFY_MAX_SOCKETS], struct refusal *refusal);
 
 /* The socket to say READY=1 on, connected before the sandbox takes the file
  * system away: -1 where nobody asked for it. The caller owns it. */

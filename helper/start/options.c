@@ -41,9 +41,7 @@ static void option_limit(struct start_options *options, const struct option_row 
     uint64_t value = usage_number(row->name, equals + 1, LIMITS_LARGEST);
     if (value == 0)
         usage_die("--limit: %s must be 1 or more", text);
-    *limit = (uint32_t)value;
-    options->members_given |= limit == &options->limits.members;
-    options->connections_given |= limit == &options->limits.connections;
+    *limit = *limits_find(&options->asked, text) = (uint32_t)value;
 }
 
 static void option_user(struct start_options *options, const struct option_row *row, char *text) {

@@ -11,13 +11,16 @@
 #include "connection/listener.h"
 #include "model/model.h"
 
-#define OPTIONS_MAX_SOCKETS 16
+#define OPTIONS_MAX_SOCKETS 1024
 
 /* A socket to listen at, by path, or one that was inherited. */
 struct socket_option {
     enum role role;
     const char *path; /* NULL: inherited */
     int fd;           /* inherited or made; owned by whoever begins with it */
+    const char *name; /* of a VMM's endpoint: NULL where none was given */
+    uint32_t given[RESOURCES];
+    uint32_t endpoint; /* in endpoints[], from 1; 0: none. Filled in by endpoints_plan() */
 };
 
 /* Who may connect to the sockets of a role that are made: the mode and owner of their
@@ -32,10 +35,12 @@ struct socket_access {
 struct start_options {
     struct socket_option sockets[OPTIONS_MAX_SOCKETS];
     size_t socket_count;
+    struct endpoint_plan endpoints[OPTIONS_MAX_SOCKETS];
+    uint32_t endpoint_count;
     struct socket_access access[ROLE_OBSERVER + 1]; /* by role */
     struct add_fd add_fds[FDSET_MAX_DESCRIPTORS];   /* inherited, by the user's numbers */
     size_t add_fd_count;
-    struct limits limits;
+    struct limits limits, asked; /* asked: 0 where nobody has asked for another than usual */
     struct manager_policy managers;
     enum confine_mode confine;
     uid_t uid; /* who to become if started as root */
@@ -43,7 +48,6 @@ struct start_options {
     int ready_fd; /* inherited; -1: none */
     bool linger;
     bool quiet, verbose;
-    bool members_given, connections_given; /* as limits: not to be lowered then */
 };
 
 /* A row of the table of options: what one does that is given, with `text` where it takes some. */

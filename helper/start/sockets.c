@@ -9,6 +9,7 @@
 
 #include "number.h"
 #include "start/descriptors.h"
+#include "start/endpoints.h"
 #include "start/log.h"
 #include "start/notify.h"
 #include "start/socket_file.h"
@@ -16,22 +17,31 @@
 
 /* ----------------------------------------------------------- the command line */
 
-static void add_socket(struct start_options *options, enum role role, const char *path, int fd) {
+static void add_socket(struct start_options *options, const struct option_row *row,
+                       struct socket_option socket, char *words) {
+    struct refusal refusal;
+
     if (options->socket_count == OPTIONS_MAX_SOCKETS)
         usage_die("at most %d sockets", OPTIONS_MAX_SOCKETS);
-    options->sockets[options->socket_count++] = (struct socket_option){role, path, fd};
+    socket.role = row->role;
+    if (socket_words(&socket, words, &refusal) < 0)
+        usage_die("--%s: %s", row->name, refusal.text);
+    options->sockets[options->socket_count++] = socket;
 }
 
 void option_socket(struct start_options *options, const struct option_row *row, char *text) {
-    add_socket(options, row->role, text, -1);
+    char *words = cut_words(text);
+
+    add_socket(options, row, (struct socket_option){.path = text, .fd = -1}, words);
 }
 
 void option_socket_fd(struct start_options *options, const struct option_row *row, char *text) {
+    char *words = cut_words(text);
     int fd = (int)usage_number(row->name, text, INT_MAX);
 
     if (fd <= STDERR_FILENO)
         usage_die("a socket cannot be a standard I/O stream: %s", text);
-    add_socket(options, row->role, NULL, fd);
+    add_socket(options, row, (struct socket_option){.fd = fd}, words);
 }
 
 void option_mode(struct start_options *options, const struct option_row *row, char *text) {
@@ -92,26 +102,37 @@ static int socket_number(int fd, int name) {
     return getsockopt(fd, SOL_SOCKET, name, &value, &size) == 0 ? value : 0;
 }
 
+static struct endpoint *endpoint_of(struct service *service, const struct socket_option *socket) {
+    return socket->endpoint ? &service->model.endpoints.all[socket->endpoint - 1] : NULL;
+}
+
 static void begin_listener(struct sockets *sockets, struct service *service,
-                           const struct start_options *options, int fd, enum role role, bool own) {
+                           const struct start_options *options, const struct socket_option *socket,
+                           int fd) {
     struct listener *listener = &sockets->listeners[sockets->listener_count++];
-    int error = listener_begin(listener, &service->sessions, fd, role, own, &options->managers);
+    int error = listener_begin(listener, &service->sessions, fd, socket->role,
+                               endpoint_of(service, socket), socket->path, &options->managers);
 
     if (error < 0)
         log_die("listen: %s", strerror(-error));
 }
 
 static void begin_inherited(struct sockets *sockets, struct service *service,
-                            const struct start_options *options, int original, enum role role) {
+                            const struct start_options *options,
+                            const struct socket_option *socket) {
+    int original = socket->fd;
+    enum role role = socket->role;
+
     if (!is_inherited(original) || socket_number(original, SO_TYPE) != SOCK_SEQPACKET)
         log_die("descriptor %d is not an inherited socket of type SOCK_SEQPACKET", original);
     int fd = inherited_take(original, "an inherited socket");
     if (socket_number(fd, SO_ACCEPTCONN)) {
-        begin_listener(sockets, service, options, fd, role, false);
+        begin_listener(sockets, service, options, socket, fd);
         return;
     }
     socket_prepare(fd, role);
-    struct session *session = session_begin(&service->sessions, fd, role);
+    struct session *session =
+        session_begin(&service->sessions, fd, role, endpoint_of(service, socket));
     if (!session)
         log_die("inherited connections: there are more than --limit connections=N, or "
                 "fs.epoll.max_user_watches is reached");
@@ -122,7 +143,7 @@ static void begin_inherited(struct sockets *sockets, struct service *service,
 
 /* Fills in the descriptors of those that have a path. */
 static void make_socket_files(struct start_options *options) {
-    struct socket_file files[OPTIONS_MAX_SOCKETS];
+    static struct socket_file files[OPTIONS_MAX_SOCKETS];
     struct refusal refusal;
     size_t count = 0;
 
@@ -143,35 +164,60 @@ static void make_socket_files(struct start_options *options) {
 }
 
 static void add_passed(struct start_options *options) {
-    enum role roles[NOTIFY_MAX_SOCKETS];
+    static struct passed_socket sockets[NOTIFY_MAX_SOCKETS];
     struct refusal refusal;
-    int passed = notify_sockets(roles, &refusal);
+    int passed = notify_sockets(sockets, &refusal);
 
     if (passed < 0)
         log_die("cannot start: %s", refusal.text);
     for (int i = 0; i < passed; i++) {
+        struct socket_option socket = {.role = sockets[i].role, .fd = NOTIFY_FIRST_SOCKET + i};
         if (options->socket_count == OPTIONS_MAX_SOCKETS)
             log_die("at most %d sockets, those that systemd passed included", OPTIONS_MAX_SOCKETS);
-        options->sockets[options->socket_count++] =
-            (struct socket_option){roles[i], NULL, NOTIFY_FIRST_SOCKET + i};
+        if (socket_words(&socket, sockets[i].words, &refusal) < 0)
+            log_die("cannot start: LISTEN_FDNAMES: %s", refusal.text);
+        options->sockets[options->socket_count++] = socket;
     }
 }
 
-void sockets_begin(struct sockets *sockets, struct service *service,
-                   struct start_options *options) {
+void sockets_plan(struct start_options *options) {
+    struct refusal refusal;
+
     add_passed(options);
     if (options->socket_count == 0) {
         log_line(LOG_ERROR, "nobody could reach this helper: give it --manage and --vmm, or see "
                             "--help");
         _exit(2);
     }
+    if (endpoints_plan(options, &refusal) < 0)
+        usage_die("%s", refusal.text);
+}
+
+static bool has_observers(const struct start_options *options) {
+    for (size_t i = 0; i < options->socket_count; i++)
+        if (options->sockets[i].role == ROLE_OBSERVER)
+            return true;
+    return false;
+}
+
+static void begin_endpoints(struct service *service, const struct start_options *options) {
+    int error = endpoints_init(&service->model.endpoints, &options->limits, options->endpoints,
+                               options->endpoint_count, has_observers(options));
+
+    if (error < 0)
+        log_die("endpoints: %s", strerror(-error));
+}
+
+void sockets_begin(struct sockets *sockets, struct service *service,
+                   struct start_options *options) {
+    begin_endpoints(service, options);
     make_socket_files(options);
     for (size_t i = 0; i < options->socket_count; i++) {
         const struct socket_option *socket = &options->sockets[i];
         if (socket->path)
-            begin_listener(sockets, service, options, socket->fd, socket->role, true);
+            begin_listener(sockets, service, options, socket, socket->fd);
         else
-            begin_inherited(sockets, service, options, socket->fd, socket->role);
+            begin_inherited(sockets, service, options, socket);
     }
 }
 

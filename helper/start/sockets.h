@@ -23,8 +23,11 @@ option_apply option_socket, option_socket_fd, option_mode, option_owner, option_
 /* A mode that no socket gets would be believed to protect one: that is the end. */
 void sockets_check_access(const struct start_options *options);
 
-/* Makes those that have a path, and begins with all. Ends the helper where one cannot be had,
- * or where there is none. */
+/* Adds those that systemd passed, and gives the VMMs' their endpoints, for which there must be
+ * room in the limits. Ends the helper where there is no socket. */
+void sockets_plan(struct start_options *options);
+
+/* Makes those that have a path, and begins with all. Ends the helper where one cannot be had. */
 void sockets_begin(struct sockets *sockets, struct service *service, struct start_options *options);
 
 /* Polls again listeners whose pause is over. Returns whether all are polled. */

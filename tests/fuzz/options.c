@@ -12,6 +12,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "start/endpoints.h"
 #include "start/notify.h"
 
 #define MAX_ARGUMENTS 64
@@ -108,13 +109,17 @@ static void parse(int argc, char **argv) {
 }
 
 static void ask_environment(void) {
-    enum role roles[NOTIFY_MAX_SOCKETS];
+    static struct passed_socket sockets[NOTIFY_MAX_SOCKETS];
     struct refusal refusal;
-    int count = notify_sockets(roles, &refusal);
+    int count = notify_sockets(sockets, &refusal);
 
     CHECK(count <= NOTIFY_MAX_SOCKETS);
-    for (int i = 0; i < count; i++)
-        CHECK(roles[i] >= ROLE_VMM && roles[i] <= ROLE_OBSERVER);
+    for (int i = 0; i < count; i++) {
+        struct socket_option socket = {.role = sockets[i].role};
+        CHECK(socket.role >= ROLE_VMM && socket.role <= ROLE_OBSERVER);
+        socket_words(&socket, sockets[i].words, &refusal);
+        free(sockets[i].words);
+    }
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {

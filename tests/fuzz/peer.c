@@ -27,7 +27,8 @@ void peer_connect(struct world *world, struct peer *peer, enum role role, bool i
     if (small)
         setsockopt(pair[1], SOL_SOCKET, SO_SNDBUF, &smallest, sizeof(smallest));
     socket_prepare(pair[1], role);
-    session_begin(&world->service.sessions, pair[1], role);
+    session_begin(&world->service.sessions, pair[1], role,
+                  role == ROLE_VMM ? world->service.model.endpoints.all : NULL);
     peer->socket = pair[0];
 }
 

@@ -41,11 +41,13 @@ static void begin_listener(struct world *world, enum role role) {
     *size = sizeof(*address);
     CHECK(fd >= 0 && bind(fd, (struct sockaddr *)address, sizeof(address->sun_family)) == 0);
     CHECK(getsockname(fd, (struct sockaddr *)address, size) == 0 && listen(fd, 128) == 0);
-    CHECK(listener_begin(&world->listeners[role - 1], &world->service.sessions, fd, role, true,
+    CHECK(listener_begin(&world->listeners[role - 1], &world->service.sessions, fd, role,
+                         role == ROLE_VMM ? world->service.model.endpoints.all : NULL, true,
                          &world->policy) == 0);
 }
 
 void world_begin(struct world *world) {
+    static const struct endpoint_plan plan = {"vm"};
     static const struct limits limits = {.sets = 12,
                                          .members = 24,
                                          .leases = 700,
@@ -60,6 +62,7 @@ void world_begin(struct world *world) {
     descriptors_before = fuzz_count_descriptors();
     clock_ms = BEGAN_MS;
     CHECK(service_init(&world->service, &limits) == 0);
+    CHECK(endpoints_init(&world->service.model.endpoints, &limits, &plan, 1, true) == 0);
     world->policy = (struct manager_policy){.uids = {geteuid()}, .count = 1};
     for (enum role role = ROLE_VMM; role <= ROLE_OBSERVER; role++)
         begin_listener(world, role);

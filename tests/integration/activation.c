@@ -227,7 +227,7 @@ static void test_what_is_called_otherwise(void **state) {
         {"man\033[1mage\n", "1", "\"man?[1mage?\""},
         {NULL, "1", "LISTEN_FDNAMES says \"\""},
         {"manage", "-1", "not LISTEN_FDS=-1"},
-        {"manage", "17", "up to 16 sockets, not LISTEN_FDS=17"},
+        {"manage", "1025", "up to 1024 sockets, not LISTEN_FDS=1025"},
         {"manage", "many", "not LISTEN_FDS=many"},
         {"manage", "", "not LISTEN_FDS="},
     };

@@ -2,6 +2,7 @@
 /* A client process that is killed in the middle of what it was about. How much of
  * that the helper has served is found out from what Query says after. */
 #include "play.h"
+#include "reference-shares.h"
 
 #include <fcntl.h>
 #include <signal.h>
@@ -128,16 +129,11 @@ static void find_out(struct play *play, const struct life *life, pid_t pid) {
 void act_die(struct play *play, int client) {
     static struct life life;
     int status;
-    uint32_t room = play->ref.limits.connections, used = 0;
     choose_life(play, &life);
-    for (int i = 0; i < REF_CLIENTS; i++)
-        used += play->ref.clients[i].connected;
     play->ref.requester = -1;
     play->out_of_order = true;
     /* Nobody is killed who is turned away: that is act_connect()'s. */
-    if (life.role == ROLE(VMM) && room >= 8)
-        room -= room / 8;
-    if (used < room) {
+    if (ref_may_connect(&play->ref, life.role)) {
         fflush(stdout);
         pid_t pid = fork();
         assert_true(pid >= 0);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Open, Close, Hold: which member, which flags, who may. */
-#include "reference.h"
+#include "reference-shares.h"
 
 #include "harness.h"
 
@@ -189,21 +189,13 @@ static void give_lease(struct reference *ref, int client, struct ref_member *mem
     ref_clear(ref, set->id);
 }
 
-static uint32_t leases_of(const struct reference *ref, int client) {
-    uint32_t count = 0;
-    for (int i = 0; i < ref->lease_count; i++)
-        count += ref->leases[i].client == client;
-    return count;
-}
-
 static bool try_open(struct reference *ref, int client, const char *path, int flags,
                      struct ref_result *result) {
     struct ref_set *set = ref_find_path(ref, path, result);
     struct ref_member *member = set ? choose(ref, set, client, flags, result) : NULL;
     if (!member)
         return false;
-    if (leases_of(ref, client) >= ref->limits.leases_per_vmm ||
-        (uint32_t)ref->lease_count >= ref->limits.leases)
+    if (!ref_may_lease(ref, client))
         return fails(result, CODE(LIMIT), ENFILE);
     if (ref_member_leases(ref, member->id) == 0) {
         int error = set_status(ref, member, wanted_status(member, flags));
@@ -249,10 +241,7 @@ static bool may_wait(int code) {
 
 static bool begin_wait(struct reference *ref, const struct ref_waiting *wanted,
                        struct ref_result *result) {
-    uint32_t share = (ref->limits.waiting + 3) / 4, mine = 0;
-    for (int i = 0; i < ref->waiting_count; i++)
-        mine += ref->waiting[i].client == wanted->client;
-    if (mine >= share || (uint32_t)ref->waiting_count >= ref->limits.waiting)
+    if (!ref_may_wait(ref, wanted->client))
         return fails(result, CODE(LIMIT), ENFILE);
     ref->waiting[ref->waiting_count++] = *wanted;
     ref->totals.waited++;
@@ -410,7 +399,7 @@ void ref_hold(struct reference *ref, int client, uint32_t serial, const char *pa
     struct ref_result result = {0};
     struct ref_set *set = ref_find_path(ref, path, &result);
     bool held = set && find_hold(ref, client, set->id) >= 0;
-    if (set && !held && (uint32_t)ref->hold_count >= ref->limits.holds)
+    if (set && !held && !ref_may_hold(ref, client))
         fails(&result, CODE(LIMIT), ENFILE);
     if (result.code) {
         ref_refuse(ref, client, serial, result.code, result.error);

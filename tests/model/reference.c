@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Who is there, what becomes of sets, what is told. */
-#include "reference.h"
+#include "reference-shares.h"
 
 #include "harness.h"
 
@@ -216,19 +216,14 @@ bool ref_time_passes(struct reference *ref) {
 /* -------------------------------------------------------------- connections */
 
 bool ref_connect(struct reference *ref, int client, int role, int pid, bool by_path) {
-    uint32_t room = ref->limits.connections, used = 0;
-    for (int i = 0; i < REF_CLIENTS; i++)
-        used += ref->clients[i].connected;
-    /* One in eight is kept for managers. */
-    if (role != ROLE(MANAGER) && room >= 8)
-        room -= room / 8;
-    if (used >= room) {
+    if (by_path && !ref_may_connect(ref, role)) {
         ref_refuse(ref, client, 0, CODE(LIMIT), EMFILE);
         return false;
     }
     ref->clients[client] = (struct ref_client){
         .connected = true,
         .role = role,
+        .endpoint = by_path ? REF_OTHERS : REF_BIRTH,
         .connection = ref->next_connection++,
         .user = by_path ? ref->world->late_user : getuid(),
         .pid = !by_path || ref->world->sees_pid ? pid : 0,

@@ -36,7 +36,7 @@ struct ref_limits {
 
 struct ref_client {
     bool connected, greeted;
-    int role;
+    int role, endpoint; /* which means something of a VMM */
     uint32_t connection, user;
     int pid;
     char name[64], owner[64];

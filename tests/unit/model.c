@@ -18,15 +18,17 @@ static struct holder vmm, other;
 static const struct owner owner = {.manager = MANAGER};
 
 static int begin(void **state) {
+    static const struct endpoint_plan plans[] = {{"vm1"}, {"vm2"}};
     struct limits limits = LIMITS_DEFAULT;
     limits.sets = 4;
     limits.members = 8;
     limits.leases = 6;
     limits.leases_per_vmm = 4;
-    if (model_init(&model, &limits, 16) < 0)
+    if (model_init(&model, &limits, 16) < 0 ||
+        endpoints_init(&model.endpoints, &limits, plans, 2, false) < 0)
         return -1;
-    holder_init(&vmm, 1, 100);
-    holder_init(&other, 2, 200);
+    holder_init(&vmm, &model.endpoints.all[0], 1, 100);
+    holder_init(&other, &model.endpoints.all[1], 2, 200);
     strcpy(other.name, "other");
     return oracle_remember(state);
 }

@@ -94,7 +94,7 @@ static struct session *connect_pair(int pair[2]) {
     set++;
     assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair),
                      0);
-    return session_begin(&service.sessions, pair[1], ROLE_VMM);
+    return session_begin(&service.sessions, pair[1], ROLE_VMM, service.model.endpoints.all);
 }
 
 static void test_what_is_held_back_goes_when_the_peer_reads(void **state) {
@@ -202,6 +202,7 @@ static void test_a_subscriber_goes_with_its_events(void **state) {
 }
 
 int main(void) {
+    static const struct endpoint_plan plan = {"vm"};
     static const struct limits limits = {.sets = SETS,
                                          .members = SETS,
                                          .leases = 2000,
@@ -220,7 +221,8 @@ int main(void) {
     struct refusal refusal;
     int fds[SETS];
 
-    if (service_init(&service, &limits) < 0)
+    if (service_init(&service, &limits) < 0 ||
+        endpoints_init(&service.model.endpoints, &limits, &plan, 1, false) < 0)
         return 1;
     for (int i = 0; i < SETS; i++) {
         fds[i] = open("/dev/null", O_RDONLY | O_CLOEXEC);

@@ -154,7 +154,8 @@ static struct session *begin_waiting(int pair[2], uint32_t wait_ms) {
 
     assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair),
                      0);
-    struct session *session = session_begin(&service.sessions, pair[1], ROLE_VMM);
+    struct session *session =
+        session_begin(&service.sessions, pair[1], ROLE_VMM, service.model.endpoints.all);
     assert_non_null(session);
     assert_int_equal(
         waiting_begin(&service, session, 1, "/dev/fdset/1", 0, wait_ms, why.code, &refusal), 0);
@@ -260,7 +261,8 @@ static void test_a_listener_resumes_once(void **state) {
     static struct listener listener;
     int socket_fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
 
-    assert_int_equal(listener_begin(&listener, &service.sessions, socket_fd, ROLE_VMM, true, NULL),
+    assert_int_equal(listener_begin(&listener, &service.sessions, socket_fd, ROLE_VMM,
+                                    service.model.endpoints.all, true, NULL),
                      0);
     assert_true(listener_resume(&listener));
     listener.paused_ms = NOW;
@@ -277,6 +279,7 @@ static void test_a_listener_resumes_once(void **state) {
 #define timers_test(function) cmocka_unit_test_setup_teardown(function, begin, end)
 
 int main(void) {
+    static const struct endpoint_plan plan = {"vm"};
     static const struct limits limits = {.sets = 2,
                                          .members = 2,
                                          .leases = 2,
@@ -298,7 +301,8 @@ int main(void) {
         timers_test(test_a_listener_resumes_once),
     };
 
-    if (service_init(&service, &limits) < 0)
+    if (service_init(&service, &limits) < 0 ||
+        endpoints_init(&service.model.endpoints, &limits, &plan, 1, false) < 0)
         return 1;
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

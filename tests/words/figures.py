@@ -13,7 +13,7 @@ import options
 import words
 
 NUMBERS = {"one": 1, "two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "seven": 7, "eight": 8,
-           "nine": 9, "ten": 10, "eleven": 11, "twelve": 12, "a quarter": 4, "an hour": 3600000,
+           "nine": 9, "ten": 10, "eleven": 11, "twelve": 12, "sixteen": 16, "half": 2, "an hour": 3600000,
            "half a second": 500}
 WORD = "|".join(NUMBERS)
 N = rf"({WORD}|\d[\d ]*)"
@@ -39,6 +39,11 @@ def faults():
 def default(limit):
     """Of --limit."""
     return int(re.search(rf"\b{limit} \((\d+)\)", words.said("fdset-helper", "--help"))[1])
+
+
+def least(resource):
+    """What each of many endpoints has."""
+    return found("helper/start/endpoints.c", rf"limits least = .*\.{resource} = (\d+)")
 
 
 def system_calls():
@@ -102,9 +107,16 @@ ROWS = [
     ("seconds until a file system is called stuck",
      lambda: defined("helper/requests/timers.c", "STUCK_MS") // 1000, [rf"has not answered for {N} s\b"]),
     ("connections kept for managers, one in",
-     lambda: defined("helper/connection/listener.c", "MANAGERS_SHARE"), [rf"one in {N} is kept for"]),
-    ("share of the waits", lambda: defined("helper/requests/waiting.c", "WAITING_SHARE"),
-     [r"one VMM may have (a quarter)"]),
+     lambda: defined("helper/model/endpoint.c", "MANAGERS_SHARE"), [rf"one in {N} is kept for"]),
+    ("connections kept for observers, one in",
+     lambda: defined("helper/model/endpoint.c", "OBSERVERS_SHARE"), [rf"one in {N} for observers"]),
+    ("part that is kept for endpoints, one in",
+     lambda: defined("helper/model/endpoint.c", "KEPT_SHARE"), [r"connections, (half) of what"]),
+    ("leases of many endpoints", lambda: least("leases"), [rf"grow: to {N} leases"]),
+    ("waiting opens of many endpoints", lambda: least("waiting"), [rf"{N} waiting opens, "]),
+    ("holds of many endpoints", lambda: least("holds"), [rf"{N} holds and"]),
+    ("connections of many endpoints", lambda: least("connections"),
+     [rf"{N} connections for each"]),
     ("first pause of reconnecting", lambda: found("vmm-glue/wire/poll.c", r"first_ms = (\d+)"),
      [rf"unsigned first_ms;\s+/\* (?:0: )?{N} \*/"]),
     ("longest pause of reconnecting", lambda: found("vmm-glue/wire/poll.c", r"most_ms = (\d+)"),
