@@ -55,6 +55,8 @@ struct session *session_begin(struct sessions *sessions, int socket, enum role r
     holder_init(&session->holder, endpoint, (uint32_t)session->number, peer.pid);
     list_init(&session->gone);
     list_init(&session->in_endpoint);
+    list_init(&session->waits);
+    list_init(&session->deferrals);
     if (loop_add(&sessions->loop, &session->watch, EPOLLIN) < 0) {
         slab_give(&sessions->slab, session);
         share_give(share, free);
@@ -86,14 +88,4 @@ void session_free(struct session *session) {
     share_give(session_share(sessions, session->role, session->holder.endpoint),
                &sessions->endpoints->free[RESOURCE_CONNECTIONS]);
     slab_give(&sessions->slab, session);
-}
-
-struct session *session_find(struct sessions *sessions, uint64_t number) {
-    list_for_each (link, &sessions->all) {
-        struct session *session = list_object(link, struct session, link);
-        if (session->number == number)
-            return session;
-    }
-    assert(!"a session that has ended leaves nothing behind");
-    return NULL;
 }

@@ -46,6 +46,9 @@ struct session {
     uint32_t in_flight;
     uint32_t in_flight_most;
     uint32_t waiting_count; /* opens that wait */
+    struct list waits;      /* these: of the layer above, as the next */
+    struct list deferrals;  /* answers that come later */
+    bool missed;            /* one of them came while it took nothing */
     uint64_t features;      /* bits of fdset.proto, Feature, that both sides know */
 
     struct pending *pending; /* a reply that the socket was too full for, or NULL */
@@ -95,6 +98,3 @@ static inline bool session_is_gone(const struct session *session) {
 static inline bool session_takes(const struct session *session) {
     return !session->pending && !session_is_gone(session);
 }
-
-/* The session of this number, which there must be. */
-struct session *session_find(struct sessions *sessions, uint64_t number);

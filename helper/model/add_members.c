@@ -234,7 +234,7 @@ static void member_list(struct model *model, struct fdset *set, struct member *m
     set->member_count++;
     model->member_count++;
     model->totals.added++;
-    model->changes++;
+    member_changed(model, member);
     /* What is of the same file is on the same file system. */
     if (first && first->device == member->device)
         member->may_block = first->may_block;
@@ -254,8 +254,12 @@ static void add(struct model *model, struct new_members *addition, const struct 
         set = set_make(model, addition);
     set_own(model, set, owner, made);
     set->spent = false;
-    if (addition->name && !set->name)
+    if (addition->name && !set->name) {
         name_add(model, set, addition->name);
+        /* Whom an open by this name finds has been there for a while. */
+        list_for_each (link, &set->members)
+            member_changed(model, list_object(link, struct member, in_set));
+    }
     const struct member *first = representative(set);
     if (addition->replace)
         set_clear(model, set);

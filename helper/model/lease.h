@@ -51,6 +51,9 @@ struct match {
  * does no open harm, and once cleared only the file's owner could set it again. */
 int match_status(const struct member *member, int flags);
 
+/* Whether an open with `flags` by `holder` can be served from this member now. */
+bool match_serves(const struct member *member, const struct holder *holder, int flags);
+
 /* Chooses the member that an open with `flags` by `holder` is served from, as
  * fdset(7) says under OPENING and SHARING. Changes nothing. Returns 0 or -errno. */
 int match_member(const struct fdset *set, const struct holder *holder, int flags,

@@ -13,7 +13,7 @@ static void member_remove(struct model *model, struct member *member) {
         return;
     member->state = MEMBER_REMOVED;
     model->totals.removed++;
-    model->changes++;
+    member_changed(model, member);
     tell_member(model, EVENT_REMOVED, member);
     if (member->lease_count == 0)
         member_queue(model, member, WORK_CLOSE);

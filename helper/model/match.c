@@ -53,7 +53,7 @@ static int flags_conflict(const struct member *member, int flags) {
     return member->lease_count > 0 ? (member->status ^ flags) & felt_flags(member) : 0;
 }
 
-static enum fitness weigh(const struct member *member, const struct holder *holder, int flags,
+static inline enum fitness weigh(const struct member *member, const struct holder *holder, int flags,
                           const struct lease **obstacle) {
     *obstacle = NULL;
     if (member->state != MEMBER_LISTED)
@@ -69,6 +69,12 @@ static enum fitness weigh(const struct member *member, const struct holder *hold
         return FIT_BUSY_FLAGS;
     }
     return member_settling(member) ? FIT_IN_SETTLING : FIT_SERVES;
+}
+
+bool match_serves(const struct member *member, const struct holder *holder, int flags) {
+    const struct lease *in_the_way;
+
+    return weigh(member, holder, flags, &in_the_way) == FIT_SERVES;
 }
 
 /* Whether `member` serves better than `best`, which is older. */

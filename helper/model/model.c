@@ -6,6 +6,8 @@
 #include <errno.h>
 #include <string.h>
 
+#include "containers/buckets.h"
+
 /* Most labels are a few words. Both kinds have room for a label of every
  * member and two of every set, so that no add can fail for want of one. */
 #define SHORT_LABEL_BYTES 32
@@ -17,6 +19,7 @@ int model_init(struct model *model, const struct limits *limits, uint32_t spare_
     *model = (struct model){.limits = *limits, .next_member = 1, .next_lease = 1};
     list_init(&model->sets);
     list_init(&model->unsettled);
+    list_init(&model->changed);
     if (slab_init(&model->set_slab, sizeof(struct fdset), limits->sets) < 0 ||
         slab_init(&model->member_slab, sizeof(struct member), members) < 0 ||
         slab_init(&model->lease_slab, sizeof(struct lease), limits->leases) < 0 ||
@@ -90,16 +93,9 @@ enum member_state member_state(const struct member *member) {
 
 /* ------------------------------------------------------------------- names */
 
-/* FNV-1a. A manager that looks for collisions slows down its own names only. */
-static uint32_t name_hash(const char *name) {
-    uint32_t hash = 2166136261u;
-    for (; *name; name++)
-        hash = (hash ^ (uint8_t)*name) * 16777619u;
-    return hash;
-}
-
+/* A manager that looks for names of one key slows down its own names only. */
 struct fdset *model_find_name(const struct model *model, const char *name) {
-    struct fdset *set = id_table_find(&model->sets_by_name, name_hash(name));
+    struct fdset *set = id_table_find(&model->sets_by_name, text_key(name));
     while (set && strcmp(set->name, name) != 0)
         set = set->same_hash;
     return set;
@@ -107,7 +103,7 @@ struct fdset *model_find_name(const struct model *model, const char *name) {
 
 void name_add(struct model *model, struct fdset *set, const char *name) {
     set->name = label_copy(model, name);
-    set->name_hash = name_hash(name);
+    set->name_hash = text_key(name);
     set->same_hash = id_table_find(&model->sets_by_name, set->name_hash);
     if (set->same_hash)
         id_table_drop(&model->sets_by_name, set->same_hash);
@@ -220,6 +216,7 @@ static void member_free(struct model *model, struct member *member) {
     struct fdset *set = member->set;
 
     list_remove(&member->queue);
+    list_remove(&member->changed);
     list_remove(&member->in_set);
     member_label(model, member, NULL);
     if (set) {
@@ -236,18 +233,19 @@ static void member_free(struct model *model, struct member *member) {
 void member_settled(struct model *model, struct member *member, unsigned done) {
     member->working &= ~done;
     member->work &= ~done;
-    model->changes += !!(done & WORK_RESTORE);
     if (done & WORK_CLOSE) {
         member->fd = -1;
         member_free(model, member);
     } else {
         member_queue(model, member, 0);
+        if (done & WORK_RESTORE)
+            member_changed(model, member);
     }
 }
 
 void member_flags_seen(struct model *model, struct member *member, int status) {
     member->status = status;
-    model->changes++;
+    member_changed(model, member);
 }
 
 struct member *member_offer(struct model *model, int fd) {
@@ -257,6 +255,7 @@ struct member *member_offer(struct model *model, int fd) {
     list_init(&member->in_set);
     list_init(&member->leases);
     list_init(&member->queue);
+    list_init(&member->changed);
     member->fd = fd;
     member->state = MEMBER_OFFERED;
     return member;

@@ -86,6 +86,7 @@ struct member {
     struct list in_set;
     struct list leases;     /* oldest first */
     struct list queue;      /* in model.unsettled or with the settle threads */
+    struct list changed;    /* in model.changed */
     struct fdset *set;      /* NULL while offered, and for a refused one */
     char *opaque;           /* NULL where none was given */
     uint64_t inode;         /* with `device`, which file: st_ino */
@@ -126,7 +127,7 @@ static inline bool member_is_device(const struct member *member) {
     return S_ISBLK(member->type) || S_ISCHR(member->type);
 }
 
-static_assert(sizeof(struct member) == 112, "there may be many: nothing is wasted");
+static_assert(sizeof(struct member) == 128, "there may be many: nothing is wasted");
 
 struct lease {
     struct list in_member;
@@ -169,15 +170,17 @@ struct model {
     uint64_t now_ms;       /* set by the loop, once a turn */
     struct list sets;      /* by ascending id */
     struct list unsettled; /* members with work that nobody has yet begun */
+
+    /* Members by which an open that was refused, or whose member was being settled, may
+     * come out otherwise: they came, went, are settled, or have other flags. Noted while
+     * somebody waits: so many do. */
+    struct list changed;
+    uint32_t awaited;
     struct slab set_slab, member_slab, lease_slab, hold_slab, short_label_slab, long_label_slab;
     struct id_table sets_by_id, sets_by_name, members_by_id, leases_by_id;
     struct deadlines deadlines; /* of sets */
     uint32_t member_count;      /* in sets, or on their way out of one */
     uint32_t next_set, next_member, next_lease;
-
-    /* Grows whenever an open that was refused, or whose member was being settled, may
-     * come out otherwise: a member came, went, is settled, or has other flags. */
-    uint64_t changes;
 
     /* Hears of each event as it happens, and numbers it; NULL while nobody
      * listens. Must not change the model. */

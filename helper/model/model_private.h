@@ -7,6 +7,12 @@
 /* Queues work on a member; what a settle thread is at already is not queued again. */
 void member_queue(struct model *model, struct member *member, unsigned work);
 
+/* Opens that wait may come out otherwise by this member. */
+static inline void member_changed(struct model *model, struct member *member) {
+    if (model->awaited > 0 && list_empty(&member->changed))
+        list_append(&model->changed, &member->changed);
+}
+
 /* Removes the set's members that nobody uses, where nobody is left to want them. */
 void set_trim(struct model *model, struct fdset *set);
 

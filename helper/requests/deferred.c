@@ -8,8 +8,10 @@
 #include "requests/state.h"
 
 int deferrals_init(struct deferrals *deferrals, uint32_t room) {
-    list_init(&deferrals->all);
+    list_init(&deferrals->ready);
     int error = slab_init(&deferrals->slab, sizeof(struct deferred), room);
+    if (error == 0)
+        error = buckets_init(&deferrals->awaiting, room);
     return error < 0 ? error : deadlines_init(&deferrals->deadlines, room);
 }
 
@@ -23,15 +25,22 @@ void reply_removed(struct session *session, uint32_t serial, uint32_t members, u
     reply_send(session, serial, FDSET__V1__REPLY__BODY_REMOVED, &removed, NULL, 0);
 }
 
-static struct deferred *begin(struct service *service, const struct session *session,
-                              uint32_t serial, uint32_t wait_ms) {
+/* Where those are that wait for a set, and for a member; no member has number 0. */
+static struct list *awaiting(const struct service *service, uint32_t set, uint32_t member) {
+    return buckets_at(&service->deferrals.awaiting, member ? ~member : set);
+}
+
+static struct deferred *begin(struct service *service, struct session *session, uint32_t serial,
+                              uint32_t wait_ms) {
     struct deferred *deferred = slab_take(&service->deferrals.slab);
 
     if (!deferred)
         return NULL;
-    deferred->connection = session->number;
+    deferred->session = session;
     deferred->serial = serial;
-    list_append(&service->deferrals.all, &deferred->link);
+    list_init(&deferred->link);
+    service->model.awaited++;
+    list_append(&session->deferrals, &deferred->in_session);
     deadline_start(&service->deferrals.deadlines, &deferred->deadline,
                    service->model.now_ms + wait_ms);
     return deferred;
@@ -46,6 +55,7 @@ bool deferred_begin_removal(struct service *service, struct session *session, ui
     deferred->set = wanted->set;
     deferred->member = wanted->member;
     deferred->removed = wanted->removed;
+    list_append(awaiting(service, wanted->set, wanted->member), &deferred->link);
     return true;
 }
 
@@ -55,12 +65,10 @@ static bool is_locked(const struct service *service, uint32_t member_id) {
 }
 
 /* One of a session, so that VMMs leave room for managers. */
-static bool awaits_unlock(const struct service *service, const struct session *session) {
-    list_for_each (link, &service->deferrals.all) {
-        const struct deferred *deferred = list_object(link, struct deferred, link);
-        if (deferred->connection == session->number && deferred->unlocked)
+static bool awaits_unlock(const struct session *session) {
+    list_for_each (link, &session->deferrals)
+        if (list_object(link, struct deferred, in_session)->unlocked)
             return true;
-    }
     return false;
 }
 
@@ -68,11 +76,13 @@ bool deferred_begin_unlock(struct service *service, struct session *session, uin
                            uint32_t member) {
     struct deferred *deferred = NULL;
 
-    if (is_locked(service, member) && !awaits_unlock(service, session))
+    if (is_locked(service, member) && !awaits_unlock(session))
         deferred = begin(service, session, serial, CLOSING_WAIT_MS);
-    if (deferred)
-        deferred->unlocked = member;
-    return deferred;
+    if (!deferred)
+        return false;
+    deferred->unlocked = member;
+    list_append(awaiting(service, 0, member), &deferred->link);
+    return true;
 }
 
 struct deferred *deferred_begin_refusal(struct service *service, struct session *session,
@@ -90,12 +100,18 @@ void deferred_note(struct service *service, struct deferred *deferred, struct me
     deferred->refused++;
 }
 
+static void make_ready(struct service *service, struct deferred *deferred) {
+    list_remove(&deferred->link);
+    list_append(&service->deferrals.ready, &deferred->link);
+}
+
 void deferred_closed(struct service *service, const struct member *member) {
     if (member->set || member->answer == 0)
         return;
     struct deferred *deferred = slab_at(&service->deferrals.slab, member->answer - 1);
     assert(deferred->refused > 0);
-    deferred->refused--;
+    if (--deferred->refused == 0)
+        make_ready(service, deferred);
 }
 
 uint32_t deferred_left(const struct service *service, uint32_t set_id, uint32_t member_id) {
@@ -117,11 +133,12 @@ static uint32_t left(const struct service *service, const struct deferred *defer
 /* Nobody waits for it any more; it stays as long as refused members have its number. */
 static void deferred_end(struct service *service, struct deferred *deferred) {
     deadline_stop(&service->deferrals.deadlines, &deferred->deadline);
-    deferred->connection = 0;
-    if (deferred->refused > 0)
-        return;
     list_remove(&deferred->link);
-    slab_give(&service->deferrals.slab, deferred);
+    list_remove(&deferred->in_session);
+    service->model.awaited -= !!deferred->session;
+    deferred->session = NULL;
+    if (deferred->refused == 0)
+        slab_give(&service->deferrals.slab, deferred);
 }
 
 static void answer(struct service *service, struct session *session, struct deferred *deferred) {
@@ -133,32 +150,50 @@ static void answer(struct service *service, struct session *session, struct defe
         reply_removed(session, deferred->serial, deferred->removed, 0, left(service, deferred));
 }
 
-void deferrals_answer(struct service *service) {
-    list_for_each_safe (link, &service->deferrals.all) {
-        struct deferred *deferred = list_object(link, struct deferred, link);
-        if (left(service, deferred) > 0 && deadline_runs(&deferred->deadline))
-            continue;
-        if (deferred->connection) {
-            struct session *session = session_find(&service->sessions, deferred->connection);
-            if (!session_takes(session))
-                continue; /* once it can be told */
-            answer(service, session, deferred);
+void deferrals_look(struct service *service, uint32_t set, uint32_t member) {
+    struct list *const places[] = {awaiting(service, set, 0), awaiting(service, set, member)};
+
+    for (int i = 0; i < 2; i++)
+        list_for_each_safe (link, places[i]) {
+            struct deferred *deferred = list_object(link, struct deferred, link);
+            if (left(service, deferred) == 0)
+                make_ready(service, deferred);
         }
+}
+
+void deferrals_answer(struct service *service) {
+    while (!list_empty(&service->deferrals.ready)) {
+        struct list *link = service->deferrals.ready.next;
+        struct deferred *deferred = list_object(link, struct deferred, link);
+        list_remove(link);
+        if (deferred->session && !session_takes(deferred->session)) {
+            deferred->session->missed = true;
+            continue; /* once it can be told */
+        }
+        if (deferred->session)
+            answer(service, deferred->session, deferred);
         deferred_end(service, deferred);
+    }
+}
+
+void deferrals_resume(struct service *service, struct session *session) {
+    list_for_each (link, &session->deferrals) {
+        struct deferred *deferred = list_object(link, struct deferred, in_session);
+        if (left(service, deferred) == 0 || !deadline_runs(&deferred->deadline))
+            make_ready(service, deferred);
     }
 }
 
 void deferrals_expire(struct service *service) {
     struct deadline *due;
 
-    while ((due = deadlines_due(&service->deferrals.deadlines, service->model.now_ms)))
+    while ((due = deadlines_due(&service->deferrals.deadlines, service->model.now_ms))) {
         deadline_stop(&service->deferrals.deadlines, due);
+        make_ready(service, list_object(due, struct deferred, deadline));
+    }
 }
 
-void deferrals_drop(struct service *service, const struct session *session) {
-    list_for_each_safe (link, &service->deferrals.all) {
-        struct deferred *deferred = list_object(link, struct deferred, link);
-        if (deferred->connection == session->number)
-            deferred_end(service, deferred);
-    }
+void deferrals_drop(struct service *service, struct session *session) {
+    while (!list_empty(&session->deferrals))
+        deferred_end(service, list_object(session->deferrals.next, struct deferred, in_session));
 }

@@ -9,6 +9,7 @@
 #pragma once
 
 #include "connection/session.h"
+#include "containers/buckets.h"
 #include "containers/deadline.h"
 #include "model/refusal.h"
 
@@ -19,11 +20,12 @@ struct service;
 #define CLOSING_WAIT_MS    10000
 #define CLOSING_REFUSAL_MS 500
 
-/* An answer that waits. By number, not by pointer: the session may end before. */
+/* An answer that waits. */
 struct deferred {
-    struct list link;         /* in deferrals.all */
+    struct list link;         /* in deferrals.awaiting, or in deferrals.ready */
+    struct list in_session;   /* in session.deferrals */
     struct deadline deadline; /* running while the answer may still wait */
-    uint64_t connection;      /* 0: it has ended, or has its answer */
+    struct session *session;  /* NULL: it has ended, or has its answer */
     uint32_t serial;
     uint32_t set, member;   /* of a removal: what must be closed; member 0: all of the set */
     uint32_t removed;       /* of a removal: how many it removed */
@@ -34,7 +36,8 @@ struct deferred {
 
 struct deferrals {
     struct slab slab;
-    struct list all;            /* oldest first */
+    struct buckets awaiting;    /* by the set or member that they wait for; of a refusal: none */
+    struct list ready;          /* to be answered now */
     struct deadlines deadlines; /* their times */
 };
 
@@ -63,12 +66,18 @@ void deferred_note(struct service *service, struct deferred *deferred, struct me
 /* A refused member, about to be freed, has been closed. */
 void deferred_closed(struct service *service, const struct member *member);
 
+/* This member of this set is closed or settled: lets be answered who waited for it. */
+void deferrals_look(struct service *service, uint32_t set, uint32_t member);
+
 /* How much of a removal is not closed. */
 uint32_t deferred_left(const struct service *service, uint32_t set, uint32_t member);
 
 /* Answers those whose time has come. */
 void deferrals_answer(struct service *service);
 
+/* The session takes again: lets its own be answered that could not be. */
+void deferrals_resume(struct service *service, struct session *session);
+
 /* Lets those whose time is over be answered. */
 void deferrals_expire(struct service *service);
-void deferrals_drop(struct service *service, const struct session *session);
+void deferrals_drop(struct service *service, struct session *session);

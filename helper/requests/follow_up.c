@@ -5,12 +5,22 @@
 
 #include <assert.h>
 
+/* Who waits for what has changed is served or answered. */
+static void tell_changed(struct service *service) {
+    while (!list_empty(&service->model.changed)) {
+        struct list *link = service->model.changed.next;
+        const struct member *member = list_object(link, struct member, changed);
+        list_remove(link);
+        waiting_retry(service, member);
+        deferrals_look(service, member->set->id, member->id);
+    }
+}
+
 void follow_up(struct service *service) {
     /* Not after most opens. */
-    if (follow_up_due(service) || !list_empty(&service->deferrals.all)) {
+    if (follow_up_due(service)) {
         work_begin(&service->settle, &service->model);
-        if (waiting_due(service))
-            waiting_retry(service);
+        tell_changed(service);
         deferrals_answer(service);
         subscriptions_flush(service);
     }
@@ -29,9 +39,13 @@ static void settled(struct settle *settle, struct member *member, unsigned work,
             if (sibling->device == member->device)
                 sibling->may_block = may_block;
         }
+    bool listed = member->set;
+    uint32_t set = listed ? member->set->id : 0, id = member->id;
     if (work & WORK_CLOSE)
         deferred_closed(service, member);
     member_settled(&service->model, member, work);
+    if (listed && work & WORK_CLOSE && service->model.awaited > 0)
+        deferrals_look(service, set, id);
     follow_up(service);
 }
 
@@ -53,7 +67,7 @@ void follow_up_settling(struct service *service) {
 }
 
 void service_check(const struct service *service) {
-    uint32_t sessions = 0, waiting = 0, pending = 0, subscriptions = 0, leases = 0, deferrals = 0;
+    uint32_t sessions = 0, waiting = 0, pending = 0, subscriptions = 0, leases = 0;
 
     list_for_each (link, &service->sessions.all) {
         const struct session *session = list_object(link, struct session, link);
@@ -64,9 +78,6 @@ void service_check(const struct service *service) {
         leases += session->holder.lease_count;
         assert(session->watch.fd >= 0 || session->holder.lease_count == 0);
     }
-    list_for_each (link, &service->deferrals.all)
-        deferrals++;
-    assert(deferrals == service->deferrals.slab.used);
     assert(sessions == service->sessions.slab.used);
     assert(waiting == service->waits.slab.used);
     assert(pending == service->sessions.pending_slab.used);

@@ -233,7 +233,7 @@ static bool waiting_wanted(const struct model *model, const struct waiting *wait
 }
 
 static bool put_waiting(struct service *service, const struct waiting *waiting) {
-    const struct holder *holder = &session_find(&service->sessions, waiting->connection)->holder;
+    const struct holder *holder = &waiting->session->holder;
 
     size_t bytes = WAITING_BYTES + strlen(waiting->path) + strlen(holder->name);
 

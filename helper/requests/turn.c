@@ -103,7 +103,11 @@ static void flush(struct service *service, struct session *session) {
         session_end(session);
         return;
     }
-    waiting_retry(service);
+    if (session->missed) {
+        session->missed = false;
+        waiting_resume(service, session);
+        deferrals_resume(service, session);
+    }
     subscription_resume(session);
     follow_up(service);
 }

@@ -22,15 +22,10 @@ void turn_resend(struct service *service);
  * leads to the next. */
 void follow_up(struct service *service);
 
-/* Whether something has changed that an open may wait for. */
-static inline bool waiting_due(const struct service *service) {
-    return service->waits.seen != service->model.changes;
-}
-
 /* Whether there is something to do at once. */
 static inline bool follow_up_due(const struct service *service) {
-    return !list_empty(&service->model.unsettled) || waiting_due(service) ||
-           !list_empty(&service->subscriptions.unsent);
+    return !list_empty(&service->model.unsettled) || !list_empty(&service->model.changed) ||
+           !list_empty(&service->deferrals.ready) || !list_empty(&service->subscriptions.unsent);
 }
 
 /* Lets the settle threads say what they have done: settle.h. */

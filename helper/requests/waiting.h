@@ -5,19 +5,21 @@
 #pragma once
 
 #include "connection/session.h"
+#include "containers/buckets.h"
 #include "containers/deadline.h"
 #include "model/refusal.h"
 #include "name.h"
 
 struct service;
 
-/* By number, not by pointer: the session may end before. */
 struct waiting {
-    struct list link;
+    struct list link;         /* in waits.all */
+    struct list in_session;   /* of its session, which ends not without it */
+    struct list in_bucket;    /* of waits.wanted */
     struct deadline deadline; /* due_ms 0: it has none, where it only waits for settling */
+    struct session *session;
     uint64_t began_ms;
-    uint32_t number; /* for Query; never 0 */
-    uint64_t connection;
+    uint64_t number; /* in the order in which they came, from 1 */
     uint32_t serial;
     int flags;
     char path[SET_PATH_BYTES];
@@ -26,9 +28,9 @@ struct waiting {
 struct waits {
     struct slab slab;
     struct list all;            /* oldest first */
+    struct buckets wanted;      /* by set and access mode, each list oldest first */
     struct deadlines deadlines; /* their times */
-    uint32_t last_number;
-    uint64_t seen;            /* model.changes when all were last tried */
+    uint64_t last_number;
     uint64_t waited, expired; /* ever */
 };
 
@@ -44,9 +46,12 @@ int waiting_begin(struct service *service, struct session *session, uint32_t ser
 /* What can be waited for. */
 bool waiting_helps(enum refusal_code code);
 
-/* Tries all again, in their order. */
-void waiting_retry(struct service *service);
+/* Tries those again that this member may serve, in their order. */
+void waiting_retry(struct service *service, const struct member *member);
+
+/* The session takes again: tries its own again that could not be told. */
+void waiting_resume(struct service *service, struct session *session);
 
 /* Those whose time is over fail. */
 void waiting_expire(struct service *service);
-void waiting_drop(struct service *service, const struct session *session);
+void waiting_drop(struct service *service, struct session *session);

@@ -209,24 +209,43 @@ static void test_settling_member_is_told_of(void **state) {
     assert_false(found.settling);
 }
 
-/* What an open may wait for is counted, and nothing else. */
-static void test_changes_are_counted(void **state) {
-    struct member *member = add(1, O_RDWR);
-    assert_int_equal(model.changes, 1);
+/* Takes from the list of what has changed its only member. */
+static struct member *changed(void) {
+    if (list_empty(&model.changed))
+        return NULL;
+    struct list *link = model.changed.next;
+    list_remove(link);
+    assert_true(list_empty(&model.changed));
+    return list_object(link, struct member, changed);
+}
+
+/* What an open may wait for is noted, once, and nothing else. */
+static void test_changes_are_noted(void **state) {
+    struct member *member = add(2, O_RDWR);
+    assert_null(changed()); /* nobody waits */
+    model.awaited = 1;
+    member = add(1, O_RDWR);
+    assert_ptr_equal(changed(), member);
     settle(); /* it is looked at */
     struct lease *lease = open_as(&vmm, member);
-    assert_int_equal(model.changes, 1);
+    assert_null(changed());
     member_flags_seen(&model, member, O_APPEND);
-    assert_int_equal(member->status, O_APPEND);
-    assert_int_equal(model.changes, 2);
+    member_flags_seen(&model, member, O_APPEND | O_DIRECT);
+    assert_int_equal(member->status, O_APPEND | O_DIRECT);
+    assert_ptr_equal(changed(), member);
     lease_end(&model, lease);
-    assert_int_equal(model.changes, 2);
+    assert_null(changed());
     settle();
-    assert_int_equal(model.changes, 3);
+    assert_ptr_equal(changed(), member);
     assert_int_equal(model_remove(&model, 1, 0, &refusal), 1);
-    assert_int_equal(model.changes, 4);
+    assert_ptr_equal(changed(), member);
     settle();
-    assert_int_equal(model.changes, 4);
+    assert_null(changed());
+    /* One that has gone is not looked at any more. */
+    add(1, O_RDWR);
+    assert_int_equal(model_remove(&model, 1, 0, &refusal), 1);
+    settle();
+    assert_null(changed());
 }
 
 /* -------------------------------------------------------- leases, lifetimes */
@@ -327,7 +346,7 @@ int main(void) {
         model_test(test_label),
         model_test(test_match),
         model_test(test_settling_member_is_told_of),
-        model_test(test_changes_are_counted),
+        model_test(test_changes_are_noted),
         model_test(test_lease_limits),
         model_test(test_last_lease_restores),
         model_test(test_removed_member_closes_with_its_last_lease),
