@@ -53,8 +53,8 @@ static int flags_conflict(const struct member *member, int flags) {
     return member->lease_count > 0 ? (member->status ^ flags) & felt_flags(member) : 0;
 }
 
-static inline enum fitness weigh(const struct member *member, const struct holder *holder, int flags,
-                          const struct lease **obstacle) {
+static inline enum fitness weigh(const struct member *member, const struct holder *holder,
+                                 int flags, const struct lease **obstacle) {
     *obstacle = NULL;
     if (member->state != MEMBER_LISTED)
         return FIT_REMOVED;

@@ -153,11 +153,6 @@ void member_label(struct model *model, struct member *member, const char *text) 
 
 /* ------------------------------------------------------------------ events */
 
-bool model_tells(struct model *model) {
-    model->event_sequence += !model->tell;
-    return model->tell;
-}
-
 static void tell(struct model *model, struct event *event, const struct fdset *set) {
     event->has_set = true;
     event->set = set->id;
@@ -165,18 +160,18 @@ static void tell(struct model *model, struct event *event, const struct fdset *s
 }
 
 static void tell_set(struct model *model, enum event_kind kind, const struct fdset *set) {
-    if (model_tells(model))
+    if (model_tells(model, kind))
         tell(model, &(struct event){.kind = kind}, set);
 }
 
 void tell_member(struct model *model, enum event_kind kind, const struct member *member) {
-    if (model_tells(model))
+    if (model_tells(model, kind))
         tell(model, &(struct event){.kind = kind, .member = member->id, .flags = member->flags},
              member->set);
 }
 
 void tell_lease(struct model *model, enum event_kind kind, const struct lease *lease) {
-    if (!model_tells(model))
+    if (!model_tells(model, kind))
         return; /* on the path of every open: not even the event is made */
     struct event event = {
         .kind = kind,

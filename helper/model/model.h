@@ -182,9 +182,10 @@ struct model {
     uint32_t member_count;      /* in sets, or on their way out of one */
     uint32_t next_set, next_member, next_lease;
 
-    /* Hears of each event as it happens, and numbers it; NULL while nobody
-     * listens. Must not change the model. */
+    /* Hears of each event of these kinds (bit N: enum event_kind N) as it happens, and
+     * numbers it. Must not change the model. */
     void (*tell)(struct model *model, struct event *event);
+    uint32_t told;
     uint64_t event_sequence; /* events so far, whether told or not */
 
     /* Over the helper's life. */
@@ -240,8 +241,13 @@ struct lease *model_find_lease(const struct model *model, uint32_t id);
 /* The set with the lowest id above `id`, or NULL. */
 struct fdset *model_next_set(const struct model *model, uint32_t id);
 
-/* Whether somebody listens. Where not, the event that would be told is counted. */
-bool model_tells(struct model *model);
+/* Whether somebody wants to hear of this kind. Where not, the event is counted. */
+static inline bool model_tells(struct model *model, enum event_kind kind) {
+    bool told = model->told >> kind & 1;
+
+    model->event_sequence += !told;
+    return told;
+}
 
 /* Asserts that counts, lists and indexes agree. Slow: for tests and debug builds. */
 void model_check(const struct model *model);

@@ -129,7 +129,7 @@ void open_counted(struct service *service, struct session *session, const char *
     if (result == 0)
         return; /* lease_confirm() has */
     service->model.totals.denied++;
-    if (!model_tells(&service->model))
+    if (!model_tells(&service->model, EVENT_DENIED))
         return;
     struct event event = {
         .kind = EVENT_DENIED,

@@ -20,6 +20,7 @@ static_assert((int)EVENT_ADDED == FDSET__V1__EVENT_KIND__EVENT_ADDED &&
 int subscriptions_init(struct subscriptions *subscriptions, const struct limits *limits) {
     size_t bytes = sizeof(struct event_queue) + limits->events * sizeof(struct event);
 
+    list_init(&subscriptions->all);
     list_init(&subscriptions->unsent);
     return slab_init(&subscriptions->slab, bytes, limits->connections);
 }
@@ -31,25 +32,34 @@ static void tell_model_event(struct model *model, struct event *event) {
     service_tell(list_object(model, struct service, model), event);
 }
 
+/* What nobody wants to hear of is not even made. */
+static void note_kinds(struct service *service) {
+    service->model.told = 0;
+    list_for_each (link, &service->subscriptions.all)
+        service->model.told |= list_object(link, struct event_queue, in_all)->kinds;
+}
+
 void subscribe(struct service *service, struct session *session, uint32_t kinds) {
     if (!session->events) {
         /* One for each session there can be. */
         session->events = slab_take(&service->subscriptions.slab);
         session->events->session = session;
         list_init(&session->events->link);
+        list_append(&service->subscriptions.all, &session->events->in_all);
         service->model.tell = tell_model_event;
     }
     session->events->kinds = kinds ? kinds & ALL_KINDS : USUAL_KINDS;
+    note_kinds(service);
 }
 
 void unsubscribe(struct service *service, struct session *session) {
     if (!session->events)
         return;
     list_remove(&session->events->link);
+    list_remove(&session->events->in_all);
     slab_give(&service->subscriptions.slab, session->events);
     session->events = NULL;
-    if (service->subscriptions.slab.used == 0)
-        service->model.tell = NULL;
+    note_kinds(service);
 }
 
 /* ----------------------------------------------------------------- sending */
@@ -136,14 +146,11 @@ static uint64_t time_now(void) {
 
 void service_tell(struct service *service, struct event *event) {
     event->sequence = ++service->model.event_sequence;
-    if (service->subscriptions.slab.used == 0)
+    if (!(service->model.told >> event->kind & 1))
         return;
     event->time_ms = time_now();
-    list_for_each (link, &service->sessions.all) {
-        struct session *session = list_object(link, struct session, link);
-        if (session->events)
-            enqueue(service, session, event);
-    }
+    list_for_each (link, &service->subscriptions.all)
+        enqueue(service, list_object(link, struct event_queue, in_all)->session, event);
 }
 
 void service_tell_session(struct service *service, struct event *event,

@@ -10,7 +10,8 @@
 struct service;
 
 struct event_queue {
-    struct list link; /* in subscriptions.unsent, where it has events that its session takes */
+    struct list link;   /* in subscriptions.unsent, where it has events that its session takes */
+    struct list in_all; /* in subscriptions.all */
     struct session *session;
     uint32_t kinds; /* bit N: enum event_kind N */
     uint32_t first, count;
@@ -20,6 +21,7 @@ struct event_queue {
 
 struct subscriptions {
     struct slab slab;
+    struct list all;
     struct list unsent;
     uint64_t lost; /* ever */
 };

@@ -148,7 +148,7 @@ static void check_empty(const struct service *service) {
     CHECK(service->sessions.slab.used == 0 && service->sessions.pending_slab.used == 0);
     CHECK(service->waits.slab.used == 0 && service->waits.deadlines.count == 0);
     CHECK(service->deferrals.slab.used == 0 && service->deferrals.deadlines.count == 0);
-    CHECK(service->subscriptions.slab.used == 0 && !model->tell);
+    CHECK(service->subscriptions.slab.used == 0 && model->told == 0);
     CHECK(model->totals.opens == model->totals.closes + model->totals.hangups);
     CHECK(model->totals.added == model->totals.removed);
 }
