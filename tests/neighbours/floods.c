@@ -6,11 +6,9 @@
 #include "scene.h"
 
 #include <errno.h>
-#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 static struct subscriber opens;
@@ -33,13 +31,6 @@ static void leave_for_good(struct helper *helper, struct client *client) {
 
 /* So many requests of one VMM the helper may serve before it turns to another. */
 #define AT_ONCE 4
-
-static void helper_stop(struct helper *helper) {
-    int status;
-    kill(helper->pid, SIGSTOP);
-    assert_int_equal(waitpid(helper->pid, &status, WUNTRACED), helper->pid);
-    assert_true(WIFSTOPPED(status));
-}
 
 /* Meanwhile, between two opens, no more than this may have happened: each event
  * has its number, whether it is listened to or not. */
@@ -68,12 +59,12 @@ static void flood_while_it_sleeps(struct helper *helper, struct client **neighbo
     uint32_t serials[TURNS];
 
     opens = subscriber_begin(helper, (int[]){EVENT(OPENED)}, 1);
-    helper_stop(helper);
+    helper_pause(helper);
     for (int i = 0; i < count; i++)
         assert_true(client_flood(neighbours[i], packet, length) > TURNS);
     for (int i = 0; i < TURNS; i++)
         serials[i] = client_send_open(helper->vmm, "/dev/fdset/2", O_RDONLY);
-    kill(helper->pid, SIGCONT);
+    helper_go_on(helper);
     expect_in_turn(helper, serials, 2 * (AT_ONCE * (uint64_t)count * events_each + 1));
 }
 

@@ -10,6 +10,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
 
 #define MOST_CHILDREN 64
 
@@ -107,6 +108,18 @@ void attack_settles(struct helper *helper) {
             now = client_totals(helper->manager);
     } while (now.opens != before.opens || now.denied != before.denied ||
              now.closes != before.closes || now.connections != before.connections);
+}
+
+void helper_pause(struct helper *helper) {
+    int status;
+
+    kill(helper->pid, SIGSTOP);
+    assert_int_equal(waitpid(helper->pid, &status, WUNTRACED), helper->pid);
+    assert_true(WIFSTOPPED(status));
+}
+
+void helper_go_on(struct helper *helper) {
+    kill(helper->pid, SIGCONT);
 }
 
 /* ------------------------------------------------- attacks that are processes */

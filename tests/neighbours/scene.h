@@ -53,6 +53,11 @@ void attacker_ask(struct client *attacker, size_t opens);
 /* Returns when the helper has done what it will do of all that was asked. */
 void attack_settles(struct helper *helper);
 
+/* Stops the helper's process, so that all that is sent meanwhile lies before it at once; and
+ * lets it go on. */
+void helper_pause(struct helper *helper);
+void helper_go_on(struct helper *helper);
+
 /* ------------------------------------------------- attacks that are processes */
 
 /* One such attack, by `count` processes, each of which connects and calls `act` until the
