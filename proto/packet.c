@@ -9,6 +9,8 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "uninitialized.h"
+
 /* Calls are made by syscall(2). The functions of the C library are cancellation
  * points, which costs two atomic operations a call in a program with threads, and
  * in libfdset a thread that ended there would take what others wait for with it. */
@@ -89,7 +91,7 @@ static void collect(struct msghdr *header, struct packet_descriptors *descriptor
 
 int packet_receive(int socket, uint8_t *bytes, struct packet_descriptors *descriptors,
                    int recvmsg_flags, struct packet_info *info) {
-    union control control;
+    UNINITIALIZED union control control; /* by the kernel, as far as it is read */
     struct iovec vector = {bytes, FDSET_MAX_PACKET_BYTES};
     struct msghdr header = {.msg_iov = &vector, .msg_iovlen = 1};
     ssize_t length;
@@ -118,7 +120,7 @@ int packet_receive(int socket, uint8_t *bytes, struct packet_descriptors *descri
 
 int packet_send(int socket, const uint8_t *bytes, size_t length, const int *descriptors,
                 size_t count, int sendmsg_flags) {
-    union control control;
+    UNINITIALIZED union control control; /* as far as it is sent, here */
     struct iovec vector = {(void *)bytes, length};
     struct msghdr header = {.msg_iov = &vector, .msg_iovlen = 1};
     ssize_t sent;

@@ -48,7 +48,7 @@ uint64_t loop_now(void) {
 }
 
 int loop_turn(struct loop *loop, int timeout_ms) {
-    struct epoll_event events[LOOP_EVENTS];
+    static struct epoll_event events[LOOP_EVENTS]; /* too much to be cleared each time */
     /* The C library's is a cancellation point: packet.c. */
     long count = syscall(SYS_epoll_pwait, loop->epoll, events, LOOP_EVENTS, timeout_ms, NULL,
                          (size_t)KERNEL_SIGSET_BYTES);

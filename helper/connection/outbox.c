@@ -44,7 +44,7 @@ static bool has_share(struct session *session, uint32_t count) {
 
 static int try_send(struct session *session, const uint8_t *bytes, uint32_t length,
                     struct lease *const *leases, uint32_t lease_count) {
-    int descriptors[FDSET_MAX_DESCRIPTORS];
+    static int descriptors[FDSET_MAX_DESCRIPTORS]; /* too much to be cleared each time */
 
     if (lease_count > 0 && !has_share(session, lease_count))
         return -ETOOMANYREFS;

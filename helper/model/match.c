@@ -126,8 +126,10 @@ static const char *flag_in_the_way(const struct member *member, int flags) {
     return lacks & O_NONBLOCK ? "without O_NONBLOCK" : "with O_NONBLOCK";
 }
 
-static int explain(const struct fdset *set, enum fitness nearest, const struct lease *obstacle,
-                   int flags, struct refusal *refusal) {
+/* On its own, so that an open that succeeds makes no room for these texts. */
+static __attribute__((noinline)) int explain(const struct fdset *set, enum fitness nearest,
+                                             const struct lease *obstacle, int flags,
+                                             struct refusal *refusal) {
     char modes[64], who[WHO_BYTES];
 
     switch (nearest) {

@@ -170,9 +170,9 @@ void tell_member(struct model *model, enum event_kind kind, const struct member 
              member->set);
 }
 
-void tell_lease(struct model *model, enum event_kind kind, const struct lease *lease) {
-    if (!model_tells(model, kind))
-        return; /* on the path of every open: not even the event is made */
+/* On the path of every open not even the room for an event is made. */
+static __attribute__((noinline)) void lease_tell(struct model *model, enum event_kind kind,
+                                                 const struct lease *lease) {
     struct event event = {
         .kind = kind,
         .member = lease->member->id,
@@ -183,6 +183,11 @@ void tell_lease(struct model *model, enum event_kind kind, const struct lease *l
     };
     strcpy(event.name, lease->holder->name);
     tell(model, &event, lease->member->set);
+}
+
+void tell_lease(struct model *model, enum event_kind kind, const struct lease *lease) {
+    if (model_tells(model, kind))
+        lease_tell(model, kind, lease);
 }
 
 /* -------------------------------------------------------------------- work */

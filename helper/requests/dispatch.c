@@ -101,41 +101,47 @@ static void take_descriptors(struct service *service, struct packet_descriptors 
     }
 }
 
-/* `deferred` is the request's answer that waits until they are closed, or NULL. */
-static void discard_offers(struct service *service, struct deferred *deferred) {
-    for (uint32_t i = 0; i < service->inbox.offer.count; i++) {
-        struct member *member = service->inbox.offer.members[i];
-        struct open_file file = {0};
+static void discard_offer(struct service *service, struct member *member,
+                          struct deferred *deferred) {
+    struct open_file file = {0};
 
-        member->may_block = open_file_look(member->fd, &file) < 0 || file.may_block;
-        member_note(member, &file);
-        if (deferred)
-            deferred_note(service, deferred, member);
-        member_discard(&service->model, member);
-    }
+    member->may_block = open_file_look(member->fd, &file) < 0 || file.may_block;
+    member_note(member, &file);
+    if (deferred)
+        deferred_note(service, deferred, member);
+    member_discard(&service->model, member);
+}
+
+/* `deferred` is the request's answer that waits until they are closed, or NULL. Of the most
+ * requests there is nothing to discard: dispatch() need not make room for it. */
+static __attribute__((noinline)) void discard_offers(struct service *service,
+                                                     struct deferred *deferred) {
+    for (uint32_t i = 0; i < service->inbox.offer.count; i++)
+        discard_offer(service, service->inbox.offer.members[i], deferred);
     service->inbox.offer.count = 0;
 }
 
 bool dispatch(struct service *service, struct session *session, size_t length,
               struct packet_descriptors *descriptors, bool truncated) {
     struct inbox *inbox = &service->inbox;
-    struct refusal refusal;
+    struct refusal *refusal = &inbox->refusal;
 
     take_descriptors(service, descriptors);
     Fdset__V1__Request *request = request_decode(inbox->bytes, length, &inbox->arena);
-    int error = check_request(service, session, request, truncated, &refusal);
+    int error = check_request(service, session, request, truncated, refusal);
     bool was_close = error == 0 && request->body_case == FDSET__V1__REQUEST__BODY_CLOSE;
     inbox->serving = session;
     if (error == 0)
-        error = find_handler(request)->serve(service, session, request, &refusal);
+        error = find_handler(request)->serve(service, session, request, refusal);
     /* What was refused with descriptors is answered when they are closed. */
     struct deferred *deferred = NULL;
     if (error < 0 && inbox->offer.count > 0 && request && !session->leaving)
-        deferred = deferred_begin_refusal(service, session, request->serial, &refusal);
+        deferred = deferred_begin_refusal(service, session, request->serial, refusal);
     if (error < 0 && !deferred)
-        reply_error(session, request ? request->serial : 0, &refusal);
+        reply_error(session, request ? request->serial : 0, refusal);
     inbox->serving = NULL;
     inbox->malformed += session->leaving;
-    discard_offers(service, deferred);
+    if (inbox->offer.count > 0)
+        discard_offers(service, deferred);
     return was_close;
 }

@@ -32,9 +32,10 @@ int serve_open(struct service *service, struct session *session, const Fdset__V1
         if (result == 0)
             return 0;
     }
-    open_counted(service, session, open->path, flags, result, refusal);
     if (result == 0)
         reply_opened(session, request->serial, lease);
+    else
+        open_denied(service, session, open->path, flags, refusal);
     return result;
 }
 
@@ -55,7 +56,7 @@ static void many_result(size_t index, const struct lease *lease, int result,
     many.result_pointers[index] = answer;
     if (result == 0) {
         answer->outcome_case = FDSET__V1__OPENED_MANY__RESULT__OUTCOME_OPENED;
-        many.opened[index] = opened_by(lease);
+        opened_fill(&many.opened[index], lease);
         answer->opened = &many.opened[index];
         return;
     }
@@ -86,8 +87,8 @@ int serve_open_many(struct service *service, struct session *session,
                                                     &many.leases[lease_count], refusal)
                                         : refuse(refusal, REFUSAL_ARGUMENT, EINVAL,
                                                  "an open among many does not wait");
-        if (result != -EAGAIN)
-            open_counted(service, session, open->path, (int)open->flags, result, refusal);
+        if (result < 0 && result != -EAGAIN)
+            open_denied(service, session, open->path, (int)open->flags, refusal);
         many_result(i, many.leases[lease_count], result, refusal, &text_used);
         lease_count += result == 0;
     }

@@ -113,21 +113,18 @@ int open_path(struct service *service, struct session *session, const char *path
     return 0;
 }
 
-Fdset__V1__Opened opened_by(const struct lease *lease) {
-    Fdset__V1__Opened opened = FDSET__V1__OPENED__INIT;
+void opened_fill(Fdset__V1__Opened *opened, const struct lease *lease) {
     int flags = lease->flags;
     bool truncates = flags & O_TRUNC || (flags & (O_CREAT | O_EXCL)) == (O_CREAT | O_EXCL);
 
-    opened.lease = lease->id;
-    opened.member = lease->member->id;
-    opened.truncate = truncates && !lease->member->keep_content;
-    return opened;
+    *opened = (Fdset__V1__Opened)FDSET__V1__OPENED__INIT;
+    opened->lease = lease->id;
+    opened->member = lease->member->id;
+    opened->truncate = truncates && !lease->member->keep_content;
 }
 
-void open_counted(struct service *service, struct session *session, const char *path, int flags,
-                  int result, const struct refusal *refusal) {
-    if (result == 0)
-        return; /* lease_confirm() has */
+void open_denied(struct service *service, struct session *session, const char *path, int flags,
+                 const struct refusal *refusal) {
     service->model.totals.denied++;
     if (!model_tells(&service->model, EVENT_DENIED))
         return;
@@ -142,7 +139,8 @@ void open_counted(struct service *service, struct session *session, const char *
 }
 
 void reply_opened(struct session *session, uint32_t serial, struct lease *lease) {
-    Fdset__V1__Opened opened = opened_by(lease);
+    Fdset__V1__Opened opened;
 
+    opened_fill(&opened, lease);
     reply_send(session, serial, FDSET__V1__REPLY__BODY_OPENED, &opened, &lease, 1);
 }

@@ -13,10 +13,10 @@ struct fdset *find_path(const struct model *model, const char *path, struct refu
 int open_path(struct service *service, struct session *session, const char *path, int flags,
               struct lease **lease, struct refusal *refusal);
 
-/* Counts an open's outcome, and tells of it if it failed. */
-void open_counted(struct service *service, struct session *session, const char *path, int flags,
-                  int result, const struct refusal *refusal);
+/* Counts an open that has failed, and tells of it. */
+void open_denied(struct service *service, struct session *session, const char *path, int flags,
+                 const struct refusal *refusal);
 
 /* What the VMM is told of its lease. */
-Fdset__V1__Opened opened_by(const struct lease *lease);
+void opened_fill(Fdset__V1__Opened *opened, const struct lease *lease);
 void reply_opened(struct session *session, uint32_t serial, struct lease *lease);

@@ -26,6 +26,7 @@ struct inbox {
         uint32_t count;
     } offer; /* the descriptors that came with it */
     struct packet_descriptors received;
+    struct refusal refusal; /* why it is not done, where it is not */
     struct packet_arena arena;
     uint8_t bytes[FDSET_MAX_PACKET_BYTES];
 };

@@ -93,11 +93,12 @@ static void finish(struct service *service, struct session *session, struct wait
 
     session->waiting_count--;
     waiting_free(service, waiting);
-    open_counted(service, session, was.path, was.flags, result, refusal);
-    if (result == 0)
+    if (result == 0) {
         reply_opened(session, was.serial, lease);
-    else
-        reply_error(session, was.serial, refusal);
+        return;
+    }
+    open_denied(service, session, was.path, was.flags, refusal);
+    reply_error(session, was.serial, refusal);
 }
 
 /* Adds to a refusal's text how long it was waited for. */

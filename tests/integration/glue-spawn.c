@@ -230,8 +230,8 @@ static int controlling_terminal(pid_t pid) {
     int terminal = -1;
     snprintf(path, sizeof(path), "/proc/%d/stat", pid);
     FILE *stat = fopen(path, "re");
-    if (stat)
-        fscanf(stat, "%*d (%*[^)]) %*c %*d %*d %*d %d", &terminal);
+    if (stat && fscanf(stat, "%*d (%*[^)]) %*c %*d %*d %*d %d", &terminal) != 1)
+        terminal = -1;
     if (stat)
         fclose(stat);
     return terminal;

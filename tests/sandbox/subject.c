@@ -40,7 +40,7 @@ static void start(void) {
     snprintf(add_fd, sizeof(add_fd), "fd=%d,set=" SET_OF_DISK, subject.disk);
     const char *options[] = {"--verbose", "--add-fd", add_fd, NULL};
     dup2(log[1], STDERR_FILENO);
-    readlink("/proc/self/fd/2", subject.error, sizeof(subject.error) - 1);
+    assert_true(readlink("/proc/self/fd/2", subject.error, sizeof(subject.error) - 1) > 0);
     struct helper *helper = helper_start_with(options, (int[]){subject.disk, root, high, -1});
     subject.pid = helper->pid;
     if (helper->descriptors > 0)

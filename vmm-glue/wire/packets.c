@@ -9,6 +9,7 @@
 #include <sys/socket.h>
 
 #include "shortcut/shortcut.h"
+#include "uninitialized.h"
 #include "wire/failure.h"
 #include "wire/poll.h"
 
@@ -69,7 +70,7 @@ static int packet_post(struct connection *connection, const uint8_t *bytes, size
 
 static int request_post(struct connection *connection, const Fdset__V1__Request *request,
                         const int *descriptors, size_t count) {
-    uint8_t small[SMALL_PACKET_BYTES];
+    UNINITIALIZED uint8_t small[SMALL_PACKET_BYTES]; /* by request_encode_short() */
     size_t length;
     const uint8_t *at = request_encode_short(request, small, sizeof(small), &length);
 
