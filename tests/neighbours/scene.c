@@ -10,11 +10,13 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 
 #define MOST_CHILDREN 64
 
 static int disk, log_file;
+static char victims_path[sizeof(((struct sockaddr_un *)0)->sun_path)];
 
 static struct {
     struct child children[MOST_CHILDREN];
@@ -31,6 +33,11 @@ struct helper *scene_start(const char *const *options) {
     client_add_set(helper->manager, SHARED, 0, &anyones, 1);
     client_wait_settled(helper->manager);
     return helper;
+}
+
+struct helper *scene_start_with_path(void) {
+    snprintf(victims_path, sizeof(victims_path), "%s", file_path("victim.sock"));
+    return scene_start((const char *[]){"--vmm", victims_path, NULL});
 }
 
 int scene_disk(void) {
@@ -58,6 +65,21 @@ void victim_expect_served_often(struct helper *helper) {
     int rounds = scene_is_long() ? LONG_ROUNDS : ROUNDS;
     for (int i = 0; i < rounds; i++)
         victim_expect_served(helper);
+}
+
+void victim_expect_let_in(struct helper *helper) {
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    struct client *victim = client_new(socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0));
+
+    victim->next = helper->clients;
+    helper->clients = victim;
+    strcpy(address.sun_path, victims_path);
+    assert_int_equal(connect(victim->socket, (struct sockaddr *)&address, sizeof(address)), 0);
+    client_hello(victim, "victim");
+    struct opened opened = client_open_set(victim, SHARED, O_RDONLY);
+    assert_serves(opened.fd, log_file, O_RDONLY);
+    client_close(victim, &opened);
+    helper_forget(helper, victim);
 }
 
 /* ---------------------------------------------------------------- the attackers */

@@ -25,6 +25,10 @@
 /* Starts the helper with both sets; `options` as for helper_start(). */
 struct helper *scene_start(const char *const *options);
 
+/* The same, and the victim has a socket of its own, by which it can come once more. */
+struct helper *scene_start_with_path(void);
+void victim_expect_let_in(struct helper *helper);
+
 /* The descriptors of both sets as they were added. */
 int scene_disk(void), scene_log(void);
 

@@ -1,0 +1,139 @@
+/* SPDX-License-Identifier: MIT */
+/* What a VMM can leave on a description that it has closed, for the next who gets it or for
+ * the host: file leases, the owner of its signals, locks. And what nobody can prevent: who
+ * keeps a copy beside its Close still shares the description. */
+#include "events.h"
+#include "scene.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+/* How an attacker lets go: by a Close, or by its end; with its copy kept or not. */
+enum end { CLOSES, HANGS_UP, CLOSES_AND_KEEPS, ENDS };
+
+/* Returns when the helper has done all that follows. Consumes what was opened. */
+static void let_go(struct helper *helper, struct client *attacker, struct opened *opened,
+                   enum end end) {
+    if (end != CLOSES_AND_KEEPS)
+        harness_close(opened->fd);
+    if (end == HANGS_UP)
+        client_hang_up(attacker);
+    else
+        client_close_leases(attacker, &opened->lease, 1);
+    client_wait_idle(helper->manager);
+    client_wait_settled(helper->manager);
+}
+
+/* A file lease makes everybody wait who opens the file in the way that breaks it. */
+static void test_a_file_lease(void **state) {
+    for (enum end end = CLOSES; end < ENDS; end++) {
+        struct helper *helper = scene_start(NULL);
+        int member = file_open("leased", O_RDONLY);
+        client_add_one(helper->manager, 3, member);
+        struct client *attacker = attacker_connect(helper);
+        struct opened opened = client_open_set(attacker, 3, O_RDONLY);
+        assert_int_equal(fcntl(opened.fd, F_SETLEASE, F_RDLCK), 0);
+        assert_int_equal(open(file_path("leased"), O_RDWR | O_NONBLOCK | O_CLOEXEC), -1);
+        assert_int_equal(errno, EWOULDBLOCK);
+        let_go(helper, attacker, &opened, end);
+        assert_int_equal(fcntl(member, F_GETLEASE), F_UNLCK);
+        harness_keep(open(file_path("leased"), O_RDWR | O_NONBLOCK | O_CLOEXEC));
+        assert_int_equal(harness_end(state), 0);
+        assert_int_equal(harness_begin(state), 0);
+    }
+}
+
+/* The signal would go to a process of the attacker's choice, for what others do. */
+static void test_the_owner_of_signals(void **state) {
+    for (enum end end = CLOSES; end < ENDS; end++) {
+        struct helper *helper = scene_start(NULL);
+        struct f_owner_ex owner = {.type = F_OWNER_PID, .pid = getpid()};
+        assert_int_equal(mkfifo(file_path("fifo"), 0600), 0);
+        int member = harness_keep(open(file_path("fifo"), O_RDWR | O_CLOEXEC));
+        client_add_one(helper->manager, 3, member);
+        struct client *attacker = attacker_connect(helper);
+        struct opened opened = client_open_set(attacker, 3, O_RDWR);
+        assert_int_equal(fcntl(opened.fd, F_SETOWN_EX, &owner), 0);
+        assert_int_equal(fcntl(opened.fd, F_SETSIG, SIGUSR1), 0);
+        assert_int_equal(fcntl(opened.fd, F_SETFL, O_RDWR | O_ASYNC), 0);
+        let_go(helper, attacker, &opened, end);
+        assert_int_equal(fcntl(member, F_GETFL) & O_ASYNC, 0);
+        assert_int_equal(fcntl(member, F_GETOWN), 0);
+        assert_int_equal(fcntl(member, F_GETSIG), 0);
+        assert_int_equal(harness_end(state), 0);
+        assert_int_equal(harness_begin(state), 0);
+    }
+}
+
+/* flock(2) and byte ranges are two kinds of locks: each by its own. */
+static void test_locks(void **state) {
+    for (enum end end = CLOSES; end < ENDS; end++) {
+        struct helper *helper = scene_start(NULL);
+        struct flock range = {.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_len = 1};
+        int other = file_open("disk", O_RDWR);
+        struct client *attacker = attacker_connect(helper);
+        struct opened opened = client_open_set(attacker, VICTIMS, O_RDWR);
+        assert_int_equal(flock(opened.fd, LOCK_EX), 0);
+        assert_int_equal(fcntl(opened.fd, F_OFD_SETLK, &range), 0);
+        assert_int_equal(flock(other, LOCK_EX | LOCK_NB), -1);
+        let_go(helper, attacker, &opened, end);
+        assert_int_equal(fcntl(other, F_OFD_SETLK, &range), 0);
+        assert_int_equal(flock(other, LOCK_EX | LOCK_NB), 0);
+        range.l_type = F_UNLCK;
+        assert_int_equal(fcntl(other, F_OFD_SETLK, &range), 0);
+        victim_expect_served(helper);
+        assert_int_equal(harness_end(state), 0);
+        assert_int_equal(harness_begin(state), 0);
+    }
+}
+
+/* The next holder finds the description as the manager has added it. */
+static void test_the_next_holder(void **state) {
+    struct helper *helper = scene_start(NULL);
+    struct client *attacker = attacker_connect(helper);
+    struct opened opened = client_open_set(attacker, VICTIMS, O_RDWR);
+
+    assert_int_equal(fcntl(opened.fd, F_SETFL, O_RDWR | O_APPEND | O_NONBLOCK), 0);
+    let_go(helper, attacker, &opened, CLOSES);
+    victim_expect_served(helper);
+}
+
+/* SECURITY.md says so, and what the cure is. */
+static void test_a_kept_copy_still_changes_flags(void **state) {
+    struct helper *helper = scene_start(NULL);
+    struct client *attacker = attacker_connect(helper);
+    struct opened opened = client_open_set(attacker, VICTIMS, O_RDWR);
+
+    let_go(helper, attacker, &opened, CLOSES_AND_KEEPS);
+    struct opened mine = client_open_set(helper->vmm, VICTIMS, O_RDWR);
+    assert_int_equal(fcntl(opened.fd, F_SETFL, O_RDWR | O_APPEND), 0);
+    assert_int_equal(fcntl(mine.fd, F_GETFL) & O_APPEND, O_APPEND);
+    assert_int_equal(lseek(opened.fd, 4711, SEEK_SET), 4711);
+    assert_int_equal(lseek(mine.fd, 0, SEEK_CUR), 4711);
+    client_close(helper->vmm, &mine);
+
+    /* A member of its own for each lease: nothing is shared then. */
+    int another = file_open("disk", O_RDWR);
+    client_add_set(helper->manager, 4, LIFETIME(ONCE), &(struct new_member){.fd = another}, 1);
+    mine = client_open_set(helper->vmm, 4, O_RDWR);
+    assert_serves(mine.fd, another, O_RDWR);
+    assert_int_equal(client_open_set(attacker, 4, O_RDWR).fd, -1);
+    client_close(helper->vmm, &mine);
+}
+
+int main(void) {
+    /* What tells of a lease that is broken, and of a description that is ready. */
+    signal(SIGIO, SIG_IGN);
+    signal(SIGUSR1, SIG_IGN);
+    const struct CMUnitTest tests[] = {
+        helper_test(test_a_file_lease),
+        helper_test(test_the_owner_of_signals),
+        helper_test(test_locks),
+        helper_test(test_the_next_holder),
+        helper_test(test_a_kept_copy_still_changes_flags),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
