@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Many packets, many lives, many halves of a request: whatever a VMM or a manager does,
- * another VMM's opens are answered, rightly and in their turn. How soon is counted in what
- * others were served meanwhile, not in time. */
+ * another VMM's opens are answered, and rightly. */
 #include "events.h"
 #include "scene.h"
 
@@ -10,8 +9,6 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
-
-static struct subscriber opens;
 
 static struct helper *start(const char *limit) {
     return scene_start((const char *[]){"--limit", "events=2000", "--limit",
@@ -25,83 +22,11 @@ static void leave_for_good(struct helper *helper, struct client *client) {
     client_free(client);
 }
 
-/* ------------------------------------------------------------------ fairness */
-
-#define TURNS 40
-
-/* So many requests of one VMM the helper may serve before it turns to another. */
-#define AT_ONCE 4
-
-/* Meanwhile, between two opens, no more than this may have happened: each event
- * has its number, whether it is listened to or not. */
-static void expect_in_turn(struct helper *helper, const uint32_t *serials, uint64_t most) {
-    uint64_t last = 0;
-
-    for (int i = 0; i < TURNS; i++) {
-        struct opened opened = client_opened(helper->vmm, serials[i]);
-        assert_serves(opened.fd, scene_log(), O_RDONLY);
-        client_close(helper->vmm, &opened);
-    }
-    for (int i = 0; i < TURNS;) {
-        Event *event = event_expect_of(&opens, EVENT(OPENED), 2);
-        if (strcmp(event->name, "test vmm") != 0)
-            continue;
-        if (i++ > 0 && event->sequence - last > most)
-            fail_msg("between two opens %u things happened", (unsigned)(event->sequence - last));
-        last = event->sequence;
-    }
-    assert_int_equal(opens.lost, 0);
-}
-
-/* Both find the helper asleep with everything that they want lying before it. */
-static void flood_while_it_sleeps(struct helper *helper, struct client **neighbours, int count,
-                                  const uint8_t *packet, size_t length, uint64_t events_each) {
-    uint32_t serials[TURNS];
-
-    opens = subscriber_begin(helper, (int[]){EVENT(OPENED)}, 1);
-    helper_pause(helper);
-    for (int i = 0; i < count; i++)
-        assert_true(client_flood(neighbours[i], packet, length) > TURNS);
-    for (int i = 0; i < TURNS; i++)
-        serials[i] = client_send_open(helper->vmm, "/dev/fdset/2", O_RDONLY);
-    helper_go_on(helper);
-    expect_in_turn(helper, serials, 2 * (AT_ONCE * (uint64_t)count * events_each + 1));
-}
-
 #define NEIGHBOURS 6
 
 static void connect_neighbours(struct helper *helper, struct client **neighbours) {
     for (int i = 0; i < NEIGHBOURS; i++)
         neighbours[i] = helper_connect(helper, ROLE(VMM), "neighbour");
-}
-
-static void test_some_that_flood_with_opens(void **state) {
-    struct helper *helper = start(NULL);
-    struct client *neighbours[NEIGHBOURS];
-    uint8_t packet[FDSET_MAX_PACKET_BYTES];
-
-    connect_neighbours(helper, neighbours);
-    size_t length = pack_open_many(packet, 7, 5);
-    flood_while_it_sleeps(helper, neighbours, NEIGHBOURS, packet, length, 5);
-    victim_expect_served(helper);
-}
-
-/* What is refused is served too, and costs no descriptor that would slow them down. */
-static void test_some_that_flood_with_what_is_refused(void **state) {
-    struct helper *helper = start(NULL);
-    struct client *neighbours[NEIGHBOURS];
-    Fdset__V1__Open open = FDSET__V1__OPEN__INIT;
-    Request request = FDSET__V1__REQUEST__INIT;
-    uint8_t packet[FDSET_MAX_PACKET_BYTES];
-
-    connect_neighbours(helper, neighbours);
-    open.path = (char *)"/dev/fdset/9";
-    request.serial = 7;
-    request.body_case = FDSET__V1__REQUEST__BODY_OPEN;
-    request.open = &open;
-    size_t length = (size_t)packet_encode(&request.base, packet);
-    flood_while_it_sleeps(helper, neighbours, NEIGHBOURS, packet, length, 1);
-    victim_expect_served(helper);
 }
 
 /* They never read, and hang up with everything unread. */
@@ -316,8 +241,6 @@ static void test_one_that_subscribes_and_never_reads(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        helper_test(test_some_that_flood_with_opens),
-        helper_test(test_some_that_flood_with_what_is_refused),
         helper_test(test_some_that_never_read_and_die),
         helper_test(test_one_that_dies_and_comes_back),
         helper_test(test_one_that_breaks_off_at_each_byte),
