@@ -19,8 +19,10 @@ static int disk, log_file;
 static char victims_path[sizeof(((struct sockaddr_un *)0)->sun_path)];
 
 static struct {
+    const struct attack *attack;
     struct child children[MOST_CHILDREN];
     int count;
+    uint32_t connections; /* before it began */
     atomic_ulong *served; /* of each child; shared with them */
 } under_way;
 
@@ -146,14 +148,32 @@ void helper_go_on(struct helper *helper) {
 
 /* ------------------------------------------------- attacks that are processes */
 
-static void run_attacker(struct child_side *side) {
-    void (*act)(struct child_side *, atomic_ulong *) = side->data;
-    atomic_ulong *served = &under_way.served[under_way.count];
-    for (;;)
-        act(side, served);
+void attacker_come_back(struct attacker *attacker) {
+    struct client *next;
+
+    if (attacker->client)
+        helper_forget(attacker->helper, attacker->client);
+    attacker->client = NULL;
+    while (!attacker->client) {
+        next = helper_connect_silent(attacker->helper, under_way.attack->role);
+        next->may_end = true;
+        if (attacker_greet(next))
+            attacker->client = next;
+        else
+            helper_forget(attacker->helper, next);
+    }
 }
 
-static unsigned long served_in_all(void) {
+static void run_attacker(struct child_side *side) {
+    struct attacker attacker = {
+        .helper = side->data, .client = side->client, .served = &under_way.served[under_way.count]};
+
+    attacker.client->may_end = true;
+    for (;; attacker.round++)
+        under_way.attack->act(&attacker);
+}
+
+unsigned long attack_served(void) {
     unsigned long sum = 0;
     for (int i = 0; i < under_way.count; i++)
         sum += under_way.served[i];
@@ -161,17 +181,19 @@ static unsigned long served_in_all(void) {
 }
 
 void attack_begin(struct helper *helper, const struct attack *attack) {
-    assert_int_equal(under_way.count, 0);
     assert_true(attack->count <= MOST_CHILDREN);
     if (!under_way.served)
         under_way.served = mmap(NULL, MOST_CHILDREN * sizeof(*under_way.served),
                                 PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     assert_ptr_not_equal(under_way.served, MAP_FAILED);
-    for (int i = 0; i < attack->count; i++) {
-        under_way.served[i] = 0;
-        under_way.children[i] =
-            child_start(helper, ROLE(VMM), attack->name, run_attacker, (void *)attack->act);
-        under_way.count++;
+    if (attack->prepare)
+        attack->prepare(helper);
+    under_way.attack = attack;
+    under_way.connections = client_totals(helper->manager).connections;
+    for (under_way.count = 0; under_way.count < attack->count; under_way.count++) {
+        under_way.served[under_way.count] = 0;
+        under_way.children[under_way.count] =
+            child_start(helper, attack->role, attack->name, run_attacker, helper);
     }
     for (int i = 0; i < attack->count; i++)
         wait_until(under_way.served[i] > 0);
@@ -179,10 +201,10 @@ void attack_begin(struct helper *helper, const struct attack *attack) {
 
 void attack_beside_victim(struct helper *helper) {
     int rounds = scene_is_long() ? LONG_ROUNDS : ROUNDS;
-    unsigned long before = served_in_all(), least = before + (unsigned long)under_way.count;
+    unsigned long least = attack_served() + (unsigned long)under_way.count;
     time_t began = time(NULL);
 
-    for (int i = 0; i < rounds || served_in_all() < least; i++) {
+    for (int i = 0; i < rounds || attack_served() < least; i++) {
         victim_expect_served(helper);
         if (i > rounds)
             be_patient(began, "the attackers are served as well");
@@ -193,6 +215,5 @@ void attack_end(struct helper *helper) {
     for (int i = 0; i < under_way.count; i++)
         child_kill(&under_way.children[i]);
     under_way.count = 0;
-    /* Its victim and its manager. */
-    wait_until(client_totals(helper->manager).connections == 2);
+    wait_until(client_totals(helper->manager).connections == under_way.connections);
 }

@@ -14,6 +14,8 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 
+struct attacker;
+
 /* The victim's own set; and everybody's, which is shared and for reading. */
 #define VICTIMS 1
 #define SHARED  2
@@ -64,19 +66,33 @@ void helper_go_on(struct helper *helper);
 
 /* ------------------------------------------------- attacks that are processes */
 
-/* One such attack, by `count` processes, each of which connects and calls `act` until the
- * attack ends. */
+/* One attack, by `count` processes, each of which calls `act` again and again. */
 struct attack {
     const char *name;
-    int count;
-    void (*act)(struct child_side *side, atomic_ulong *served);
+    int role, count;
+    void (*act)(struct attacker *attacker);
+    void (*prepare)(struct helper *helper); /* what has to be there; or NULL */
 };
 
-/* Begins it, and returns when each of them has been served. */
+/* One of these processes, as it sees itself. */
+struct attacker {
+    struct helper *helper;
+    struct client *client; /* connected; the attack may hang it up, or find it hung up on */
+    atomic_ulong *served;  /* to be counted up for each answer, or whatever shows that it goes on */
+    unsigned long round;
+};
+
+/* Prepares and begins it, and returns when each of them has been served. */
 void attack_begin(struct helper *helper, const struct attack *attack);
+
+/* How often all of them were served. */
+unsigned long attack_served(void);
 
 /* The victim is served so often, and until the attackers were served as often as there are
  * attackers meanwhile: else it is no attack. */
 void attack_beside_victim(struct helper *helper);
 
 void attack_end(struct helper *helper);
+
+/* For `act`: connects anew where the connection has ended. */
+void attacker_come_back(struct attacker *attacker);
