@@ -15,6 +15,7 @@
  *   no-new-privs   gaining anything by exec
  *   landlock       files, ports, abstract sockets and signals, a second time
  *   mdwe           turning data into code
+ *   mseal          turning constants into data
  *   limits         processes, files, core dumps, descriptors beyond the plan
  *   seccomp        all system calls but those of rules.c, and most of their arguments
  *
@@ -31,7 +32,7 @@
  *   - undumpable is after ids, as changing ids resets it.
  *   - landlock and seccomp need no-new-privs, as they need no privilege then.
  *   - capabilities, ids, namespaces and Landlock belong to a thread and go to
- *     the threads it starts, so the settle threads start after mdwe; limits
+ *     the threads it starts, so the settle threads start after mseal; limits
  *     (no new process, hence no new thread) and seccomp (no clone) follow, the
  *     latter on all threads at once.
  *
@@ -65,6 +66,7 @@ static const struct named_stage enter_stages[] = {
     {"no-new-privs", no_new_privs_stage},
     {"landlock", landlock_stage},
     {"mdwe", mdwe_stage},
+    {"mseal", mseal_stage},
 };
 
 static const struct named_stage seal_stages[] = {

@@ -6,7 +6,7 @@
  * has for itself (capabilities, ids, namespaces, Landlock) and before what
  * forbids new threads (NPROC, seccomp):
  *
- *     confine_enter()       stages "descriptors" to "mdwe", one thread
+ *     confine_enter()       stages "descriptors" to "mseal", one thread
  *     ... the settle threads are started ...
  *     confine_seal()        stages "limits" and "seccomp", all threads
  *
@@ -80,7 +80,8 @@ enum confine_outcome {
 struct confine_stage {
     const char *name;
     enum confine_outcome outcome;
-    char detail[128]; /* "user mount net ipc uts cgroup", "ABI 3: files", "unshare: EPERM; ..." */
+    char detail
+        [128]; /* "user mount net ipc uts cgroup", "files, TCP ports", "unshare: EPERM; ..." */
 };
 
 struct confine_report {

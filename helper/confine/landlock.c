@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Landlock, by raw system calls: the headers of a build machine may be older
  * than the kernel that we run on, and then would leave out what it can do. */
+#include <assert.h>
 #include <errno.h>
 #include <stdint.h>
 #include <string.h>
@@ -16,28 +17,38 @@
 
 #define CREATE_RULESET_VERSION 1
 
-/* struct landlock_ruleset_attr as of ABI 6. An older kernel takes the longer
- * structure as long as what it does not know is zero. */
+/* struct landlock_ruleset_attr as of ABI 6; later ABIs have put only the quieting of its
+ * log behind it. An older kernel takes the longer structure as long as what it does not know
+ * is zero. */
 struct ruleset {
     uint64_t handled_access_fs;
     uint64_t handled_access_net;
     uint64_t scoped;
 };
 
-/* What each ABI can forbid: the rights are the lowest bits, in order. */
-static const struct {
-    unsigned file_rights, net_rights, scopes;
-    const char *text;
-} abis[] = {
-    {13, 0, 0, "files"},
-    {14, 0, 0, "files"}, /* and linking across directories */
-    {15, 0, 0, "files"}, /* and truncating */
-    {15, 2, 0, "files, TCP ports"},
-    {16, 2, 0, "files, TCP ports"}, /* and ioctl on devices */
-    {16, 2, 2, "files, TCP ports, abstract sockets, signals"},
+#define FILES      "files, links"
+#define TRUNCATION FILES ", truncation"
+#define TCP        TRUNCATION ", TCP ports"
+#define DEVICES    TCP ", device controls"
+#define SCOPES     DEVICES ", abstract sockets, signals"
+#define NAMED      SCOPES ", named sockets"
+#define ALL_PORTS  NAMED ", UDP ports"
+
+static const struct landlock_rights abis[] = {
+    {13, 0, 0, "files"},    /* Linux 5.13 */
+    {14, 0, 0, FILES},      /* 5.19 */
+    {15, 0, 0, TRUNCATION}, /* 6.2 */
+    {15, 2, 0, TCP},        /* 6.7 */
+    {16, 2, 0, DEVICES},    /* 6.10 */
+    {16, 2, 2, SCOPES},     /* 6.12 */
+    {16, 2, 2, SCOPES},     /* 6.15: what is logged */
+    {16, 2, 2, SCOPES},     /* 7.0: all threads at once */
+    {17, 2, 2, NAMED},      /* 7.1 */
+    {17, 4, 2, ALL_PORTS},  /* 7.2 */
+    {17, 4, 2, ALL_PORTS},  /* 7.3: no new privileges, which we have by then */
 };
 
-#define NEWEST_ABI ((int)(sizeof(abis) / sizeof(abis[0])))
+static_assert(sizeof(abis) / sizeof(abis[0]) == LANDLOCK_NEWEST_ABI, "a row for each ABI");
 
 #define LOWEST_BITS(count) ((UINT64_C(1) << (count)) - 1)
 
@@ -46,12 +57,16 @@ int landlock_abi(void) {
     return abi < 0 ? -errno : (int)abi;
 }
 
-/* Everything that the ABI can forbid, and no exception. */
-static int restrict_self(int abi) {
+const struct landlock_rights *landlock_rights(int abi) {
+    return &abis[(abi < LANDLOCK_NEWEST_ABI ? abi : LANDLOCK_NEWEST_ABI) - 1];
+}
+
+/* All these, and no exception. */
+static int restrict_self(const struct landlock_rights *rights) {
     struct ruleset ruleset = {
-        .handled_access_fs = LOWEST_BITS(abis[abi - 1].file_rights),
-        .handled_access_net = LOWEST_BITS(abis[abi - 1].net_rights),
-        .scoped = LOWEST_BITS(abis[abi - 1].scopes),
+        .handled_access_fs = LOWEST_BITS(rights->files),
+        .handled_access_net = LOWEST_BITS(rights->ports),
+        .scoped = LOWEST_BITS(rights->scopes),
     };
     int fd = syscall(SYS_landlock_create_ruleset, &ruleset, sizeof(ruleset), 0);
     int result;
@@ -64,17 +79,16 @@ static int restrict_self(int abi) {
 }
 
 /* Holds after it: no file can be opened, made, linked or run by name, no mount
- * changed, no process outside traced; with newer kernels no TCP port used, no
- * process outside signalled, no abstract socket outside addressed (sd_notify's
+ * changed, no process outside traced; with newer kernels no port used, no
+ * process outside signalled, no socket outside addressed (sd_notify's
  * is connected already). Descriptors from outside keep their rights.
  * Must not have happened before: no-new-privs must have, the root too. */
 int landlock_stage(struct confinement *confinement, struct confine_stage *stage) {
     int abi = landlock_abi();
-    int known = abi < NEWEST_ABI ? abi : NEWEST_ABI;
-    int result = abi < 0 ? abi : restrict_self(known);
+    int result = abi < 0 ? abi : restrict_self(landlock_rights(abi));
 
     if (result == 0) {
-        stage_detail(stage, "ABI %d: %s", abi, abis[known - 1].text);
+        stage_detail(stage, "%s", landlock_rights(abi)->text);
         return 0;
     }
     if (confinement->empty_root)

@@ -27,6 +27,18 @@
      SECBIT_NO_SETUID_FIXUP_LOCKED | SECBIT_KEEP_CAPS_LOCKED | SECBIT_NO_CAP_AMBIENT_RAISE | \
      SECBIT_NO_CAP_AMBIENT_RAISE_LOCKED)
 
+/* Nothing that is only said to be a program, and no command from a pipe, is run by an
+ * interpreter that asks. The only ones that need no privilege. */
+#ifndef SECBIT_EXEC_RESTRICT_FILE
+#define SECBIT_EXEC_RESTRICT_FILE           (1 << 8)
+#define SECBIT_EXEC_RESTRICT_FILE_LOCKED    (1 << 9)
+#define SECBIT_EXEC_DENY_INTERACTIVE        (1 << 10)
+#define SECBIT_EXEC_DENY_INTERACTIVE_LOCKED (1 << 11)
+#endif
+#define SECUREBITS_EXEC                                                                            \
+    (SECBIT_EXEC_RESTRICT_FILE | SECBIT_EXEC_RESTRICT_FILE_LOCKED | SECBIT_EXEC_DENY_INTERACTIVE | \
+     SECBIT_EXEC_DENY_INTERACTIVE_LOCKED)
+
 /* Leaves these in the permitted and effective sets, and nothing in the inheritable one. */
 static int capabilities_keep(uint64_t kept) {
     struct __user_cap_header_struct header = {_LINUX_CAPABILITY_VERSION_3, 0};
@@ -51,6 +63,14 @@ static bool bounding_set_empty(void) {
     return empty;
 }
 
+/* Returns whether they are set, by us or by who started us. */
+static bool securebits_add(int bits) {
+    prctl(PR_SET_SECUREBITS, prctl(PR_GET_SECUREBITS, 0, 0, 0, 0) | bits, 0, 0, 0);
+    return (prctl(PR_GET_SECUREBITS, 0, 0, 0, 0) & bits) == bits;
+}
+
+#define WITHOUT_EXEC_BITS "; SECBIT_EXEC_* need Linux 6.14"
+
 static bool is_root(void) {
     uid_t real, effective, saved;
 
@@ -64,7 +84,8 @@ static bool is_root(void) {
 int capabilities_stage(struct confinement *confinement, struct confine_stage *stage) {
     const uint64_t for_ids = UINT64_C(1) << CAP_SETUID | UINT64_C(1) << CAP_SETGID;
     bool bounded = bounding_set_empty();
-    bool locked = prctl(PR_SET_SECUREBITS, SECUREBITS_ALL, 0, 0, 0) == 0;
+    bool restricted = securebits_add(SECUREBITS_EXEC); /* apart: an older kernel refuses them */
+    bool locked = securebits_add(SECUREBITS_ALL);
     int result;
 
     (void)confinement;
@@ -77,9 +98,11 @@ int capabilities_stage(struct confinement *confinement, struct confine_stage *st
     if (result < 0)
         return stage_failed(stage, result, "capset", CAPSET_ADVICE);
     if (!bounded || !locked)
-        return stage_partly(stage, "none held; %s%s%s: takes CAP_SETPCAP, moot without exec",
+        return stage_partly(stage, "none held; %s%s%s: takes CAP_SETPCAP, moot without exec%s",
                             bounded ? "" : "bounding set", bounded || locked ? "" : " and ",
-                            locked ? "" : "securebits");
+                            locked ? "" : "securebits", restricted ? "" : WITHOUT_EXEC_BITS);
+    if (!restricted)
+        stage_detail(stage, "none held" WITHOUT_EXEC_BITS);
     return 0;
 }
 

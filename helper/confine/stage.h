@@ -36,5 +36,10 @@ bool error_is_refusal(int error);
 /* What descriptors there are, and how much more there may be. */
 stage_run descriptors_stage, limits_stage;
 
+/* What memory may become. The call's number is one for all architectures that the filter
+ * knows, and libc's headers may be older. */
+stage_run mseal_stage;
+#define CALL_MSEAL 462
+
 /* Namespaces of our own, and in them no file. */
 stage_run namespaces_stage, root_stage;

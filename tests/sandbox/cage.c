@@ -19,6 +19,8 @@
 
 #include <cmocka.h>
 
+#include "confine/stage.h"
+
 #ifndef PR_GET_MDWE
 #define PR_GET_MDWE 66
 #endif
@@ -92,7 +94,8 @@ static pid_t child_start(enum starter starter, int control, int log,
     if (child != 0)
         return child;
     signals_reset();
-    cage.kernel_has_mdwe = prctl(PR_GET_MDWE, 0, 0, 0, 0) >= 0; /* Linux 6.3 */
+    cage.kernel_has_mdwe = prctl(PR_GET_MDWE, 0, 0, 0, 0) >= 0;   /* Linux 6.3 */
+    cage.kernel_has_mseal = syscall(CALL_MSEAL, NULL, 0, 0) == 0; /* Linux 6.10 */
     cage.tester = getppid();
     cage.tester_uid = geteuid();
     if (starter != AS_ROOT && geteuid() == 0)
@@ -159,7 +162,8 @@ void cage_refuse_if(int call, int error, unsigned index, uint64_t value) {
 bool cage_all_done(const struct cage *cage) {
     for (size_t i = 0; i < cage->report.count; i++)
         if (cage->report.stages[i].outcome != CONFINE_DONE &&
-            (cage->kernel_has_mdwe || strcmp(cage->report.stages[i].name, "mdwe") != 0))
+            (cage->kernel_has_mdwe || strcmp(cage->report.stages[i].name, "mdwe") != 0) &&
+            (cage->kernel_has_mseal || strcmp(cage->report.stages[i].name, "mseal") != 0))
             return false;
     return cage->report.count > 0;
 }

@@ -32,7 +32,7 @@ struct cage {
     uid_t tester_uid;
     int settle[2]; /* main thread's and settle thread's end */
     int control;   /* a socket to the test */
-    bool kernel_has_mdwe;
+    bool kernel_has_mdwe, kernel_has_mseal;
     int keep[2];
 };
 

@@ -38,6 +38,7 @@ static const struct {
     {"no-new-privs", no_new_privs_stage},
     {"landlock", landlock_stage},
     {"mdwe", mdwe_stage},
+    {"mseal", mseal_stage},
     {"limits", limits_stage},
     {"seccomp", seccomp_stage},
 };

@@ -20,6 +20,7 @@
 
 #include <linux/magic.h>
 
+#include "confine/stage.h"
 #include "settle/settle.h"
 #include "start/options.h"
 
@@ -40,6 +41,8 @@ static bool is_expected_whole(const char *stage) {
 
     if (!strcmp(stage, "mdwe"))
         return prctl(PR_GET_MDWE, 0, 0, 0, 0) >= 0; /* Linux 6.3 */
+    if (!strcmp(stage, "mseal"))
+        return syscall(CALL_MSEAL, NULL, 0, 0) == 0; /* Linux 6.10 */
     if (!strcmp(stage, "namespaces") || !strcmp(stage, "root"))
         return privileged;
     /* The bounding set stays where there was no CAP_SETPCAP, not even in a
@@ -50,7 +53,7 @@ static bool is_expected_whole(const char *stage) {
 static void check_stages(void) {
     static const char *const names[] = {"descriptors", "namespaces", "root",         "capabilities",
                                         "ids",         "undumpable", "no-new-privs", "landlock",
-                                        "mdwe",        "limits",     "seccomp"};
+                                        "mdwe",        "mseal",      "limits",       "seccomp"};
 
     assert_int_equal(subject.stage_count, COUNT(names));
     for (size_t i = 0; i < COUNT(names); i++) {
@@ -280,19 +283,32 @@ static unsigned long symbol_find(const char *name) {
     return address;
 }
 
+/* Of a mapping, a line of what smaps says below its head. */
+static void check_seal(const char *line, const char *mode, const char *file) {
+    if (file[0] == '/' && !strchr(mode, 'w') && strncmp(line, "VmFlags:", 8) == 0)
+        assert_non_null(strstr(line, " sl"));
+}
+
 /* Nothing writable and executable; what statx and F_OFD_SETLK are held to lies
- * in read-only memory. */
+ * in read-only memory, and that, with all code, stays so. */
 static void check_memory(void) {
     unsigned long pinned[] = {symbol_find("open_file_empty_path"),
                               symbol_find("open_file_unlock_all")};
     unsigned long start, end, base = 0;
-    FILE *maps = fopen(subject_path("maps"), "re");
-    char line[512], mode[8];
+    FILE *maps = fopen(subject_path("smaps"), "re");
+    bool has_seals = subject_holds("mseal");
+    char line[512], mode[8] = "", name[200] = "";
     int found = 0;
 
     assert_non_null(maps);
     while (fgets(line, sizeof(line), maps)) {
-        assert_int_equal(sscanf(line, "%lx-%lx %7s", &start, &end, mode), 3);
+        if (sscanf(line, "%lx-%lx %7s", &start, &end, mode) != 3) {
+            if (has_seals)
+                check_seal(line, mode, name);
+            continue;
+        }
+        if (sscanf(line, "%*s %*s %*s %*s %*s %199s", name) != 1)
+            name[0] = '\0';
         assert_false(strchr(mode, 'w') && strchr(mode, 'x'));
         /* The program comes first, and the symbols of one that can lie anywhere
          * count from there. */
