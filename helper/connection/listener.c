@@ -14,6 +14,9 @@
 #define SO_PASSRIGHTS 83
 #endif
 
+/* What it takes to begin with a connection, and to end it. */
+#define ACCEPT_WORK (4 * PACKET_WORK)
+
 void socket_prepare(int socket, enum role role) {
     int none = 0;
 
@@ -102,6 +105,7 @@ static void admit(struct listener *listener, int socket) {
 static void listener_ready(struct watch *watch, uint32_t epoll_events) {
     struct listener *listener = list_object(watch, struct listener, watch);
 
+    loop_spend(&listener->sessions->loop, ACCEPT_WORK);
     int socket = accept4(watch->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
     if (socket >= 0) {
         admit(listener, socket);
@@ -121,7 +125,9 @@ int listener_begin(struct listener *listener, struct sessions *sessions, int soc
     if (flags < 0 || fcntl(socket, F_SETFL, flags | O_NONBLOCK) < 0)
         return -errno;
     socket_prepare(socket, role);
-    *listener = (struct listener){.watch = {socket, listener_ready},
+    *listener = (struct listener){.watch = {.fd = socket,
+                                            .ready = listener_ready,
+                                            .lane = session_lane(sessions, role, endpoint)},
                                   .sessions = sessions,
                                   .policy = policy,
                                   .role = role,

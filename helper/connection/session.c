@@ -11,6 +11,9 @@
 #include "connection/reply.h"
 #include "model/lease.h"
 
+/* Listeners, threads, signals. */
+#define OTHER_WATCHES 32
+
 int sessions_init(struct sessions *sessions, const struct limits *limits,
                   struct endpoints *endpoints, uint64_t *now_ms) {
     memset(sessions, 0, offsetof(struct sessions, bytes));
@@ -24,7 +27,7 @@ int sessions_init(struct sessions *sessions, const struct limits *limits,
     if (error == 0)
         error = deadlines_init(&sessions->resends, limits->connections);
     if (error == 0)
-        error = loop_init(&sessions->loop, now_ms);
+        error = loop_init(&sessions->loop, limits->connections + OTHER_WATCHES, now_ms);
     return error;
 }
 
@@ -32,6 +35,12 @@ struct share *session_share(struct sessions *sessions, enum role role, struct en
     if (role == ROLE_VMM)
         return &endpoint->shares[RESOURCE_CONNECTIONS];
     return role == ROLE_MANAGER ? &sessions->endpoints->managers : &sessions->endpoints->observers;
+}
+
+struct lane *session_lane(struct sessions *sessions, enum role role, struct endpoint *endpoint) {
+    if (role == ROLE_VMM)
+        return &endpoint->lane;
+    return role == ROLE_MANAGER ? &sessions->managers : &sessions->observers;
 }
 
 struct session *session_begin(struct sessions *sessions, int socket, enum role role,
@@ -47,7 +56,8 @@ struct session *session_begin(struct sessions *sessions, int socket, enum role r
     }
     struct session *session = slab_take(&sessions->slab); /* as many as all shares together */
     getsockopt(socket, SOL_SOCKET, SO_PEERCRED, &peer, &size);
-    session->watch = (struct watch){socket, sessions->ready};
+    session->watch = (struct watch){
+        .fd = socket, .ready = sessions->ready, .lane = session_lane(sessions, role, endpoint)};
     session->sessions = sessions;
     session->number = ++sessions->accepted;
     session->role = role;

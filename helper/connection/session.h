@@ -57,6 +57,7 @@ struct session {
 /* All connections. */
 struct sessions {
     struct loop loop;
+    struct lane managers, observers; /* a VMM's is its endpoint's */
     struct slab slab, pending_slab;
     struct list all;
     const struct limits *limits;
@@ -79,6 +80,9 @@ int sessions_init(struct sessions *sessions, const struct limits *limits,
 /* The part of the connections that those of this role are taken from; a VMM's is its
  * endpoint's. */
 struct share *session_share(struct sessions *sessions, enum role role, struct endpoint *endpoint);
+
+/* In which lane they wait for their turn; a VMM's is its endpoint's. */
+struct lane *session_lane(struct sessions *sessions, enum role role, struct endpoint *endpoint);
 
 /* Begins a session on a connected socket, which it consumes, also on failure. A VMM's is its
  * endpoint's. Returns NULL where the limit of connections is reached or it cannot be watched. */

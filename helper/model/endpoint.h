@@ -8,6 +8,7 @@
 #include <stdint.h>
 
 #include "containers/list.h"
+#include "containers/watch.h"
 #include "model/limit.h"
 #include "model/refusal.h"
 #include "name.h"
@@ -31,7 +32,8 @@ struct share {
 
 struct endpoint {
     char name[FDSET_MAX_NAME_BYTES + 1];
-    struct list sessions; /* of the layer above: its connections */
+    struct list sessions; /* of the layer above: its connections, */
+    struct lane lane;     /* and their turn */
     struct share shares[RESOURCES];
 };
 

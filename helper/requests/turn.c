@@ -43,6 +43,7 @@ static bool receive(struct service *service, struct session *session, bool *was_
     struct inbox *inbox = &service->inbox;
     struct packet_info info;
 
+    loop_spend(&service->sessions.loop, PACKET_WORK);
     /* Only a manager may bring descriptors in, and only while there are objects
      * to own them. Otherwise the kernel drops them before they get a number. */
     bool may_carry = session->role == ROLE_MANAGER && dispatch_takes_descriptors(service);
@@ -84,7 +85,8 @@ static bool looks_again(struct session *session, bool was_close) {
 static void serve(struct service *service, struct session *session) {
     bool was_close = true, found = false;
 
-    for (unsigned served = 0; served < PACKETS_AT_ONCE; served++) {
+    for (unsigned served = 0; served < PACKETS_AT_ONCE && loop_may(&service->sessions.loop);
+         served++) {
         bool expected = was_close;
         if (!receive(service, session, &was_close))
             break;
@@ -97,6 +99,7 @@ static void serve(struct service *service, struct session *session) {
 
 /* The peer has read, or it is time to try again. */
 static void flush(struct service *service, struct session *session) {
+    loop_spend(&service->sessions.loop, PACKET_WORK + (int)session->pending->lease_count);
     if (!outbox_flush(session))
         return;
     if (session_is_gone(session) || session->leaving) {
@@ -131,9 +134,11 @@ static void session_ready(struct watch *watch, uint32_t epoll_events) {
 void turn_resend(struct service *service) {
     struct deadline *due;
 
-    /* Each is sent, or begins to wait anew. */
-    while ((due = deadlines_due(&service->sessions.resends, service->model.now_ms)))
-        flush(service, list_object(due, struct session, resend));
+    /* Each is sent in its turn, or begins to wait anew. */
+    while ((due = deadlines_due(&service->sessions.resends, service->model.now_ms))) {
+        deadline_stop(&service->sessions.resends, due);
+        loop_again(&service->sessions.loop, &list_object(due, struct session, resend)->watch);
+    }
 }
 
 int service_init(struct service *service, const struct limits *limits) {

@@ -175,8 +175,9 @@ int settle_init(struct settle *settle) {
         int pair[2];
         if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
             return -errno;
-        settle->threads[i] = (struct settle_thread){
-            .watch = {pair[0], thread_ready}, .thread_end = pair[1], .settle = settle};
+        settle->threads[i] = (struct settle_thread){.watch = {.fd = pair[0], .ready = thread_ready},
+                                                    .thread_end = pair[1],
+                                                    .settle = settle};
     }
     return 0;
 }

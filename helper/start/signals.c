@@ -63,6 +63,7 @@ int signals_watch(struct signals *signals, struct loop *loop) {
     fill(&set);
     sigprocmask(SIG_SETMASK, &set, NULL); /* what is ignored by now need not wait */
     *signals = (struct signals){
-        .watch = {signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK), signals_ready}, .loop = loop};
+        .watch = {.fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK), .ready = signals_ready},
+        .loop = loop};
     return signals->watch.fd < 0 ? -errno : loop_add(loop, &signals->watch, EPOLLIN);
 }

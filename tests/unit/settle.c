@@ -90,7 +90,7 @@ static int begin_all(void **state) {
     main_thread = pthread_self();
     begin_sanitizer();
     begin_on_fewer();
-    assert_int_equal(loop_init(&loop, &now_ms), 0);
+    assert_int_equal(loop_init(&loop, SETTLE_THREADS, &now_ms), 0);
     assert_int_equal(settle_init(&settle), 0);
     settle.done = note_done;
     settle.stuck = note_stuck;

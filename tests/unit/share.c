@@ -124,6 +124,7 @@ static void pass_time(void) {
     assert_int_equal(loop_turn(&service.sessions.loop, 0), 0);
     timers_tick(&service);
     turn_end(&service);
+    run_until_idle();
 }
 
 /* An open is answered that the kernel has no memory for: Hello's answer is not read yet. */
