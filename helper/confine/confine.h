@@ -54,7 +54,8 @@ struct confine_plan {
     const int *keep;
     size_t keep_count;
 
-    /* Descriptor numbers from here on are refused by the kernel (RLIMIT_NOFILE).
+    /* RLIMIT_NOFILE: descriptor numbers from here on are refused by the kernel, and descriptors
+     * are sent only while no more of this user's are on their way to anybody.
      * At most the hard limit, which nobody but CAP_SYS_RESOURCE can raise. */
     size_t descriptor_limit;
 

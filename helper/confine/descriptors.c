@@ -139,7 +139,7 @@ static rlim_t file_limit(bool *log_is_file, unsigned *growth) {
 
 /* Holds after it: no process or thread can be started, no file grow (but the
  * log, if it is one, by a page), no core be dumped, no more descriptors be
- * received than planned: what does not fit, the kernel drops and says so
+ * received or sent than planned: what does not fit, the kernel drops and says so
  * (MSG_CTRUNC).
  * Must not have happened before: nothing; the settle threads must run already. */
 int limits_stage(struct confinement *confinement, struct confine_stage *stage) {

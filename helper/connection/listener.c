@@ -99,7 +99,10 @@ static void admit(struct listener *listener, int socket) {
         turn_away(sessions, socket, &refusal);
         return;
     }
-    session_begin(sessions, socket, listener->role, listener->endpoint);
+    struct session *session = session_begin(sessions, socket, listener->role, listener->endpoint);
+    if (session && sessions->limits->hello_seconds > 0)
+        deadline_start(&sessions->patience, &session->patience,
+                       *sessions->loop.now_ms + sessions->limits->hello_seconds * UINT64_C(1000));
 }
 
 static void listener_ready(struct watch *watch, uint32_t epoll_events) {

@@ -44,3 +44,10 @@ bool outbox_flush(struct session *session);
 
 /* Forgets what is pending. */
 void outbox_drop(struct session *session);
+
+/* Whether its peer has descriptors that it has not received. Forgets those that it has. */
+bool outbox_in_flight(struct session *session);
+
+/* The patience with its peer, for which a reply waits, is over. Returns whether the peer has read
+ * nothing; if it has, patience begins anew. */
+bool outbox_reads_nothing(struct session *session);

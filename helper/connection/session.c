@@ -21,11 +21,14 @@ int sessions_init(struct sessions *sessions, const struct limits *limits,
     sessions->endpoints = endpoints;
     list_init(&sessions->all);
     list_init(&sessions->gone);
+    list_init(&sessions->unread);
     int error = slab_init(&sessions->slab, sizeof(struct session), limits->connections);
     if (error == 0)
         error = slab_init(&sessions->pending_slab, sizeof(struct pending), limits->connections);
     if (error == 0)
         error = deadlines_init(&sessions->resends, limits->connections);
+    if (error == 0)
+        error = deadlines_init(&sessions->patience, limits->connections);
     if (error == 0)
         error = loop_init(&sessions->loop, limits->connections + OTHER_WATCHES, now_ms);
     return error;
@@ -79,21 +82,43 @@ struct session *session_begin(struct sessions *sessions, int socket, enum role r
     return session;
 }
 
-void session_hang_up(struct session *session) {
-    if (!session_is_gone(session))
-        list_append(&session->sessions->gone, &session->gone);
-    outbox_drop(session);
+static void close_socket(struct session *session) {
     loop_remove(&session->sessions->loop, &session->watch);
     close(session->watch.fd);
     session->watch.fd = -1;
 }
 
+void session_hang_up(struct session *session) {
+    if (!session_is_gone(session))
+        list_append(&session->sessions->gone, &session->gone);
+    outbox_drop(session);
+    deadline_stop(&session->sessions->patience, &session->patience);
+    session->lingers = outbox_in_flight(session);
+    if (session->lingers) /* edges, each of which is something that it has received */
+        loop_change(&session->sessions->loop, &session->watch, EPOLLOUT | EPOLLET);
+    else
+        close_socket(session);
+}
+
+void session_linger(struct session *session) {
+    if (outbox_in_flight(session))
+        return;
+    session->lingers = false;
+    close_socket(session);
+    list_remove(&session->gone);
+    list_append(&session->sessions->gone, &session->gone);
+}
+
 void session_free(struct session *session) {
     struct sessions *sessions = session->sessions;
 
-    assert(session->watch.fd < 0);
     list_remove(&session->link);
     list_remove(&session->gone);
+    if (session->lingers) {
+        list_append(&sessions->unread, &session->gone);
+        return;
+    }
+    assert(session->watch.fd < 0 && session->in_flight == 0);
     list_remove(&session->in_endpoint);
     share_give(session_share(sessions, session->role, session->holder.endpoint),
                &sessions->endpoints->free[RESOURCE_CONNECTIONS]);

@@ -24,9 +24,15 @@ enum role { ROLE_VMM = 1, ROLE_MANAGER = 2, ROLE_OBSERVER = 3 };
 struct session {
     struct watch watch; /* fd owned; -1 after session_hang_up() */
     struct list link;   /* in sessions.all */
-    struct list gone;   /* in sessions.gone, from when its peer was found gone */
+    struct list gone;   /* in sessions.gone, from when its peer was found gone; or in unread */
     struct list in_endpoint;
     struct deadline resend; /* running while time alone lets what is pending through */
+    uint8_t tries;          /* so often it has run without success */
+
+    /* Running until Hello has come; and, of a VMM, while a reply is pending: then so much of what
+     * it had been sent was unread as it began. */
+    struct deadline patience;
+    uint32_t unread;
     struct sessions *sessions;
     struct holder holder; /* its leases, and who it is */
     uint64_t number;      /* never used twice, as 32 bits would be after some days of a flood */
@@ -37,12 +43,13 @@ struct session {
     bool handed_over; /* connected when the helper got it: the kernel tells who made the pair */
     bool greeted;     /* Hello has been exchanged */
     bool leaving;     /* ends when the pending reply is out */
+    bool lingers;     /* has ended, but its peer has descriptors to receive */
 
     bool sends_ahead;   /* had another packet waiting behind the last */
     uint8_t next_probe; /* so many packets until that is looked at again */
 
-    /* Descriptors that the peer may not have read yet: not fewer than there are; and the
-     * most in one packet, since it was last seen to have read everything. */
+    /* Descriptors that the peer may not have received yet, part of its endpoint's; and the most
+     * in one packet, since it was last seen to have read everything. */
     uint32_t in_flight;
     uint32_t in_flight_most;
     uint32_t waiting_count; /* opens that wait */
@@ -62,8 +69,8 @@ struct sessions {
     struct list all;
     const struct limits *limits;
     struct endpoints *endpoints;
-    struct list gone;
-    struct deadlines resends;
+    struct list gone, unread;
+    struct deadlines resends, patience;
     uint64_t accepted; /* ever */
 
     /* The upper layer's: a session has sent something, has room, or has gone. */
@@ -89,8 +96,15 @@ struct lane *session_lane(struct sessions *sessions, enum role role, struct endp
 struct session *session_begin(struct sessions *sessions, int socket, enum role role,
                               struct endpoint *endpoint);
 
-/* Closes its socket. The object lives until session_free(). */
+/* Closes its socket. The object lives until session_free(). What a peer has been sent and has
+ * not received stays in flight when the socket is closed, for as long as the peer likes: so that
+ * is awaited first. Until then the session lingers, and counts as its endpoint's. */
 void session_hang_up(struct session *session);
+
+/* Of one that lingers: closes its socket if all is received. */
+void session_linger(struct session *session);
+
+/* Frees one that has been hung up on; one that lingers only leaves those that live. */
 void session_free(struct session *session);
 
 /* Its peer has gone, or has been hung up on. It is freed at the end of the turn. */

@@ -35,6 +35,11 @@ struct endpoint {
     struct list sessions; /* of the layer above: its connections, */
     struct lane lane;     /* and their turn */
     struct share shares[RESOURCES];
+
+    /* Descriptors that its peers may not have received yet, not fewer than there are; and when
+     * that was last looked at over all its connections. */
+    uint32_t in_flight;
+    uint64_t in_flight_ms;
 };
 
 struct endpoints {

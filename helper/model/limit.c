@@ -16,6 +16,8 @@ static const struct {
     {"waiting", offsetof(struct limits, waiting)},
     {"holds", offsetof(struct limits, holds)},
     {"events", offsetof(struct limits, events)},
+    {"hello-seconds", offsetof(struct limits, hello_seconds)},
+    {"unread-seconds", offsetof(struct limits, unread_seconds)},
 };
 
 #define COUNT (sizeof(names) / sizeof(names[0]))

@@ -17,6 +17,12 @@ struct limits {
     uint32_t holds;   /* over all VMMs */
     uint32_t events;  /* kept for a subscriber that does not read */
 
+    /* Seconds until who says no Hello is hung up on; and a VMM that reads nothing of what it has
+     * asked for, when more waits for it. 0: never. */
+    uint32_t hello_seconds, unread_seconds;
+
+    uint32_t in_flight; /* descriptors that one endpoint has been sent and has not received */
+
     /* Not 0: members and connections are as many as so many descriptors allow, which is
      * fewer than by default. */
     uint32_t descriptors;
@@ -30,7 +36,10 @@ struct limits {
                      .connections = 64,      \
                      .waiting = 256,         \
                      .holds = 1024,          \
-                     .events = 256})
+                     .events = 256,          \
+                     .hello_seconds = 30,    \
+                     .unread_seconds = 60,   \
+                     .in_flight = 512})
 
 /* Who reads a refusal may have started the helper by a program that does it for them. */
 #define LIMIT_RAISE(name) \

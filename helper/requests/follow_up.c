@@ -72,12 +72,15 @@ void service_check(const struct service *service) {
     list_for_each (link, &service->sessions.all) {
         const struct session *session = list_object(link, struct session, link);
         sessions++;
-        waiting += session->watch.fd < 0 ? 0 : session->waiting_count;
+        bool ended = session->watch.fd < 0 || session->lingers;
+        waiting += ended ? 0 : session->waiting_count;
         pending += !!session->pending;
         subscriptions += !!session->events;
         leases += session->holder.lease_count;
-        assert(session->watch.fd >= 0 || session->holder.lease_count == 0);
+        assert(!ended || session->holder.lease_count == 0);
     }
+    list_for_each (link, &service->sessions.unread)
+        sessions++;
     assert(sessions == service->sessions.slab.used);
     assert(waiting == service->waits.slab.used);
     assert(pending == service->sessions.pending_slab.used);

@@ -63,6 +63,7 @@ int serve_hello(struct service *service, struct session *session, const Fdset__V
     learn_pid(session, request->hello->pid);
     session->features = request->hello->features & FEATURES_KNOWN;
     session->greeted = true;
+    deadline_stop(&session->sessions->patience, &session->patience);
     greet(service, session, request->hello->owner);
 
     limits.sets = ours->sets;

@@ -25,7 +25,8 @@ static int64_t earliest(const struct service *service) {
     due = earlier(due, deadlines_first(&service->model.deadlines));
     due = earlier(due, deadlines_first(&service->waits.deadlines));
     due = earlier(due, deadlines_first(&service->deferrals.deadlines));
-    return earlier(due, deadlines_first(&service->sessions.resends));
+    due = earlier(due, deadlines_first(&service->sessions.resends));
+    return earlier(due, deadlines_first(&service->sessions.patience));
 }
 
 /* Nothing is due now or in time, as is usual between two packets. */
@@ -52,6 +53,7 @@ void timers_tick(struct service *service) {
     if (is_idle(service))
         return;
     turn_resend(service);
+    turn_lose_patience(service);
     model_expire(&service->model);
     waiting_expire(service);
     deferrals_expire(service);

@@ -32,7 +32,7 @@ void turn_end(struct service *service) {
     /* Who waits for what one had may be served now, and found gone too. */
     while (!list_empty(&service->sessions.gone)) {
         struct session *session = list_object(service->sessions.gone.next, struct session, gone);
-        if (session->watch.fd >= 0)
+        if (session->watch.fd >= 0 && !session->lingers)
             session_end(session);
         session_free(session);
     }
@@ -119,6 +119,8 @@ static void session_ready(struct watch *watch, uint32_t epoll_events) {
     struct session *session = list_object(watch, struct session, watch);
     struct service *service = service_of(session);
 
+    if (session->lingers)
+        session_linger(session);
     if (session_is_gone(session))
         return;
     if (session->pending) {
@@ -138,6 +140,16 @@ void turn_resend(struct service *service) {
     while ((due = deadlines_due(&service->sessions.resends, service->model.now_ms))) {
         deadline_stop(&service->sessions.resends, due);
         loop_again(&service->sessions.loop, &list_object(due, struct session, resend)->watch);
+    }
+}
+
+void turn_lose_patience(struct service *service) {
+    struct deadline *due;
+
+    while ((due = deadlines_due(&service->sessions.patience, service->model.now_ms))) {
+        struct session *session = list_object(due, struct session, patience);
+        if (!session->greeted || outbox_reads_nothing(session))
+            session_end(session);
     }
 }
 

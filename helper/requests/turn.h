@@ -18,6 +18,9 @@ void turn_end(struct service *service);
 /* Tries again to send what time alone lets through. */
 void turn_resend(struct service *service);
 
+/* Hangs up on those who have not said Hello in time, or do not read what they have asked for. */
+void turn_lose_patience(struct service *service);
+
 /* Does what there is to do after anything has been done, in the order in which one thing
  * leads to the next. */
 void follow_up(struct service *service);

@@ -23,24 +23,28 @@ static size_t fixed(const struct start_options *options) {
     return FIXED_DESCRIPTORS + options->socket_count;
 }
 
-size_t descriptors_wanted(const struct start_options *options) {
+static size_t wanted_for(const struct start_options *options) {
     return fixed(options) + options->limits.members + options->limits.connections;
 }
 
-void descriptors_fit(struct start_options *options) {
-    size_t wanted = descriptors_wanted(options);
+/* The kernel sends descriptors only while no more of the user's are in flight than the sender's
+ * limit allows, those of other helpers included. So the limit stays as high as it may be, and
+ * half of it is for one helper. */
+static void fit_in_flight(struct start_options *options) {
+    size_t each = options->descriptors / 2 / (options->endpoint_count + 1);
+
+    if (each < options->limits.in_flight)
+        options->limits.in_flight =
+            each < FDSET_MAX_DESCRIPTORS ? FDSET_MAX_DESCRIPTORS : (uint32_t)each;
+}
+
+static void fit_limits(struct start_options *options, size_t allowed) {
+    size_t wanted = wanted_for(options);
     size_t fewest = fixed(options) + LIMITS_FEWEST;
     bool members_asked = options->asked.members > 0;
     bool connections_asked = options->asked.connections > 0;
     bool asked = members_asked || connections_asked;
-    struct rlimit limit, more = {wanted, wanted};
     struct limits lower = options->limits;
-
-    if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
-        log_die("getrlimit: %s", strerror(errno));
-    if (limit.rlim_max >= wanted || setrlimit(RLIMIT_NOFILE, &more) == 0)
-        return;
-    size_t allowed = limit.rlim_max;
     size_t left = allowed > fixed(options) ? allowed - fixed(options) : 0;
     if (!limits_fit(&lower, left, members_asked, connections_asked))
         log_die("%zu descriptors are needed%s and the system allows %zu: raise 'ulimit -Hn' "
@@ -50,4 +54,20 @@ void descriptors_fit(struct start_options *options) {
                                            : "");
     lower.descriptors = (uint32_t)allowed;
     options->limits = lower;
+}
+
+void descriptors_fit(struct start_options *options) {
+    size_t wanted = wanted_for(options);
+    struct rlimit limit, more = {wanted, wanted};
+
+    if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
+        log_die("getrlimit: %s", strerror(errno));
+    options->descriptors = limit.rlim_max;
+    if (limit.rlim_max < wanted) {
+        if (setrlimit(RLIMIT_NOFILE, &more) == 0)
+            options->descriptors = wanted;
+        else
+            fit_limits(options, limit.rlim_max);
+    }
+    fit_in_flight(options);
 }

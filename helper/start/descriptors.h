@@ -12,8 +12,6 @@
  * connection to turn away. */
 #define FIXED_DESCRIPTORS (32 + SPARE_MEMBERS)
 
-size_t descriptors_wanted(const struct start_options *options);
-
 /* Makes room for all that the limits promise. The defaults give way where the system allows
  * less; what was asked for does not, and ends the helper. */
 void descriptors_fit(struct start_options *options);

@@ -115,7 +115,7 @@ void lockdown(struct service *service, struct start_options *options, const stru
         .mode = options->confine,
         .keep = keep,
         .keep_count = list_wanted(service, kept, keep),
-        .descriptor_limit = descriptors_wanted(options),
+        .descriptor_limit = options->descriptors,
         .uid = options->uid,
         .gid = options->gid,
         .empty_path = open_file_empty_path,

@@ -43,7 +43,8 @@ struct start_options {
     struct limits limits, asked; /* asked: 0 where nobody has asked for another than usual */
     struct manager_policy managers;
     enum confine_mode confine;
-    uid_t uid; /* who to become if started as root */
+    size_t descriptors; /* the limit of the process, soft and hard: descriptors_fit() */
+    uid_t uid;          /* who to become if started as root */
     gid_t gid;
     int ready_fd; /* inherited; -1: none */
     bool linger;

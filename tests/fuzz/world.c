@@ -55,7 +55,10 @@ void world_begin(struct world *world) {
                                          .connections = WORLD_PEERS - 1,
                                          .waiting = 6,
                                          .holds = 3,
-                                         .events = 16};
+                                         .events = 16,
+                                         .hello_seconds = 30,
+                                         .unread_seconds = 60,
+                                         .in_flight = 512};
 
     /* What an input before has opened for good is not this one's. */
     file_open_kind(FILE_KINDS, -1);

@@ -253,6 +253,27 @@ static void test_a_socket_of_one_that_says_nonsense(void **state) {
     check_handed_over(-4711, getpid());
 }
 
+/* Whoever connects has to say who it is; a socket that the helper got from who started it may
+ * wait until it is used. */
+static void test_who_says_nothing_is_hung_up_on(void **state) {
+    char number[16];
+    int ends[2];
+    assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends), 0);
+    snprintf(number, sizeof(number), "%d", ends[1]);
+    struct helper *helper =
+        helper_start_with((const char *[]){"--limit", "hello-seconds=1", "--vmm-fd", number, NULL},
+                          (int[]){ends[1], -1});
+    close(ends[1]);
+    struct client *late = client_new(ends[0]);
+    struct client *talks = helper_connect(helper, ROLE(MANAGER), "talks");
+    for (int role = ROLE(VMM); role <= ROLE(OBSERVER); role++)
+        assert_hung_up(helper_connect_silent(helper, role));
+    assert_int_equal(client_totals(talks).connections, 4);
+    assert_int_equal(client_hello(late, "late")->hello->role, ROLE(VMM));
+    client_free(late);
+    helper->descriptors--; /* without that socket */
+}
+
 /* The kernel has no number for a process outside of the helper's namespace. */
 static void check_elsewhere(int said, const char *shown) {
     int ours = harness_keep(open("/proc/self/ns/pid", O_RDONLY | O_CLOEXEC));
@@ -296,6 +317,7 @@ int main(void) {
         helper_test(test_a_socket_that_was_handed_over),
         helper_test(test_a_socket_of_one_that_says_nothing),
         helper_test(test_a_socket_of_one_that_says_nonsense),
+        helper_test(test_who_says_nothing_is_hung_up_on),
         helper_test(test_another_pid_namespace),
         helper_test(test_another_pid_namespace_of_one_that_says_nothing),
     };

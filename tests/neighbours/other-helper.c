@@ -74,6 +74,7 @@ void other_helper_hoard(struct other_helper *other, int connections, size_t open
         int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
         struct client *attacker = add_client(other, fd);
         attacker->may_end = true;
+        other->attackers[other->attacker_count++] = attacker;
         if (connect(fd, (struct sockaddr *)&address, sizeof(address)) < 0)
             continue;
         attacker_greet(attacker);
@@ -85,6 +86,9 @@ void other_helper_hoard(struct other_helper *other, int connections, size_t open
 void other_helper_end(struct other_helper *other) {
     int status;
 
+    /* It ends with the last VMM. */
+    for (int i = 0; i < other->attacker_count; i++)
+        client_hang_up(other->attackers[i]);
     client_hang_up(other->victim);
     client_hang_up(other->manager);
     assert_int_equal(waitpid(other->pid, &status, 0), other->pid);

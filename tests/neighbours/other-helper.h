@@ -8,6 +8,8 @@ struct other_helper {
     struct helper *beside;
     pid_t pid;
     struct client *victim, *manager; /* connections that it has inherited */
+    struct client *attackers[64];
+    int attacker_count;
     int disk;
 };
 

@@ -14,7 +14,7 @@
 #include "requests/turn.h"
 
 /* A set for each test: without settle threads, no member is settled. */
-#define SETS 5
+#define SETS 9
 
 #define OPENS 250 /* two such packets are within a share, three are not */
 
@@ -90,6 +90,13 @@ static int receive(int peer) {
     return count;
 }
 
+static bool is_hung_up(int peer) {
+    static uint8_t bytes[FDSET_MAX_PACKET_BYTES];
+    struct packet_info info;
+    int error = packet_receive(peer, bytes, NULL, MSG_DONTWAIT, &info);
+    return error == -ECONNRESET || (error == 0 && info.hangup);
+}
+
 static struct session *connect_pair(int pair[2]) {
     set++;
     assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair),
@@ -125,6 +132,98 @@ static void pass_time(void) {
     timers_tick(&service);
     turn_end(&service);
     run_until_idle();
+}
+
+static struct endpoint *endpoint(void) {
+    return service.model.endpoints.all;
+}
+
+/* Sends so many requests that one is held back, and reads none of it but Hello's answer. */
+static struct session *begin_hoard(int pair[2]) {
+    struct session *session = connect_pair(pair);
+    assert_non_null(session);
+    send_hello(pair[0]);
+    for (int i = 0; i < 3; i++)
+        send_opens(pair[0]);
+    run_until_idle();
+    assert_int_equal(receive(pair[0]), 0); /* to Hello */
+    assert_non_null(session->pending);
+    assert_int_equal(endpoint()->in_flight, 2 * OPENS);
+    return session;
+}
+
+/* All connections of an endpoint are one VM, which has one share. */
+static void test_another_connection_has_no_share_of_its_own(void **state) {
+    int first[2], second[2];
+    begin_hoard(first);
+    assert_non_null(connect_pair(second));
+    send_hello(second[0]);
+    send_opens(second[0]);
+    run_until_idle();
+    assert_int_equal(receive(second[0]), 0); /* to Hello */
+    assert_int_equal(receive(second[0]), -EAGAIN);
+
+    /* There is room for both, as soon as the first has read. */
+    assert_int_equal(receive(first[0]), OPENS);
+    assert_int_equal(receive(first[0]), OPENS);
+    pass_time();
+    assert_int_equal(receive(first[0]), OPENS);
+    assert_int_equal(receive(second[0]), OPENS);
+    close(first[0]);
+    close(second[0]);
+    run_until_idle();
+    assert_int_equal(endpoint()->in_flight, 0);
+}
+
+/* Lets so much time pass that nobody waits for. */
+static void pass_seconds(unsigned seconds) {
+    service.model.now_ms += seconds * 1000;
+    timers_tick(&service);
+    turn_end(&service);
+}
+
+/* Who is slow is not who reads nothing; and who is hung up on still has what was sent, which
+ * counts until it is received: else it would only have to come back for more. */
+static void test_who_reads_nothing_is_hung_up_on(void **state) {
+    int pair[2];
+    begin_hoard(pair);
+    pass_seconds(40);
+    assert_int_equal(receive(pair[0]), OPENS);
+    send_opens(pair[0]); /* which is not even looked at */
+    pass_seconds(40);
+    assert_int_equal(service.model.lease_slab.used, 3 * OPENS);
+    pass_seconds(59);
+    assert_false(list_empty(&service.sessions.all));
+    pass_seconds(2);
+    assert_true(list_empty(&service.sessions.all));
+    assert_int_equal(service.model.lease_slab.used, 0);
+    assert_int_equal(service.sessions.slab.used, 1);
+    assert_int_equal(endpoint()->shares[RESOURCE_CONNECTIONS].used, 1);
+    assert_true(endpoint()->in_flight >= 2 * OPENS);
+
+    run_until_idle();
+    assert_int_equal(service.sessions.slab.used, 1);
+    assert_int_equal(receive(pair[0]), OPENS);
+    run_until_idle();
+    assert_int_equal(service.sessions.slab.used, 0);
+    assert_int_equal(endpoint()->in_flight, 0);
+    assert_true(is_hung_up(pair[0]));
+    close(pair[0]);
+}
+
+/* It may say that it sends no more, and read when it likes. */
+static void test_who_leaves_something_unread_counts_until_it_is_gone(void **state) {
+    int pair[2];
+    begin_hoard(pair);
+    assert_int_equal(shutdown(pair[0], SHUT_RDWR), 0);
+    run_until_idle();
+    assert_true(list_empty(&service.sessions.all));
+    assert_int_equal(service.sessions.slab.used, 1);
+    assert_int_equal(endpoint()->in_flight, 2 * OPENS);
+    close(pair[0]);
+    run_until_idle();
+    assert_int_equal(service.sessions.slab.used, 0);
+    assert_int_equal(endpoint()->in_flight, 0);
 }
 
 /* An open is answered that the kernel has no memory for: Hello's answer is not read yet. */
@@ -211,9 +310,14 @@ int main(void) {
                                          .connections = 2,
                                          .waiting = 2,
                                          .holds = 2,
-                                         .events = 2};
+                                         .events = 2,
+                                         .unread_seconds = 60,
+                                         .in_flight = 512};
     const struct CMUnitTest tests[] = {
         oracle_test(test_what_is_held_back_goes_when_the_peer_reads),
+        oracle_test(test_another_connection_has_no_share_of_its_own),
+        oracle_test(test_who_reads_nothing_is_hung_up_on),
+        oracle_test(test_who_leaves_something_unread_counts_until_it_is_gone),
         oracle_test(test_what_the_kernel_was_short_of_goes_in_time),
         oracle_test(test_what_was_short_of_memory_is_short_of_room),
         oracle_test(test_who_is_found_gone_in_time),

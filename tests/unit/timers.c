@@ -84,17 +84,18 @@ static void test_nothing_is_due(void **state) {
 /* Each kind of deadline is slept for, and the earliest of all decides. */
 static void test_deadlines_of_each_kind(void **state) {
     struct deadlines *const kinds[] = {&service.model.deadlines, &service.waits.deadlines,
-                                       &service.deferrals.deadlines, &service.sessions.resends};
-    struct deadline deadlines[4] = {{0}};
+                                       &service.deferrals.deadlines, &service.sessions.resends,
+                                       &service.sessions.patience};
+    struct deadline deadlines[5] = {{0}};
 
-    for (int i = 0; i < 4; i++) {
+    for (int i = 0; i < 5; i++) {
         deadline_start(kinds[i], &deadlines[i], NOW + 700);
         assert_int_equal(timers_timeout(&service), 700);
-        for (int j = 0; j < 4; j++)
+        for (int j = 0; j < 5; j++)
             if (j != i)
                 deadline_start(kinds[j], &deadlines[j], NOW + 900);
         assert_int_equal(timers_timeout(&service), 700);
-        for (int j = 0; j < 4; j++)
+        for (int j = 0; j < 5; j++)
             deadline_stop(kinds[j], &deadlines[j]);
         assert_int_equal(timers_timeout(&service), -1);
     }
@@ -306,7 +307,8 @@ int main(void) {
                                          .connections = 2,
                                          .waiting = 2,
                                          .holds = 2,
-                                         .events = 2};
+                                         .events = 2,
+                                         .in_flight = 512};
     const struct CMUnitTest tests[] = {
         timers_test(test_nothing_is_due),
         timers_test(test_deadlines_of_each_kind),

@@ -112,6 +112,8 @@ ROWS = [
      lambda: defined("helper/model/endpoint.c", "OBSERVERS_SHARE"), [rf"one in {N} for observers"]),
     ("part that is kept for endpoints, one in",
      lambda: defined("helper/model/endpoint.c", "KEPT_SHARE"), [r"connections, (half) of what"]),
+    ("descriptors in flight of an endpoint",
+     lambda: found("helper/model/limit.h", r"\.in_flight = (\d+)"), [rf"to {N} for each endpoint"]),
     ("leases of many endpoints", lambda: least("leases"), [rf"grow: to {N} leases"]),
     ("waiting opens of many endpoints", lambda: least("waiting"), [rf"{N} waiting opens, "]),
     ("holds of many endpoints", lambda: least("holds"), [rf"{N} holds and"]),
