@@ -37,9 +37,10 @@ struct helper *scene_start(const char *const *options) {
     return helper;
 }
 
-struct helper *scene_start_with_path(void) {
+struct helper *scene_start_with_path(const char *limit) {
     snprintf(victims_path, sizeof(victims_path), "%s", file_path("victim.sock"));
-    return scene_start((const char *[]){"--vmm", victims_path, NULL});
+    return scene_start(
+        (const char *[]){"--vmm", victims_path, limit ? "--limit" : NULL, limit, NULL});
 }
 
 int scene_disk(void) {

@@ -27,8 +27,9 @@ struct attacker;
 /* Starts the helper with both sets; `options` as for helper_start(). */
 struct helper *scene_start(const char *const *options);
 
-/* The same, and the victim has a socket of its own, by which it can come once more. */
-struct helper *scene_start_with_path(void);
+/* The same, and the victim has a socket of its own, by which it can come once more. `limit` is
+ * one other than usual, or NULL. */
+struct helper *scene_start_with_path(const char *limit);
 void victim_expect_let_in(struct helper *helper);
 
 /* The descriptors of both sets as they were added. */

@@ -161,7 +161,7 @@ static void test_holds(void **state) {
 /* ----------------------------------------------------------------- connections */
 
 static void test_connections(void **state) {
-    struct helper *helper = scene_start_with_path();
+    struct helper *helper = scene_start_with_path(NULL);
 
     attacker_count = 0;
     while (add_attacker(helper))

@@ -8,7 +8,7 @@
 
 /* They connect, and say nothing: no Hello, and no end either. */
 static void test_connections_that_say_nothing(void **state) {
-    struct helper *helper = scene_start_with_path();
+    struct helper *helper = scene_start_with_path("hello-seconds=2");
     struct client *silent[MOST_CONNECTIONS];
 
     for (int i = 0; i < MOST_CONNECTIONS; i++)
@@ -23,7 +23,7 @@ static void test_connections_that_say_nothing(void **state) {
 
 /* A zero byte, half a Hello, a Hello of a version that there is not: no greeting either. */
 static void test_connections_that_say_half(void **state) {
-    struct helper *helper = scene_start_with_path();
+    struct helper *helper = scene_start_with_path("hello-seconds=2");
     struct client *half[MOST_CONNECTIONS];
 
     for (int i = 0; i < MOST_CONNECTIONS; i++) {
