@@ -7,6 +7,8 @@
 #include "other-helper.h"
 
 #include <stdio.h>
+#include <string.h>
+#include <unistd.h>
 
 /* As many in one packet as there may be, and so many packets on each connection. */
 #define OPENS   250
@@ -109,6 +111,35 @@ static void test_two_helpers_of_one_user_that_are_both_attacked(void **state) {
     other_helper_end(&other);
 }
 
+/* In clock ticks; of all threads. */
+static unsigned long processor_time(const struct helper *helper) {
+    char path[64], text[1024] = "";
+    unsigned long user, system;
+
+    snprintf(path, sizeof(path), "/proc/%d/stat", helper->pid);
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    assert_true(read(fd, text, sizeof(text) - 1) > 0);
+    close(fd);
+    assert_int_equal(sscanf(strrchr(text, ')'),
+                            ") %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %lu %lu", &user,
+                            &system),
+                     2);
+    return user + system;
+}
+
+/* What they have asked for is not tried again and again: the time that passes is that of a
+ * wait in vain. */
+static void test_the_helper_sleeps_beside_them(void **state) {
+    struct helper *helper = scene_start(NULL);
+
+    hoard(helper, 50);
+    unsigned long before = processor_time(helper);
+    struct opened opened = client_opened(
+        helper->vmm, client_send_patient_open(helper->vmm, "/dev/fdset/9", O_RDONLY, 500));
+    assert_int_equal(opened.code, CODE(NO_SET));
+    assert_in_range(processor_time(helper) - before, 0, 5);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         helper_test(test_two_connections_that_never_read),
@@ -116,6 +147,7 @@ int main(void) {
         helper_test(test_fifty_connections_that_never_read),
         helper_test(test_a_victim_that_opens_many_at_once),
         helper_test(test_single_opens_that_nobody_reads),
+        helper_test(test_the_helper_sleeps_beside_them),
         helper_test(test_a_victim_on_another_helper_of_the_same_user),
         helper_test(test_two_helpers_of_one_user_that_are_both_attacked),
     };
