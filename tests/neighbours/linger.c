@@ -14,12 +14,13 @@
 
 #define AN_HOUR_S 3600
 
-/* More than there are settle threads. */
+/* More than there are settle threads; and more than there are connections. */
 #define MANY 10
+#define MOST 150
 
 /* The ends that do not read what the lingering ones have sent: while they are open and unread,
  * each close of the other end waits. */
-static int far_ends[MANY];
+static int far_ends[MOST];
 static int far_end_count;
 
 /* A connection of which nothing more can be sent, and whose close waits for all of it. */
@@ -35,7 +36,7 @@ static int lingering_socket(void) {
     assert_int_equal(getsockname(listening, (struct sockaddr *)&address, &size), 0);
     assert_int_equal(listen(listening, 1), 0);
     assert_int_equal(connect(near, (struct sockaddr *)&address, size), 0);
-    assert_true(far_end_count < MANY);
+    assert_true(far_end_count < MOST);
     far_ends[far_end_count++] = harness_keep(accept4(listening, NULL, NULL, SOCK_CLOEXEC));
     close(listening);
     assert_int_equal(setsockopt(near, SOL_SOCKET, SO_LINGER, &linger, sizeof(linger)), 0);
@@ -158,6 +159,30 @@ static void test_from_many_that_hang_up(void **state) {
     expect_served(helper);
 }
 
+/* One after the other, each with a place of its own while its close waits; for whom there is
+ * no place, nobody waits. */
+static void test_from_more_than_there_are_places(void **state) {
+    far_end_count = 0;
+    struct helper *helper = scene_start_with_path(NULL);
+
+    for (int i = 0; i < MOST; i++) {
+        helper_pause(helper);
+        struct client *attacker = helper_try_connect(helper, ROLE(VMM));
+        if (attacker) {
+            send_lingering(attacker);
+            client_hang_up(attacker);
+        }
+        helper_go_on(helper);
+        attack_settles(helper);
+        if (!attacker)
+            break;
+    }
+    assert_true(far_end_count > MANY);
+    for (int i = 0; i < 20; i++)
+        victim_expect_let_in(helper);
+    expect_served(helper);
+}
+
 /* What lies before a socket that nobody has accepted yet is dropped with it. */
 static void test_before_anybody_accepts(void **state) {
     struct helper *helper = start();
@@ -198,6 +223,7 @@ int main(void) {
         helper_test(test_behind_unread_replies_that_are_read_at_last),
         helper_test(test_behind_unread_replies_of_one_that_hangs_up),
         helper_test(test_from_many_that_hang_up),
+        helper_test(test_from_more_than_there_are_places),
         helper_test(test_before_anybody_accepts),
         helper_test(test_from_one_that_is_turned_away),
     };

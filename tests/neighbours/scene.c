@@ -70,14 +70,31 @@ void victim_expect_served_often(struct helper *helper) {
         victim_expect_served(helper);
 }
 
-void victim_expect_let_in(struct helper *helper) {
+/* Added to the helper's clients; NULL where it would have to wait. */
+static struct client *connect_at_once(struct helper *helper, const char *path) {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
-    struct client *victim = client_new(socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0));
+    int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    struct client *client = client_new(fd);
 
-    victim->next = helper->clients;
-    helper->clients = victim;
-    strcpy(address.sun_path, victims_path);
-    assert_int_equal(connect(victim->socket, (struct sockaddr *)&address, sizeof(address)), 0);
+    client->next = helper->clients;
+    helper->clients = client;
+    strcpy(address.sun_path, path);
+    if (connect(fd, (struct sockaddr *)&address, sizeof(address)) < 0) {
+        helper_forget(helper, client);
+        return NULL;
+    }
+    fcntl(fd, F_SETFL, O_RDWR);
+    return client;
+}
+
+struct client *helper_try_connect(struct helper *helper, int role) {
+    return connect_at_once(helper, helper_socket_path(role));
+}
+
+void victim_expect_let_in(struct helper *helper) {
+    struct client *victim = connect_at_once(helper, victims_path);
+
+    assert_non_null(victim);
     client_hello(victim, "victim");
     struct opened opened = client_open_set(victim, SHARED, O_RDONLY);
     assert_serves(opened.fd, log_file, O_RDONLY);

@@ -48,6 +48,9 @@ void victim_expect_served_often(struct helper *helper);
  * connection counts as one that the helper may end. */
 struct client *attacker_connect(struct helper *helper);
 
+/* Connects and says nothing; NULL where nobody more can connect at the moment. */
+struct client *helper_try_connect(struct helper *helper, int role);
+
 /* Says Hello. Returns whether the helper has it in. */
 bool attacker_greet(struct client *attacker);
 
