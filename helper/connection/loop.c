@@ -50,14 +50,15 @@ uint64_t loop_now(void) {
     return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
 }
 
-/* One that has not been in turn comes before those that have. */
+/* One that has not been in turn comes before those that have. That whose turn it is comes
+ * after: lanes_turn(). */
 static void lane_enter(struct loop *loop, struct lane *lane) {
     if (!lane->in_use) {
         list_init(&lane->in_turn);
         list_init(&lane->ready);
         lane->in_use = true;
     }
-    if (list_empty(&lane->in_turn))
+    if (lane != loop->turn && list_empty(&lane->in_turn))
         list_insert(loop->lanes.next, &lane->in_turn);
 }
 
@@ -101,7 +102,9 @@ static void lanes_turn(struct loop *loop) {
     while (!list_empty(&turn)) {
         struct lane *lane = list_object(turn.next, struct lane, in_turn);
         list_remove(&lane->in_turn);
+        loop->turn = lane;
         lane_turn(loop, lane);
+        loop->turn = NULL;
         if (!list_empty(&lane->ready))
             list_append(&loop->lanes, &lane->in_turn);
     }

@@ -17,12 +17,14 @@
 /* Work is counted in opens of an OpenMany, about: a packet costs as much as so many, as its
  * system calls do; and so much is a lane's turn. */
 #define PACKET_WORK 8
+#define LEASE_WORK  2 /* to end one */
 #define TURN_WORK   64
 
 struct loop {
     int epoll;         /* owned */
     uint64_t *now_ms;  /* borrowed: where the time of each turn is written */
     struct list lanes; /* those in which somebody is ready, the next one first */
+    struct lane *turn; /* whose turn it is, or NULL */
     int credit;        /* what may still be done in the turn under way */
     uint32_t watches;  /* as many as there may be */
 };

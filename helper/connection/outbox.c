@@ -129,7 +129,7 @@ bool outbox_reads_nothing(struct session *session) {
 
 static void keep_pending(struct session *session, int why, const uint8_t *bytes, uint32_t length,
                          struct lease *const *leases, uint32_t lease_count) {
-    struct pending *pending = slab_take(&session->sessions->pending_slab);
+    struct pending *pending = slab_take_unclean(&session->sessions->pending_slab);
     assert(pending); /* one for each session there can be */
     pending->length = length;
     pending->lease_count = lease_count;

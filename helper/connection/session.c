@@ -93,6 +93,7 @@ void session_hang_up(struct session *session) {
         list_append(&session->sessions->gone, &session->gone);
     outbox_drop(session);
     deadline_stop(&session->sessions->patience, &session->patience);
+    session->hung_up = true;
     session->lingers = outbox_in_flight(session);
     if (session->lingers) /* edges, each of which is something that it has received */
         loop_change(&session->sessions->loop, &session->watch, EPOLLOUT | EPOLLET);

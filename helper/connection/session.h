@@ -17,6 +17,7 @@
 
 struct pending;
 struct event_queue;
+struct chore;
 
 /* The values are those of fdset.proto. */
 enum role { ROLE_VMM = 1, ROLE_MANAGER = 2, ROLE_OBSERVER = 3 };
@@ -42,6 +43,8 @@ struct session {
     struct event_queue *events;           /* of one that has subscribed, else NULL */
     bool handed_over; /* connected when the helper got it: the kernel tells who made the pair */
     bool greeted;     /* Hello has been exchanged */
+    bool hung_up;     /* no more is read or sent */
+    bool ended;       /* nothing is left of it but this */
     bool leaving;     /* ends when the pending reply is out */
     bool lingers;     /* has ended, but its peer has descriptors to receive */
 
@@ -58,6 +61,7 @@ struct session {
     bool missed;            /* one of them came while it took nothing */
     uint64_t features;      /* bits of fdset.proto, Feature, that both sides know */
 
+    struct chore *chore;     /* a request that takes more than a turn, or NULL */
     struct pending *pending; /* a reply that the socket was too full for, or NULL */
 };
 

@@ -38,6 +38,15 @@ static inline void list_remove(struct list *link) {
     list_init(link);
 }
 
+/* Moves all links of one list to the end of another. */
+static inline void list_move(struct list *from, struct list *to) {
+    while (!list_empty(from)) {
+        struct list *link = from->next;
+        list_remove(link);
+        list_append(to, link);
+    }
+}
+
 #define list_object(link, type, field) ((type *)((char *)(link)-offsetof(type, field)))
 
 /* `link` walks over the links; list_object() gives the objects. */

@@ -27,7 +27,7 @@ void slab_destroy(struct slab *slab) {
     *slab = (struct slab){0};
 }
 
-void *slab_take(struct slab *slab) {
+void *slab_take_unclean(struct slab *slab) {
     void *object;
     if (slab->free) {
         object = slab->free;
@@ -38,7 +38,13 @@ void *slab_take(struct slab *slab) {
         return NULL;
     }
     slab->used++;
-    return memset(object, 0, slab->size);
+    return object;
+}
+
+void *slab_take(struct slab *slab) {
+    void *object = slab_take_unclean(slab);
+
+    return object ? memset(object, 0, slab->size) : NULL;
 }
 
 void slab_give(struct slab *slab, void *object) {

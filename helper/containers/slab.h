@@ -26,6 +26,8 @@ void slab_destroy(struct slab *slab);
 
 /* A zeroed object, or NULL where all are taken. */
 void *slab_take(struct slab *slab);
+/* One that holds whatever was there last: for large objects, most of which is not read. */
+void *slab_take_unclean(struct slab *slab);
 void slab_give(struct slab *slab, void *object);
 
 /* Objects by number, for tables that keep 32 bits rather than a pointer. */

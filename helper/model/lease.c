@@ -138,11 +138,12 @@ void hold_end(struct model *model, struct holder *holder, struct fdset *set) {
         hold_drop(model, hold);
 }
 
-void holder_end(struct model *model, struct holder *holder) {
-    while (!list_empty(&holder->leases)) {
+bool holder_end(struct model *model, struct holder *holder, uint32_t most) {
+    for (; most > 0 && !list_empty(&holder->leases); most--) {
         lease_end(model, list_object(holder->leases.next, struct lease, in_holder));
         model->totals.hangups++;
     }
-    while (!list_empty(&holder->holds))
+    for (; most > 0 && !list_empty(&holder->holds); most--)
         hold_drop(model, list_object(holder->holds.next, struct hold, in_holder));
+    return list_empty(&holder->leases) && list_empty(&holder->holds);
 }

@@ -36,8 +36,9 @@ int hold_begin(struct model *model, struct holder *holder, struct fdset *set,
 /* Ends the holder's hold of the set, if there is one. */
 void hold_end(struct model *model, struct holder *holder, struct fdset *set);
 
-/* Ends all leases and holds: it has hung up. */
-void holder_end(struct model *model, struct holder *holder);
+/* Ends leases and holds of one that has hung up, at most so many. Returns whether it has none
+ * any more. */
+bool holder_end(struct model *model, struct holder *holder, uint32_t most);
 
 /* What match_member() found. */
 struct match {

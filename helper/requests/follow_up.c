@@ -72,12 +72,11 @@ void service_check(const struct service *service) {
     list_for_each (link, &service->sessions.all) {
         const struct session *session = list_object(link, struct session, link);
         sessions++;
-        bool ended = session->watch.fd < 0 || session->lingers;
-        waiting += ended ? 0 : session->waiting_count;
+        waiting += session->hung_up ? 0 : session->waiting_count;
         pending += !!session->pending;
         subscriptions += !!session->events;
         leases += session->holder.lease_count;
-        assert(!ended || session->holder.lease_count == 0);
+        assert(!session->ended || session->holder.lease_count == 0);
     }
     list_for_each (link, &service->sessions.unread)
         sessions++;

@@ -44,6 +44,7 @@ struct service {
     struct waits waits;
     struct deferrals deferrals;
     struct subscriptions subscriptions;
+    struct slab chore_slab;
     uint64_t started_ms;
     const struct sandbox_stage *sandbox; /* what was reached, for Query */
     size_t sandbox_count;

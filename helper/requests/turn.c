@@ -10,7 +10,23 @@
 #include "connection/reply.h"
 #include "model/lease.h"
 #include "model/lifetime.h"
+#include "requests/chore.h"
 #include "requests/dispatch.h"
+
+/* What it had may be much: of that a turn's work at most, and the rest in the turns that
+ * follow. */
+static void end_some(struct service *service, struct session *session) {
+    loop_spend(&service->sessions.loop, TURN_WORK);
+    if (!holder_end(&service->model, &session->holder, TURN_WORK / LEASE_WORK)) {
+        loop_again(&service->sessions.loop, &session->watch);
+        return;
+    }
+    session->ended = true;
+    if (session->role == ROLE_MANAGER)
+        model_manager_gone(&service->model, session->number);
+    if (session->role == ROLE_VMM && session->greeted)
+        service_tell_session(service, &(struct event){.kind = EVENT_VMM_GONE}, session);
+}
 
 void session_end(struct session *session) {
     struct service *service = service_of(session);
@@ -19,23 +35,27 @@ void session_end(struct session *session) {
     unsubscribe(service, session);
     waiting_drop(service, session);
     deferrals_drop(service, session);
-    holder_end(&service->model, &session->holder);
-    if (session->role == ROLE_MANAGER)
-        model_manager_gone(&service->model, session->number);
-    if (session->role == ROLE_VMM && session->greeted)
-        service_tell_session(service, &(struct event){.kind = EVENT_VMM_GONE}, session);
+    chore_end(service, session);
+    end_some(service, session);
     /* Those who wait go before whoever asks later in this turn. */
     follow_up(service);
 }
 
 void turn_end(struct service *service) {
+    struct list *gone = &service->sessions.gone, ending;
+
+    list_init(&ending);
     /* Who waits for what one had may be served now, and found gone too. */
-    while (!list_empty(&service->sessions.gone)) {
-        struct session *session = list_object(service->sessions.gone.next, struct session, gone);
-        if (session->watch.fd >= 0 && !session->lingers)
+    while (!list_empty(gone)) {
+        struct session *session = list_object(gone->next, struct session, gone);
+        if (!session->hung_up)
             session_end(session);
-        session_free(session);
+        list_remove(&session->gone);
+        list_append(&ending, &session->gone);
+        if (session->ended)
+            session_free(session);
     }
+    list_move(&ending, gone);
 }
 
 /* Serves one packet, if there is one. */
@@ -73,7 +93,7 @@ static bool receive(struct service *service, struct session *session, bool *was_
  * if there is one and lost if there is none. Who sends ahead will have sent
  * more; and a Close, to which there is no reply, is often followed by an Open. */
 static bool looks_again(struct session *session, bool was_close) {
-    if (session->leaving || !session_takes(session))
+    if (session->leaving || session->chore || !session_takes(session))
         return false;
     if (session->sends_ahead || was_close)
         return true;
@@ -112,6 +132,8 @@ static void flush(struct service *service, struct session *session) {
         deferrals_resume(service, session);
     }
     subscription_resume(session);
+    if (session->chore)
+        loop_again(&service->sessions.loop, &session->watch);
     follow_up(service);
 }
 
@@ -121,16 +143,21 @@ static void session_ready(struct watch *watch, uint32_t epoll_events) {
 
     if (session->lingers)
         session_linger(session);
-    if (session_is_gone(session))
-        return;
-    if (session->pending) {
+    if (session_is_gone(session)) {
+        if (session->hung_up && !session->ended)
+            end_some(service, session);
+    } else if (session->pending) {
         if (epoll_events & (EPOLLHUP | EPOLLERR))
             session_end(session);
         else
             flush(service, session);
+    } else if (session->chore) {
+        chore_step(service, session);
     } else {
         serve(service, session);
+        return;
     }
+    follow_up(service);
 }
 
 void turn_resend(struct service *service) {
@@ -167,6 +194,8 @@ int service_init(struct service *service, const struct limits *limits) {
         error = deferrals_init(&service->deferrals, limits->connections);
     if (error == 0)
         error = subscriptions_init(&service->subscriptions, limits);
+    if (error == 0)
+        error = chores_init(&service->chore_slab, limits->connections);
     if (error == 0)
         error = settle_init(&service->settle);
     service->sessions.ready = session_ready;

@@ -165,6 +165,34 @@ static void test_a_connection_of_thousands_of_leases_ends(void **state) {
     client_wait_idle(helper->manager);
 }
 
+/* By a packet, of which the numbers that are nobody's are ignored. */
+static void test_a_close_of_thousands_of_leases(void **state) {
+    struct helper *helper = start();
+    struct client *attacker = attacker_with_leases(helper, 20);
+    static uint32_t leases[20 * FDSET_MAX_OPENS + 100];
+    static uint8_t packet[FDSET_MAX_PACKET_BYTES];
+    Fdset__V1__Close all = FDSET__V1__CLOSE__INIT;
+    Request request = FDSET__V1__REQUEST__INIT;
+    uint32_t serials[TURNS];
+
+    all.n_leases = sizeof(leases) / sizeof(leases[0]);
+    for (uint32_t i = 0; i < all.n_leases; i++)
+        leases[i] = i + 1;
+    all.leases = leases;
+    request.body_case = FDSET__V1__REQUEST__BODY_CLOSE;
+    request.close = &all;
+    int length = packet_encode(&request.base, packet);
+    assert_true(length > 0);
+    opens = subscriber_begin(helper, (int[]){EVENT(OPENED)}, 1);
+    helper_pause(helper);
+    ask_for_opens(helper, serials);
+    client_send_bytes(attacker, packet, (size_t)length, NULL, 0);
+    helper_go_on(helper);
+    expect_in_turn(helper, serials, ENDS_AT_ONCE);
+    wait_until(client_totals(helper->manager).leases == 0);
+    victim_expect_served(helper);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         helper_test(test_one_connection_that_floods),
@@ -173,6 +201,7 @@ int main(void) {
         helper_test(test_forty_connections_that_flood_with_what_is_refused),
         helper_test(test_forty_connections_with_very_many_in_a_packet),
         helper_test(test_a_connection_of_thousands_of_leases_ends),
+        helper_test(test_a_close_of_thousands_of_leases),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

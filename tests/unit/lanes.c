@@ -156,6 +156,25 @@ static void test_told_again_without_an_event(void **state) {
     assert_int_equal(told_count, 0);
 }
 
+/* Who goes on in its lane's next turn, comes after those who wait. */
+static void go_on(struct watch *watch, uint32_t epoll_events) {
+    note(watch, epoll_events);
+    loop_again(&loop, watch);
+}
+
+static void test_who_goes_on_comes_after_the_others(void **state) {
+    begin_many(2);
+    begin_watch(MANY, &lanes[1]);
+    watches[0].ready = go_on;
+    work = TURN_WORK;
+    for (int i = 0; i < 5; i++) {
+        turn();
+        assert_int_equal(told_count, 2);
+        assert_ptr_not_equal(told[0]->lane, told[1]->lane);
+    }
+    loop_forget(&watches[0]);
+}
+
 /* What is nobody's is told at once. */
 static void test_what_has_no_lane_waits_for_nobody(void **state) {
     begin_many(40);
@@ -178,6 +197,7 @@ int main(void) {
         lanes_test(test_work_done_ahead_is_owed),
         lanes_test(test_nobody_sleeps_while_one_waits_for_its_turn),
         lanes_test(test_told_again_without_an_event),
+        lanes_test(test_who_goes_on_comes_after_the_others),
         lanes_test(test_what_has_no_lane_waits_for_nobody),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

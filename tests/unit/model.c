@@ -260,7 +260,9 @@ static void test_lease_limits(void **state) {
     assert_non_null(open_as(&other, member));
     assert_null(open_as(&other, member));
     assert_int_equal(refusal.code, REFUSAL_LIMIT);
-    holder_end(&model, &vmm);
+    assert_false(holder_end(&model, &vmm, 1));
+    model_check(&model);
+    assert_true(holder_end(&model, &vmm, 100));
     assert_non_null(open_as(&other, member));
 }
 
