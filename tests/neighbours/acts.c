@@ -2,6 +2,8 @@
 /* Attacks on the helper's time: see acts.h. */
 #include "acts.h"
 
+#include "events.h"
+
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -11,6 +13,7 @@
 /* A set with as many members as there may be, for anybody; and one that never comes. */
 #define CROWDED 3
 #define NEVER   9
+#define OWN     20
 #define MEMBERS 4000
 
 /* Connections of one machine that all ask at once. */
@@ -54,7 +57,7 @@ static void fill_waits(struct helper *helper) {
     } while (true);
 }
 
-static void fill_tables(struct helper *helper) {
+void acts_fill_tables(struct helper *helper) {
     fill_leases(helper);
     fill_waits(helper);
 }
@@ -69,9 +72,21 @@ static void fill_set(struct helper *helper) {
         client_add_set(helper->manager, CROWDED, 0, members, FDSET_MAX_OPENS);
 }
 
-static void fill_all(struct helper *helper) {
+void acts_fill_all(struct helper *helper) {
     fill_set(helper);
-    fill_tables(helper);
+    acts_fill_tables(helper);
+}
+
+/* Who listens and does not read: each event goes into a queue for each of them. */
+static void fill_subscriptions(struct helper *helper) {
+    for (int i = 0; i < 8; i++)
+        subscriber_begin(helper, NULL, ALL_KINDS);
+}
+
+/* One for writing, for each attacker. */
+static void add_own_sets(struct helper *helper) {
+    for (int set = OWN; set < OWN + FEW; set++)
+        client_add_one(helper->manager, set, file_open("own", O_RDWR));
 }
 
 /* ------------------------------------------------------------ one request, one answer */
@@ -146,6 +161,26 @@ static void open_long_path(struct attacker *attacker) {
 
     memset(path, 'x', sizeof(path) - 1);
     client_open(attacker->client, path, O_RDONLY);
+    ++*attacker->served;
+}
+
+static void open_many_in_vain(struct attacker *attacker) {
+    open_many(attacker, "/dev/fdset/9");
+}
+
+/* Each lock is one more to be cleared as the lease ends. */
+#define LOCKS 1000
+
+static void lock_much(struct attacker *attacker) {
+    struct opened opened = {.fd = -1};
+
+    for (int set = OWN; opened.fd < 0; set = set + 1 < OWN + FEW ? set + 1 : OWN)
+        opened = client_open_set(attacker->client, set, O_RDWR);
+    for (int i = LOCKS; i > 0; i--) {
+        struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = 2 * i, .l_len = 1};
+        fcntl(opened.fd, F_OFD_SETLK, &lock);
+    }
+    client_close(attacker->client, &opened);
     ++*attacker->served;
 }
 
@@ -251,19 +286,21 @@ const struct attack attacks[ATTACKS] = {
     {"one_in_lockstep", ROLE(VMM), 1, open_shared, NULL},
     {"twenty_in_lockstep", ROLE(VMM), FEW, open_shared, NULL},
     {"forty_in_lockstep", ROLE(VMM), MANY, open_shared, NULL},
-    {"twenty_in_lockstep_at_full_tables", ROLE(VMM), FEW, open_shared, fill_tables},
-    {"two_with_tiny_closes_at_full_tables", ROLE(VMM), 2, open_shared, fill_tables},
+    {"twenty_in_lockstep_at_full_tables", ROLE(VMM), FEW, open_shared, acts_fill_tables},
+    {"two_with_tiny_closes_at_full_tables", ROLE(VMM), 2, open_shared, acts_fill_tables},
     {"two_with_many_opens_at_once", ROLE(VMM), 2, open_many_shared, fill_waits},
-    {"two_in_a_crowded_set", ROLE(VMM), 2, open_crowded, fill_all},
+    {"two_in_a_crowded_set", ROLE(VMM), 2, open_crowded, acts_fill_all},
     {"two_with_many_opens_in_a_crowded_set", ROLE(VMM), 2, open_many_crowded, fill_set},
     {"two_that_close_what_they_do_not_have", ROLE(VMM), 2, close_unknown, fill_leases},
-    {"two_that_look", ROLE(VMM), 2, look, fill_all},
-    {"two_that_hold", ROLE(VMM), 2, hold, fill_all},
+    {"two_that_look", ROLE(VMM), 2, look, acts_fill_all},
+    {"two_that_hold", ROLE(VMM), 2, hold, acts_fill_all},
     {"two_with_long_paths", ROLE(VMM), 2, open_long_path, NULL},
+    {"two_in_vain_while_eight_listen", ROLE(VMM), 2, open_many_in_vain, fill_subscriptions},
+    {"two_that_lock_much", ROLE(VMM), 2, lock_much, add_own_sets},
     {"two_that_wait_a_millisecond", ROLE(VMM), 2, wait_in_vain, fill_leases},
     {"two_observers_that_seek_a_label", ROLE(OBSERVER), 2, query_by_label, fill_set},
-    {"two_observers_that_list_all", ROLE(OBSERVER), 2, query_all, fill_all},
-    {"two_that_connect_again_and_again", ROLE(VMM), 2, connect_and_leave, fill_tables},
+    {"two_observers_that_list_all", ROLE(OBSERVER), 2, query_all, acts_fill_all},
+    {"two_that_connect_again_and_again", ROLE(VMM), 2, connect_and_leave, acts_fill_tables},
     {"two_that_connect_in_silence", ROLE(VMM), 2, connect_in_silence, NULL},
     {"two_that_send_garbage", ROLE(VMM), 2, send_garbage, NULL},
     {"two_that_send_empty_packets", ROLE(VMM), 2, send_nothing, NULL},

@@ -113,39 +113,77 @@ static void report(const char *name, struct figures *figures, double gate) {
         fail_msg("%s: %.1f times as long as alone, %.0f allowed", name, ratio, gate);
 }
 
-/* --------------------------------------------------- attacks that are processes */
+/* --------------------------------------------------------------------- attacks */
 
-static int next;
+/* Ask for more than the kernel lets a user have on its way, and read nothing. */
+static void hoard(struct helper *helper, int connections) {
+    for (int i = 0; i < connections; i++) {
+        struct client *attacker = attacker_connect(helper);
+        for (int packet = 0; attacker && packet < 3; packet++)
+            attacker_ask(attacker, FDSET_MAX_OPENS);
+    }
+    attack_settles(helper);
+}
 
-static void test_row(void **state) {
-    const struct attack *attack = &attacks[next++];
-    struct figures figures;
+static void hoard_by_two(struct helper *helper) {
+    hoard(helper, 2);
+}
 
-    for (int pair = 0; pair < PAIRS; pair++) {
-        struct helper *helper = acts_start();
-        pin_helper(helper);
-        pin(0, 0, 2);
-        struct spread alone = measure(helper);
-        pin(0, 1, 0);
-        attack_begin(helper, attack);
-        unsigned long before = attack_served();
-        pin(0, 0, 2);
-        struct spread beside = measure(helper);
-        pin(0, 1, 0);
+static void hoard_by_ten(struct helper *helper) {
+    hoard(helper, 10);
+}
+
+static void hoard_by_fifty(struct helper *helper) {
+    hoard(helper, 50);
+}
+
+static void say_nothing(struct helper *helper) {
+    while (helper_try_connect(helper, ROLE(VMM)) && client_totals(helper->manager).connections < 40)
+        ;
+}
+
+/* What lies there and does nothing more, while the victim is served. */
+static const struct {
+    const char *name;
+    void (*prepare)(struct helper *helper);
+} burdens[] = {
+    {"two_that_never_read", hoard_by_two},     {"ten_that_never_read", hoard_by_ten},
+    {"fifty_that_never_read", hoard_by_fifty}, {"some_that_say_nothing", say_nothing},
+    {"full_tables", acts_fill_tables},         {"full_tables_and_a_crowded_set", acts_fill_all},
+};
+
+#define BURDENS ((int)(sizeof(burdens) / sizeof(burdens[0])))
+
+/* The one that is measured: an attack, or a burden. */
+struct row {
+    const char *name;
+    const struct attack *attack;
+    void (*prepare)(struct helper *helper);
+};
+
+static struct row rows[ATTACKS + BURDENS];
+static int row_count, next;
+
+static struct spread measure_beside(struct helper *helper, const struct row *row) {
+    struct spread beside;
+
+    if (row->prepare)
+        row->prepare(helper);
+    else
+        attack_begin(helper, row->attack);
+    unsigned long before = attack_served();
+    pin(0, 0, 2);
+    beside = measure(helper);
+    pin(0, 1, 0);
+    if (row->attack) {
         assert_true(attack_served() > before);
         attack_end(helper);
-        note(&figures, pair, alone, beside);
-        assert_int_equal(harness_end(state), 0);
-        assert_int_equal(harness_begin(state), 0);
     }
-    report(attack->name, &figures, GATE * BUSY);
+    return beside;
 }
 
-/* ------------------------------------------------------- attacks that lie there */
-
-/* Asks for more than the kernel lets a user have on its way, over `connections`, and reads
- * nothing. */
-static void hoard(void **state, const char *name, int connections) {
+static void test_row(void **state) {
+    const struct row *row = &rows[next++];
     struct figures figures;
 
     for (int pair = 0; pair < PAIRS; pair++) {
@@ -153,42 +191,36 @@ static void hoard(void **state, const char *name, int connections) {
         pin_helper(helper);
         pin(0, 0, 2);
         struct spread alone = measure(helper);
-        for (int i = 0; i < connections; i++) {
-            struct client *attacker = attacker_connect(helper);
-            for (int packet = 0; attacker && packet < 3; packet++)
-                attacker_ask(attacker, FDSET_MAX_OPENS);
-        }
-        attack_settles(helper);
-        note(&figures, pair, alone, measure(helper));
         pin(0, 1, 0);
+        note(&figures, pair, alone, measure_beside(helper, row));
         assert_int_equal(harness_end(state), 0);
         assert_int_equal(harness_begin(state), 0);
     }
-    report(name, &figures, GATE);
+    report(row->name, &figures, row->attack ? GATE * BUSY : GATE);
 }
 
-static void test_two_hoards(void **state) {
-    hoard(state, "two_that_never_read", 2);
+/* All, or those that have one of the words in their names. */
+static bool is_wanted(const char *name, char **words) {
+    if (!*words)
+        return true;
+    for (; *words; words++)
+        if (strstr(name, *words))
+            return true;
+    return false;
 }
 
-static void test_ten_hoards(void **state) {
-    hoard(state, "ten_that_never_read", 10);
-}
-
-static void test_fifty_hoards(void **state) {
-    hoard(state, "fifty_that_never_read", 50);
-}
-
-int main(void) {
-    const CMUnitTestFunction hoards[] = {test_two_hoards, test_ten_hoards, test_fifty_hoards};
-    struct CMUnitTest tests[ATTACKS + 3];
+int main(int argc, char **argv) {
+    struct CMUnitTest tests[ATTACKS + BURDENS];
 
     for (int i = 0; i < ATTACKS; i++)
-        tests[i] = (struct CMUnitTest){attacks[i].name, test_row, harness_begin, harness_end, NULL};
-    for (int i = 0; i < 3; i++)
-        tests[ATTACKS + i] =
-            (struct CMUnitTest){"hoard", hoards[i], harness_begin, harness_end, NULL};
+        if (is_wanted(attacks[i].name, argv + 1))
+            rows[row_count++] = (struct row){attacks[i].name, .attack = &attacks[i]};
+    for (int i = 0; i < BURDENS; i++)
+        if (is_wanted(burdens[i].name, argv + 1))
+            rows[row_count++] = (struct row){burdens[i].name, .prepare = burdens[i].prepare};
+    for (int i = 0; i < row_count; i++)
+        tests[i] = (struct CMUnitTest){rows[i].name, test_row, harness_begin, harness_end, NULL};
     print_message("%-38s %7s %7s   %7s %7s   %5s %4s\n", "microseconds of an open", "alone", "p99",
                   "beside", "p99", "times", "gate");
-    return _cmocka_run_group_tests("times", tests, ATTACKS + 3, NULL, NULL);
+    return _cmocka_run_group_tests("times", tests, (size_t)row_count, NULL, NULL);
 }
