@@ -33,11 +33,11 @@ cannot_download() {
     skip "cannot download $1: $why"
 }
 
-# unpack PACKAGE FILE...: those files of the package that was downloaded.
+# unpack PACKAGE PATTERN...: those files of the package that was downloaded.
 unpack() {
     local package=$1
     shift
-    dpkg --fsys-tarfile "$package"_*.deb | tar -x "$@"
+    dpkg --fsys-tarfile "$package"_*.deb | tar -x -C unpacked --wildcards "$@"
 }
 
 # Debian's kernel and busybox, unpacked once and kept in the build directory, never
@@ -55,13 +55,15 @@ linux_fetch() {
         kernel=''
     done
     [ "$kernel" ] || cannot_download "Debian's kernel"
+    # Later releases have busybox below /usr, and their modules are compressed.
     for module in $modules; do
-        files+=("*/$module.ko")
+        files+=("*/$module.ko*")
     done
-    unpack busybox-static ./bin/busybox || fail "no busybox in its package"
-    unpack "$kernel" --wildcards './boot/vmlinuz-*' "${files[@]}" || fail "not what a kernel should have"
-    mkdir linux && mv bin/busybox linux/ && mv boot/vmlinuz-* linux/vmlinuz &&
-        find lib -name '*.ko' -exec mv {} linux/ \; || fail "not what a kernel should have"
+    mkdir linux unpacked
+    unpack busybox-static '*/bin/busybox' || fail "no busybox in its package"
+    unpack "$kernel" './boot/vmlinuz-*' "${files[@]}" || fail "not what a kernel should have"
+    find unpacked -name '*.xz' -exec xz -d {} + && mv unpacked/boot/vmlinuz-* linux/vmlinuz &&
+        find unpacked -type f -exec mv -t linux {} + || fail "not what a kernel should have"
     # All of it or nothing.
     cd .. && mv fetch/linux "$linux.$$" && mv -T "$linux.$$" "$linux" || fail "cannot keep it in $linux"
 }
