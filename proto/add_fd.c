@@ -55,13 +55,17 @@ static bool pair_next(char **text, int how, char **key, char **value) {
 }
 
 static bool pair_read(char *key, char *value, int how, uint64_t *fd, uint64_t *set,
-                      const char **opaque, char *why) {
+                      struct add_fd *add, char *why) {
     int base = how & ADD_FD_ANY_BASE ? 0 : 10;
 
     if (!value)
         return refuse(why, "'%s' has no value: expected fd=N,set=M[,opaque=TEXT]", key);
     if (strcmp(key, "opaque") == 0) {
-        *opaque = value;
+        add->opaque = value;
+        return true;
+    }
+    if (how & ADD_FD_FOR && strcmp(key, "for") == 0) {
+        add->endpoint = value;
         return true;
     }
     if (strcmp(key, "fd") != 0 && strcmp(key, "set") != 0)
@@ -83,11 +87,11 @@ bool is_inherited(int fd) {
 
 bool add_fd_parse(struct add_fd *add, char *text, int how, char why[ADD_FD_WHY_BYTES]) {
     uint64_t fd = NO_NUMBER, set = NO_NUMBER;
-    const char *opaque = NULL;
+    struct add_fd read = {0};
     char *key, *value;
 
     while (pair_next(&text, how, &key, &value))
-        if (!pair_read(key, value, how, &fd, &set, &opaque, why))
+        if (!pair_read(key, value, how, &fd, &set, &read, why))
             return false;
     if (fd > INT_MAX)
         return refuse(why, "fd option is required and must be non-negative");
@@ -95,11 +99,13 @@ bool add_fd_parse(struct add_fd *add, char *text, int how, char why[ADD_FD_WHY_B
         return refuse(why, "fd cannot be a standard I/O stream");
     if (set > INT_MAX)
         return refuse(why, "set option is required and must be from 0 to %d", INT_MAX);
-    if (opaque && strlen(opaque) > FDSET_MAX_OPAQUE_BYTES)
-        return refuse(why, "opaque has %zu bytes, and may have %d", strlen(opaque),
+    if (read.opaque && strlen(read.opaque) > FDSET_MAX_OPAQUE_BYTES)
+        return refuse(why, "opaque has %zu bytes, and may have %d", strlen(read.opaque),
                       FDSET_MAX_OPAQUE_BYTES);
     if (!is_inherited((int)fd))
         return refuse(why, "fd is not valid or already in use: %d", (int)fd);
-    *add = (struct add_fd){(int)fd, (int)set, opaque};
+    read.fd = (int)fd;
+    read.set = (int)set;
+    *add = read;
     return true;
 }

@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /* What a command line says of a descriptor that a helper starts with: the words of QEMU's
- * -add-fd, "fd=N,set=M[,opaque=TEXT]". */
+ * -add-fd, "fd=N,set=M[,opaque=TEXT]", and where the helper reads them "for=NAME". */
 #pragma once
 
 #include <stdbool.h>
 
 struct add_fd {
     int fd, set;
-    const char *opaque; /* NULL for none */
+    const char *opaque;   /* NULL for none */
+    const char *endpoint; /* that the set is reserved for; NULL: for all */
 };
 
 /* How it is written; they can be joined. */
@@ -15,6 +16,7 @@ enum {
     ADD_FD_USUAL = 0,     /* numbers are decimal; a comma in a value is doubled */
     ADD_FD_ANY_BASE = 1,  /* also 0x10 and 020, as QEMU reads numbers */
     ADD_FD_LABEL_END = 2, /* the label comes last, and no comma in it is doubled */
+    ADD_FD_FOR = 4,       /* a set may be reserved for an endpoint */
 };
 
 #define ADD_FD_WHY_BYTES 160

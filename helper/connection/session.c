@@ -35,13 +35,13 @@ int sessions_init(struct sessions *sessions, const struct limits *limits,
 }
 
 struct share *session_share(struct sessions *sessions, enum role role, struct endpoint *endpoint) {
-    if (role == ROLE_VMM)
+    if (endpoint)
         return &endpoint->shares[RESOURCE_CONNECTIONS];
     return role == ROLE_MANAGER ? &sessions->endpoints->managers : &sessions->endpoints->observers;
 }
 
 struct lane *session_lane(struct sessions *sessions, enum role role, struct endpoint *endpoint) {
-    if (role == ROLE_VMM)
+    if (endpoint)
         return &endpoint->lane;
     return role == ROLE_MANAGER ? &sessions->managers : &sessions->observers;
 }

@@ -88,8 +88,8 @@ struct sessions {
 int sessions_init(struct sessions *sessions, const struct limits *limits,
                   struct endpoints *endpoints, uint64_t *now_ms);
 
-/* The part of the connections that those of this role are taken from; a VMM's is its
- * endpoint's. */
+/* The part of the connections that those of this role are taken from: of a VMM, and of what is
+ * bound to an endpoint, its endpoint's. */
 struct share *session_share(struct sessions *sessions, enum role role, struct endpoint *endpoint);
 
 /* In which lane they wait for their turn; a VMM's is its endpoint's. */

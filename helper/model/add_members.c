@@ -63,9 +63,34 @@ static int check_same_file(const struct new_members *addition, const struct memb
     return 0;
 }
 
+/* To a manager that is bound to an endpoint no more is told than that it is there. */
+static int check_seen(const struct fdset *set, const struct endpoint *bound,
+                      struct refusal *refusal) {
+    if (!set || set_is_seen(set, bound))
+        return 0;
+    return refuse(refusal, REFUSAL_NAME, EEXIST,
+                  "the set's number or name is taken by one that is not for %s: choose another",
+                  bound->name);
+}
+
+static int check_reserved(const struct new_members *addition, const struct owner *owner,
+                          struct refusal *refusal) {
+    const struct fdset *set = addition->target;
+
+    if (owner->bound && addition->reserved && addition->reserved != owner->bound)
+        return refuse(refusal, REFUSAL_ARGUMENT, EINVAL,
+                      "this socket manages the sets for %s, and none for %s", owner->bound->name,
+                      addition->reserved->name);
+    if (set && addition->reserved && addition->reserved != set->reserved)
+        return refuse(refusal, REFUSAL_ARGUMENT, EINVAL,
+                      "set %u exists and is for %s: add to it with that, or with none given",
+                      set->id, set->reserved ? set->reserved->name : "all");
+    return 0;
+}
+
 /* Which set is meant: by id, by name, or both, which then must agree. */
 static int find_target(const struct model *model, struct new_members *addition,
-                       struct refusal *refusal) {
+                       const struct endpoint *bound, struct refusal *refusal) {
     struct fdset *by_id = addition->has_set ? model_find_set(model, addition->set) : NULL;
     struct fdset *by_name = NULL;
 
@@ -73,6 +98,8 @@ static int find_target(const struct model *model, struct new_members *addition,
     if (addition->has_set && addition->set > INT_MAX)
         return refuse(refusal, REFUSAL_ARGUMENT, EINVAL, "set %d is out of range: 0 to %d",
                       (int)addition->set, INT_MAX);
+    if (check_seen(by_id, bound, refusal) < 0)
+        return -refusal->error;
     if (!addition->name)
         return 0;
     if (!set_name_is_valid(addition->name))
@@ -81,6 +108,8 @@ static int find_target(const struct model *model, struct new_members *addition,
                       "\".\" or \"..\" and not of digits alone: %s",
                       FDSET_MAX_SET_NAME_BYTES, addition->name);
     by_name = model_find_name(model, addition->name);
+    if (check_seen(by_name, bound, refusal) < 0)
+        return -refusal->error;
     if (!addition->has_set)
         addition->target = by_name;
     else if (by_name && by_name != by_id)
@@ -106,12 +135,14 @@ static int check_lifetime(const struct new_members *addition, struct refusal *re
 }
 
 static int check_addition(const struct model *model, struct new_members *addition,
-                          struct refusal *refusal) {
+                          const struct owner *owner, struct refusal *refusal) {
     if (addition->member_count == 0)
         return refuse(refusal, REFUSAL_ARGUMENT, EINVAL, "nothing to add to the set");
-    int result = find_target(model, addition, refusal);
+    int result = find_target(model, addition, owner->bound, refusal);
     if (result == 0)
         result = check_lifetime(addition, refusal);
+    if (result == 0)
+        result = check_reserved(addition, owner, refusal);
     if (result < 0)
         return result;
 
@@ -176,12 +207,12 @@ static int assign_ids(const struct model *model, struct new_members *additions, 
 }
 
 static int check_additions(const struct model *model, struct new_members *additions, uint32_t count,
-                           struct refusal *refusal) {
+                           const struct owner *owner, struct refusal *refusal) {
     uint32_t new_sets = 0, new_members = 0;
     int result = 0;
 
     for (uint32_t i = 0; i < count && result == 0; i++) {
-        result = check_addition(model, &additions[i], refusal);
+        result = check_addition(model, &additions[i], owner, refusal);
         new_members += additions[i].member_count;
         new_sets += !additions[i].target;
     }
@@ -197,7 +228,8 @@ static int check_additions(const struct model *model, struct new_members *additi
 
 /* ----------------------------------------------------------------- the deed */
 
-static struct fdset *set_make(struct model *model, const struct new_members *addition) {
+static struct fdset *set_make(struct model *model, const struct new_members *addition,
+                              const struct owner *owner) {
     struct fdset *set = slab_take(&model->set_slab);
 
     set->id = addition->set;
@@ -205,6 +237,7 @@ static struct fdset *set_make(struct model *model, const struct new_members *add
     set->grace_ms = addition->grace_ms;
     set->idle_ms = addition->idle_ms;
     set->mixed = addition->mixed;
+    set->reserved = addition->reserved ? addition->reserved : owner->bound;
     list_init(&set->members);
     list_init(&set->holds);
     list_insert(set_place(model, set->id), &set->by_id);
@@ -251,7 +284,7 @@ static void add(struct model *model, struct new_members *addition, const struct 
         model->next_set = addition->set + 1;
 
     if (made)
-        set = set_make(model, addition);
+        set = set_make(model, addition, owner);
     set_own(model, set, owner, made);
     set->spent = false;
     if (addition->name && !set->name) {
@@ -273,7 +306,7 @@ static void add(struct model *model, struct new_members *addition, const struct 
 
 int model_add(struct model *model, struct new_members *additions, uint32_t count,
               const struct owner *owner, struct refusal *refusal) {
-    int result = check_additions(model, additions, count, refusal);
+    int result = check_additions(model, additions, count, owner, refusal);
     if (result < 0)
         return result;
     for (uint32_t i = 0; i < count; i++)

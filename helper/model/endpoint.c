@@ -3,6 +3,7 @@
 #include "model/endpoint.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
 
@@ -86,6 +87,21 @@ struct endpoint *endpoints_find(const struct endpoints *endpoints, const char *n
         if (strcmp(endpoints->all[i].name, name) == 0)
             return &endpoints->all[i];
     return NULL;
+}
+
+const char *endpoints_names(const struct endpoints *endpoints, char *text, size_t size) {
+    size_t used = 0;
+
+    snprintf(text, size, "none");
+    for (uint32_t i = 0; i < endpoints->count && used < size; i++) {
+        bool fits = size - used > sizeof(endpoints->all[i].name) + sizeof(", '', ...");
+        used += (size_t)snprintf(text + used, size - used, "%s%s%s%s", i > 0 ? ", " : "",
+                                 fits ? "'" : "...", fits ? endpoints->all[i].name : "",
+                                 fits ? "'" : "");
+        if (!fits)
+            break;
+    }
+    return text;
 }
 
 int refuse_share(const struct endpoint *endpoint, enum resource resource, struct refusal *refusal) {

@@ -65,6 +65,9 @@ void endpoints_destroy(struct endpoints *endpoints);
 /* The endpoint of this name, or NULL. */
 struct endpoint *endpoints_find(const struct endpoints *endpoints, const char *name);
 
+/* The names of all, as far as they fit: "'vm1', 'vm2'". */
+const char *endpoints_names(const struct endpoints *endpoints, char *text, size_t size);
+
 /* Why it got no more. Says nothing of others. Returns -ENFILE. */
 int refuse_share(const struct endpoint *endpoint, enum resource resource, struct refusal *refusal);
 

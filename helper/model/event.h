@@ -23,6 +23,17 @@ enum event_kind {
     EVENT_KINDS,
 };
 
+struct endpoint;
+
+/* A lease that is in the way of an open. */
+struct event_holder {
+    uint32_t lease; /* 0: none */
+    uint32_t connection;
+    pid_t pid;
+    const struct endpoint *endpoint;
+    char name[FDSET_MAX_NAME_BYTES + 1];
+};
+
 struct event {
     enum event_kind kind;
     bool has_set;
@@ -37,5 +48,7 @@ struct event {
     uint32_t connection;
     pid_t pid;
     char name[FDSET_MAX_NAME_BYTES + 1];
+    const struct endpoint *endpoint, *reserved; /* the VMM's, the set's; NULL: none */
+    struct event_holder held_by;
     char path[SET_PATH_BYTES];
 };

@@ -14,11 +14,15 @@ void holder_init(struct holder *holder, struct endpoint *endpoint, uint32_t conn
     list_init(&holder->holds);
 }
 
-const char *holder_who(const struct holder *holder, char text[WHO_BYTES]) {
-    if (holder->pid > 0)
-        snprintf(text, WHO_BYTES, "%s (pid %d)", holder->name, holder->pid);
+const char *lease_who(const struct lease *lease, const struct holder *asks, char text[WHO_BYTES]) {
+    const struct holder *holder = lease->holder;
+
+    if (holder->endpoint != asks->endpoint)
+        snprintf(text, WHO_BYTES, "another VM");
+    else if (holder->pid > 0)
+        snprintf(text, WHO_BYTES, "%s (pid %d), lease %u", holder->name, holder->pid, lease->id);
     else
-        snprintf(text, WHO_BYTES, "%s (process id not known)", holder->name);
+        snprintf(text, WHO_BYTES, "%s (process id not known), lease %u", holder->name, lease->id);
     return text;
 }
 

@@ -7,9 +7,10 @@
 /* `pid` is 0 where it is not known. */
 void holder_init(struct holder *holder, struct endpoint *endpoint, uint32_t connection, pid_t pid);
 
-/* Who it is, for people: its name and process id. */
-#define WHO_BYTES (FDSET_MAX_NAME_BYTES + 32)
-const char *holder_who(const struct holder *holder, char text[WHO_BYTES]);
+/* Who it is, for people: its name and process id; to a VMM of another endpoint, only that it is
+ * another VM. */
+#define WHO_BYTES (FDSET_MAX_NAME_BYTES + 48)
+const char *lease_who(const struct lease *lease, const struct holder *asks, char text[WHO_BYTES]);
 
 /* Gives out a lease of a matched member. Returns NULL and a refusal where a
  * limit is reached. To be followed by lease_confirm() or lease_cancel(). */

@@ -30,11 +30,12 @@ int set_clear(struct model *model, struct fdset *set) {
     return removed;
 }
 
-int model_remove(struct model *model, uint32_t id, uint32_t only, struct refusal *refusal) {
+int model_remove(struct model *model, uint32_t id, uint32_t only, const struct endpoint *bound,
+                 struct refusal *refusal) {
     struct fdset *set = model_find_set(model, id);
     struct member *member = only ? model_find_member(model, only) : NULL;
 
-    if (!set)
+    if (!set || !set_is_seen(set, bound))
         return refuse(refusal, REFUSAL_NO_SET, ENOENT, "there is no set %u", id);
     if (only && (!member || member->set != set))
         return refuse(refusal, REFUSAL_NO_MEMBER, ENOENT, "set %u has no member %u", id, only);
@@ -90,7 +91,8 @@ uint32_t model_adopt(struct model *model, const struct owner *owner) {
     list_for_each (link, &model->sets) {
         struct fdset *set = list_object(link, struct fdset, by_id);
         if (!ends_with_manager(set) || !deadline_runs(&set->deadline) || !set->owner ||
-            strcmp(set->owner, owner->label) != 0 || set->owner_uid != owner->uid)
+            strcmp(set->owner, owner->label) != 0 || set->owner_uid != owner->uid ||
+            !set_is_seen(set, owner->bound))
             continue;
         deadline_stop(&model->deadlines, &set->deadline);
         set->manager = owner->manager;

@@ -12,7 +12,8 @@ struct new_members {
     enum lifetime lifetime;
     uint32_t grace_ms, idle_ms;
     bool replace, mixed;
-    struct member **members; /* offered ones, inspected and marked */
+    const struct endpoint *reserved; /* NULL: as the set is, or for all */
+    struct member **members;         /* offered ones, inspected and marked */
     uint32_t member_count;
     struct fdset *target; /* the set that exists; filled in by model_add() */
 };
@@ -22,6 +23,7 @@ struct owner {
     uint64_t manager;  /* the connection, 0 for none */
     const char *label; /* borrowed, NULL for none */
     uid_t uid;
+    const struct endpoint *bound; /* that it is bound to, whose sets it sees; NULL: all */
 };
 
 /* Lists all members of all additions, or, where that is refused, none: then
@@ -29,8 +31,10 @@ struct owner {
 int model_add(struct model *model, struct new_members *additions, uint32_t count,
               const struct owner *owner, struct refusal *refusal);
 
-/* Takes one member, or all (`member` 0), out of a set. Returns how many. */
-int model_remove(struct model *model, uint32_t set, uint32_t member, struct refusal *refusal);
+/* Takes one member, or all (`member` 0), out of a set. Returns how many. `bound` is as in
+ * struct owner. */
+int model_remove(struct model *model, uint32_t set, uint32_t member, const struct endpoint *bound,
+                 struct refusal *refusal);
 
 /* A manager's connection has ended: the grace of its sets begins, or is over. */
 void model_manager_gone(struct model *model, uint64_t manager);

@@ -127,9 +127,9 @@ static const char *flag_in_the_way(const struct member *member, int flags) {
 }
 
 /* On its own, so that an open that succeeds makes no room for these texts. */
-static __attribute__((noinline)) int explain(const struct fdset *set, enum fitness nearest,
-                                             const struct lease *obstacle, int flags,
-                                             struct refusal *refusal) {
+static __attribute__((noinline)) int explain(const struct fdset *set, const struct holder *holder,
+                                             enum fitness nearest, const struct lease *obstacle,
+                                             int flags, struct refusal *refusal) {
     char modes[64], who[WHO_BYTES];
 
     switch (nearest) {
@@ -150,17 +150,19 @@ static __attribute__((noinline)) int explain(const struct fdset *set, enum fitne
                       set->id, mode_name(flags), (flags & O_SYNC) == O_SYNC ? "" : "out",
                       flags & O_DSYNC ? "" : "out");
     case FIT_BUSY_FLAGS:
-        return refuse(refusal, REFUSAL_BUSY, EBUSY,
-                      "set %u: the %s member is open in %s %s, which no other open may "
-                      "change: add another member",
-                      set->id, mode_name(flags), holder_who(obstacle->holder, who),
-                      flag_in_the_way(obstacle->member, flags));
+        refuse(refusal, REFUSAL_BUSY, EBUSY,
+               "set %u: the %s member is open in %s %s, which no other open may change: add "
+               "another member",
+               set->id, mode_name(flags), lease_who(obstacle, holder, who),
+               flag_in_the_way(obstacle->member, flags));
+        break;
     default:
-        return refuse(refusal, REFUSAL_BUSY, EBUSY,
-                      "set %u: the %s member is held by %s, lease %u: add a member for "
-                      "this VMM",
-                      set->id, mode_name(flags), holder_who(obstacle->holder, who), obstacle->id);
+        refuse(refusal, REFUSAL_BUSY, EBUSY,
+               "set %u: the %s member is held by %s: add a member for this VMM", set->id,
+               mode_name(flags), lease_who(obstacle, holder, who));
     }
+    refusal->lease = obstacle->id;
+    return -refusal->error;
 }
 
 int match_member(const struct fdset *set, const struct holder *holder, int flags,
@@ -187,5 +189,5 @@ int match_member(const struct fdset *set, const struct holder *holder, int flags
                             .set_flags = nearest == FIT_SERVES && best->lease_count == 0 &&
                                          best->status != match_status(best, flags),
                             .settling = nearest == FIT_IN_SETTLING};
-    return nearest < FIT_IN_SETTLING ? explain(set, nearest, obstacle, flags, refusal) : 0;
+    return nearest < FIT_IN_SETTLING ? explain(set, holder, nearest, obstacle, flags, refusal) : 0;
 }

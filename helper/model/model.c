@@ -156,6 +156,7 @@ void member_label(struct model *model, struct member *member, const char *text) 
 static void tell(struct model *model, struct event *event, const struct fdset *set) {
     event->has_set = true;
     event->set = set->id;
+    event->reserved = set->reserved;
     model->tell(model, event);
 }
 
@@ -180,6 +181,7 @@ static __attribute__((noinline)) void lease_tell(struct model *model, enum event
         .flags = lease->flags,
         .connection = lease->holder->connection,
         .pid = lease->holder->pid,
+        .endpoint = lease->holder->endpoint,
     };
     strcpy(event.name, lease->holder->name);
     tell(model, &event, lease->member->set);

@@ -71,8 +71,9 @@ struct fdset {
     uint32_t member_count;
     uint32_t lease_count;
     uint32_t hold_count;
-    uint32_t closing_count; /* members that are removed and being closed */
-    uint64_t manager;       /* the connection that made it; 0: none, or it has ended */
+    uint32_t closing_count;          /* members that are removed and being closed */
+    uint64_t manager;                /* the connection that made it; 0: none, or it has ended */
+    const struct endpoint *reserved; /* whose VMMs alone may open it; NULL: all */
     uid_t owner_uid;
     uint32_t grace_ms;
     uint32_t idle_ms;
@@ -138,6 +139,16 @@ struct lease {
     uint32_t id;
     int flags; /* of the open */
 };
+
+/* For the VMMs of other endpoints than the one that a set is reserved for it is not there. */
+static inline bool set_is_for(const struct fdset *set, const struct endpoint *endpoint) {
+    return !set->reserved || set->reserved == endpoint;
+}
+
+/* A manager or observer that is bound to an endpoint sees only what is reserved for it. */
+static inline bool set_is_seen(const struct fdset *set, const struct endpoint *bound) {
+    return !bound || set->reserved == bound;
+}
 
 /* The oldest, of a member that has one. */
 static inline struct lease *member_first_lease(const struct member *member) {

@@ -13,6 +13,7 @@ int refuse(struct refusal *refusal, enum refusal_code code, int error, const cha
 
     refusal->code = code;
     refusal->error = error;
+    refusal->lease = 0;
     va_start(arguments, format);
     vsnprintf(text, sizeof(text), format, arguments);
     va_end(arguments);

@@ -4,6 +4,8 @@
  * without knowing protobuf, and the service asserts that they are the same. */
 #pragma once
 
+#include <stdint.h>
+
 enum refusal_code {
     REFUSAL_PROTOCOL = 1,
     REFUSAL_ROLE = 2,
@@ -28,6 +30,7 @@ enum refusal_code {
 struct refusal {
     enum refusal_code code;
     int error;      /* positive errno */
+    uint32_t lease; /* that is in the way; 0: none is */
     char text[480]; /* a set's name fits, and a sentence around it */
 };
 

@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 
 #include "containers/utf8.h"
+#include "feature.h"
 #include "model/lifetime.h"
 #include "requests/deferred.h"
 #include "settle/settle.h"
@@ -79,12 +80,38 @@ static int mark_member(struct service *service, struct member *member,
     return member_inspect(member, wanted->allow_socket, refusal);
 }
 
+/* The endpoint that a set is asked for, NULL for none. */
+static int find_reserved(const struct service *service, const struct session *session,
+                         const char *name, const struct endpoint **reserved,
+                         struct refusal *refusal) {
+    const struct endpoints *endpoints = &service->model.endpoints;
+    const struct endpoint *bound = session->holder.endpoint;
+    char names[240];
+
+    *reserved = NULL;
+    if (!*name)
+        return 0;
+    if (!(session->features & FEATURE_BIT(ENDPOINTS)))
+        return refuse(refusal, REFUSAL_ARGUMENT, EINVAL,
+                      "reserved_for was not agreed on in Hello, and older helpers ignore it");
+    *reserved = endpoints_find(endpoints, name);
+    if (bound && *reserved != bound)
+        return refuse(refusal, REFUSAL_ARGUMENT, EINVAL,
+                      "this socket manages the sets for '%s', and no others", bound->name);
+    if (!*reserved)
+        return refuse(refusal, REFUSAL_ARGUMENT, EINVAL,
+                      "no VMM socket is called '%s'; there are %s: start fdset-helper with --vmm "
+                      "PATH,name=NAME",
+                      name, endpoints_names(endpoints, names, sizeof(names)));
+    return 0;
+}
+
 /* The largest AddFds has one descriptor for each set. */
 static struct new_members additions[FDSET_MAX_DESCRIPTORS];
 
 /* Turns the request into additions, which take the offered members in order. */
-static int read_additions(struct service *service, const Fdset__V1__AddFds *wanted,
-                          struct refusal *refusal) {
+static int read_additions(struct service *service, const struct session *session,
+                          const Fdset__V1__AddFds *wanted, struct refusal *refusal) {
     uint32_t used = 0;
 
     for (size_t i = 0; i < wanted->n_sets; i++) {
@@ -104,6 +131,8 @@ static int read_additions(struct service *service, const Fdset__V1__AddFds *want
             .members = service->inbox.offer.members + used,
             .member_count = (uint32_t)set->n_members,
         };
+        if (find_reserved(service, session, set->reserved_for, &additions[i].reserved, refusal) < 0)
+            return -refusal->error;
         for (size_t j = 0; j < set->n_members; j++) {
             int result = mark_member(service, service->inbox.offer.members[used++], set->members[j],
                                      refusal);
@@ -149,8 +178,9 @@ int serve_add_fds(struct service *service, struct session *session,
         return refuse(refusal, REFUSAL_DESCRIPTORS, EPROTO,
                       "%zu members are described and %u descriptors came", members,
                       service->inbox.offer.count);
-    int result = read_additions(service, wanted, refusal);
-    struct owner owner = {session->number, *session->owner ? session->owner : NULL, session->uid};
+    int result = read_additions(service, session, wanted, refusal);
+    struct owner owner = {session->number, *session->owner ? session->owner : NULL, session->uid,
+                          session->holder.endpoint};
     if (result == 0)
         result = model_add(&service->model, additions, (uint32_t)wanted->n_sets, &owner, refusal);
     if (result < 0)
@@ -185,7 +215,8 @@ int serve_remove_fd(struct service *service, struct session *session,
     if (wait_ms > FDSET_MAX_WAIT_MS)
         return refuse(refusal, REFUSAL_ARGUMENT, EINVAL, "a removal waits at most %d ms",
                       FDSET_MAX_WAIT_MS);
-    int count = model_remove(&service->model, what.set, what.member, refusal);
+    int count =
+        model_remove(&service->model, what.set, what.member, session->holder.endpoint, refusal);
     if (count < 0)
         return count;
     what.removed = (uint32_t)count;
@@ -200,7 +231,7 @@ int serve_remove_fd(struct service *service, struct session *session,
 }
 
 int service_add_initial(struct service *service, int fd, uint32_t set, const char *opaque,
-                        struct refusal *refusal) {
+                        const struct endpoint *reserved, struct refusal *refusal) {
     struct member *member = member_offer(&service->model, fd);
     if (!member)
         return refuse(refusal, REFUSAL_LIMIT, ENOSPC,
@@ -208,6 +239,7 @@ int service_add_initial(struct service *service, int fd, uint32_t set, const cha
     struct new_members addition = {.has_set = true,
                                    .set = set,
                                    .lifetime = LIFETIME_KEEP,
+                                   .reserved = reserved,
                                    .members = &member,
                                    .member_count = 1};
 

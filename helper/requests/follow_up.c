@@ -57,6 +57,7 @@ static void stuck(struct settle *settle, struct member *member) {
         event.has_set = true;
         event.set = member->set->id;
         event.member = member->id;
+        event.reserved = member->set->reserved;
     }
     service_tell(service, &event);
 }

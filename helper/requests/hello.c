@@ -35,7 +35,8 @@ static void learn_pid(struct session *session, pid_t told) {
 /* What is due now that the peer is known. */
 static void greet(struct service *service, struct session *session, const char *label) {
     if (session->role == ROLE_MANAGER && *label) {
-        struct owner owner = {session->number, session->owner, session->uid};
+        struct owner owner = {session->number, session->owner, session->uid,
+                              session->holder.endpoint};
         strcpy(session->owner, label);
         model_adopt(&service->model, &owner);
     }
@@ -48,6 +49,7 @@ int serve_hello(struct service *service, struct session *session, const Fdset__V
     Fdset__V1__HelloReply hello = FDSET__V1__HELLO_REPLY__INIT;
     Fdset__V1__Limits limits = FDSET__V1__LIMITS__INIT;
     const struct limits *ours = &service->model.limits;
+    const struct endpoint *endpoint = session->holder.endpoint;
 
     if (request->hello->version == 0) {
         session->leaving = true;
@@ -69,7 +71,8 @@ int serve_hello(struct service *service, struct session *session, const Fdset__V
     limits.sets = ours->sets;
     limits.members = ours->members;
     limits.leases = ours->leases;
-    limits.leases_per_vmm = ours->leases_per_vmm;
+    limits.leases_per_vmm =
+        session->role == ROLE_VMM ? endpoint->shares[RESOURCE_LEASES].most : ours->leases_per_vmm;
     limits.connections = ours->connections;
     limits.waiting = ours->waiting;
     limits.packet_bytes = FDSET_MAX_PACKET_BYTES;
@@ -81,6 +84,7 @@ int serve_hello(struct service *service, struct session *session, const Fdset__V
     hello.role = (Fdset__V1__Role)session->role;
     hello.helper = (char *)HELPER_VERSION;
     hello.limits = &limits;
+    hello.endpoint = endpoint ? (char *)endpoint->name : hello.endpoint;
     reply_send(session, request->serial, FDSET__V1__REPLY__BODY_HELLO, &hello, NULL, 0);
     return 0;
 }

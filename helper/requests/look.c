@@ -77,7 +77,8 @@ int serve_look(struct service *service, struct session *session, const Fdset__V1
         session->leaving = true;
         return refuse(refusal, REFUSAL_PROTOCOL, EPROTO, "Look was not agreed on in Hello");
     }
-    const struct fdset *set = find_path(&service->model, request->look->path, refusal);
+    const struct fdset *set =
+        find_path(&service->model, session->holder.endpoint, request->look->path, refusal);
     const struct member *member = set ? set_look(set, &looked.modes, refusal) : NULL;
     if (!member)
         return -refusal->error;

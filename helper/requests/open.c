@@ -26,7 +26,7 @@ int serve_open(struct service *service, struct session *session, const Fdset__V1
     bool may_come = open->wait_ms > 0 && (flags & O_ACCMODE) != O_ACCMODE;
     if (result == -EAGAIN || (result < 0 && may_come && waiting_helps(refusal->code))) {
         result = waiting_begin(service, session, request->serial, open->path, flags, open->wait_ms,
-                               refusal->code, refusal);
+                               refusal);
         if (result == 0)
             return 0;
     }
@@ -195,7 +195,8 @@ int serve_close(struct service *service, struct session *session, const Fdset__V
 
 int serve_hold(struct service *service, struct session *session, const Fdset__V1__Request *request,
                struct refusal *refusal) {
-    struct fdset *set = find_path(&service->model, request->hold->path, refusal);
+    struct fdset *set =
+        find_path(&service->model, session->holder.endpoint, request->hold->path, refusal);
     int result =
         set ? hold_begin(&service->model, &session->holder, set, refusal) : -refusal->error;
     if (result == 0)
@@ -205,7 +206,8 @@ int serve_hold(struct service *service, struct session *session, const Fdset__V1
 
 int serve_unhold(struct service *service, struct session *session,
                  const Fdset__V1__Request *request, struct refusal *refusal) {
-    struct fdset *set = find_path(&service->model, request->unhold->path, refusal);
+    struct fdset *set =
+        find_path(&service->model, session->holder.endpoint, request->unhold->path, refusal);
 
     /* No set, no hold: that is what was asked for. */
     if (!set && refusal->code != REFUSAL_NO_SET)

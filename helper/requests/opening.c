@@ -31,7 +31,8 @@ static struct fdset *find_word(const struct model *model, const char *word,
     return NULL;
 }
 
-struct fdset *find_path(const struct model *model, const char *path, struct refusal *refusal) {
+struct fdset *find_path(const struct model *model, const struct endpoint *endpoint,
+                        const char *path, struct refusal *refusal) {
     const char *word = path + strlen(SET_PATH_PREFIX);
 
     if (strncmp(path, SET_PATH_PREFIX, strlen(SET_PATH_PREFIX)) != 0) {
@@ -41,6 +42,8 @@ struct fdset *find_path(const struct model *model, const char *path, struct refu
     }
     refusal->code = REFUSAL_NO_SET;
     struct fdset *set = find_word(model, word, refusal);
+    if (set && endpoint && !set_is_for(set, endpoint))
+        set = NULL;
     if (!set && refusal->code == REFUSAL_NO_SET)
         refuse(refusal, REFUSAL_NO_SET, ENOENT, "there is no set %s", word);
     return set;
@@ -90,7 +93,7 @@ static int find_member(struct model *model, const struct fdset *set, const struc
 
 int open_path(struct service *service, struct session *session, const char *path, int flags,
               struct lease **lease, struct refusal *refusal) {
-    struct fdset *set = find_path(&service->model, path, refusal);
+    struct fdset *set = find_path(&service->model, session->holder.endpoint, path, refusal);
     struct match match;
 
     if (!set)
@@ -135,6 +138,7 @@ void open_denied(struct service *service, struct session *session, const char *p
     };
 
     show_text(event.path, sizeof(event.path), path);
+    event_note_holder(service, &event, refusal->lease);
     service_tell_session(service, &event, session);
 }
 

@@ -5,8 +5,10 @@
 #include "connection/reply.h"
 #include "requests/state.h"
 
-/* The set of a path /dev/fdset/ID or /dev/fdset/NAME, or NULL and a refusal. */
-struct fdset *find_path(const struct model *model, const char *path, struct refusal *refusal);
+/* The set of a path /dev/fdset/ID or /dev/fdset/NAME, or NULL and a refusal. For the VMMs of an
+ * endpoint there are no sets of others; NULL: for whoever sees all. */
+struct fdset *find_path(const struct model *model, const struct endpoint *endpoint,
+                        const char *path, struct refusal *refusal);
 
 /* Gives out a lease. 0, or -errno with a refusal; -EAGAIN where the member is being
  * settled (nothing else gives that). */

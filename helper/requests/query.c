@@ -10,19 +10,21 @@
 
 /* Upper bounds of what each part takes when packed: tags, lengths and the
  * longest varints of all its fields, beside its texts. */
-#define FRAME_BYTES   384 /* the reply, the totals, the cursor */
-#define SET_BYTES     72
-#define MEMBER_BYTES  88
-#define LEASE_BYTES   (56 + FDSET_MAX_NAME_BYTES) /* with its name */
-#define WAITING_BYTES 72
-#define STAGE_BYTES   12
+#define FRAME_BYTES    384 /* the reply, the totals, the cursor */
+#define SET_BYTES      72
+#define MEMBER_BYTES   88
+#define LEASE_BYTES    (60 + FDSET_MAX_NAME_BYTES) /* with its name */
+#define WAITING_BYTES  72
+#define STAGE_BYTES    12
+#define ENDPOINT_BYTES 64
 
 /* As many as could fit. */
-#define PAGE_SETS    128
-#define PAGE_MEMBERS 192
-#define PAGE_LEASES  160
-#define PAGE_WAITING 96
-#define PAGE_STAGES  12
+#define PAGE_SETS      128
+#define PAGE_MEMBERS   192
+#define PAGE_LEASES    160
+#define PAGE_WAITING   96
+#define PAGE_STAGES    12
+#define PAGE_ENDPOINTS 160
 
 /* The page being made: one at a time. */
 static struct {
@@ -31,8 +33,10 @@ static struct {
     Fdset__V1__LeaseInfo leases[PAGE_LEASES], *lease_pointers[PAGE_LEASES];
     Fdset__V1__WaitingInfo waiting[PAGE_WAITING], *waiting_pointers[PAGE_WAITING];
     Fdset__V1__SandboxStage stages[PAGE_STAGES], *stage_pointers[PAGE_STAGES];
-    uint32_t set_count, member_count, lease_count, waiting_count, stage_count;
-    size_t room; /* bytes */
+    Fdset__V1__EndpointInfo endpoints[PAGE_ENDPOINTS], *endpoint_pointers[PAGE_ENDPOINTS];
+    uint32_t set_count, member_count, lease_count, waiting_count, stage_count, endpoint_count;
+    const struct endpoint *bound; /* of whom asks: it sees no more than its; NULL: all */
+    size_t room;                  /* bytes */
     uint64_t now_ms;
     Fdset__V1__Cursor last; /* what was put in last */
 } page;
@@ -52,8 +56,14 @@ static char *text(const char *label) {
     return label ? (char *)label : (char *)protobuf_c_empty_string;
 }
 
+static char *name_of(const struct endpoint *endpoint) {
+    return endpoint ? (char *)endpoint->name : (char *)protobuf_c_empty_string;
+}
+
 static bool put_lease(const struct lease *lease) {
-    if (!page_takes(LEASE_BYTES, page.lease_count, PAGE_LEASES))
+    size_t bytes = LEASE_BYTES + strlen(lease->holder->endpoint->name);
+
+    if (!page_takes(bytes, page.lease_count, PAGE_LEASES))
         return false;
     Fdset__V1__LeaseInfo *info = &page.leases[page.lease_count];
     fdset__v1__lease_info__init(info);
@@ -63,6 +73,7 @@ static bool put_lease(const struct lease *lease) {
     info->connection = lease->holder->connection;
     info->pid = lease->holder->pid;
     info->name = lease->holder->name;
+    info->endpoint = name_of(lease->holder->endpoint);
     page.lease_pointers[page.lease_count++] = info;
     page.members[page.member_count - 1].n_leases++;
     page.last.lease = lease->id;
@@ -103,7 +114,8 @@ static bool put_member(const struct member *member) {
 }
 
 static bool put_set(const struct fdset *set) {
-    size_t bytes = SET_BYTES + strlen(text(set->name)) + strlen(text(set->owner));
+    size_t bytes = SET_BYTES + strlen(text(set->name)) + strlen(text(set->owner)) +
+                   strlen(name_of(set->reserved));
 
     if (!page_takes(bytes, page.set_count, PAGE_SETS))
         return false;
@@ -123,6 +135,7 @@ static bool put_set(const struct fdset *set) {
     }
     info->mixed = set->mixed;
     info->holds = set->hold_count;
+    info->reserved_for = name_of(set->reserved);
     info->members = page.member_pointers + page.member_count;
     page.set_pointers[page.set_count++] = info;
     page.last = (Fdset__V1__Cursor)FDSET__V1__CURSOR__INIT;
@@ -156,6 +169,8 @@ static bool member_wanted(const struct member *member, const Fdset__V1__Query *q
 }
 
 static bool set_wanted(const struct fdset *set, const Fdset__V1__Query *query) {
+    if (!set_is_seen(set, page.bound))
+        return false;
     if (query->which_case == FDSET__V1__QUERY__WHICH_SET && set->id != (uint32_t)query->set)
         return false;
     if (*query->name && (!set->name || strcmp(set->name, query->name) != 0))
@@ -226,16 +241,19 @@ static bool waiting_wanted(const struct model *model, const struct waiting *wait
                            const Fdset__V1__Query *query) {
     struct refusal refusal;
 
+    if (page.bound && waiting->session->holder.endpoint != page.bound)
+        return false;
     if (!is_filtered(query))
         return true;
-    const struct fdset *set = find_path(model, waiting->path, &refusal);
+    const struct fdset *set = find_path(model, NULL, waiting->path, &refusal);
     return set && set_wanted(set, query);
 }
 
 static bool put_waiting(struct service *service, const struct waiting *waiting) {
     const struct holder *holder = &waiting->session->holder;
 
-    size_t bytes = WAITING_BYTES + strlen(waiting->path) + strlen(holder->name);
+    size_t bytes = WAITING_BYTES + strlen(waiting->path) + strlen(holder->name) +
+                   strlen(name_of(holder->endpoint));
 
     if (!page_takes(bytes, page.waiting_count, PAGE_WAITING))
         return false;
@@ -250,6 +268,7 @@ static bool put_waiting(struct service *service, const struct waiting *waiting) 
     info->connection = holder->connection;
     info->pid = holder->pid;
     info->name = (char *)holder->name;
+    info->endpoint = name_of(holder->endpoint);
     page.waiting_pointers[page.waiting_count++] = info;
     page.last = (Fdset__V1__Cursor)FDSET__V1__CURSOR__INIT;
     page.last.waiting = waiting->number;
@@ -262,6 +281,40 @@ static bool list_waiting(struct service *service, const Fdset__V1__Query *query)
         if (query->after && waiting->number <= query->after->waiting)
             continue;
         if (waiting_wanted(&service->model, waiting, query) && !put_waiting(service, waiting))
+            return false;
+    }
+    return true;
+}
+
+static bool put_endpoint(const struct endpoint *endpoint, uint32_t number) {
+    const struct share *shares = endpoint->shares;
+
+    if (!page_takes(ENDPOINT_BYTES + strlen(endpoint->name), page.endpoint_count, PAGE_ENDPOINTS))
+        return false;
+    Fdset__V1__EndpointInfo *info = &page.endpoints[page.endpoint_count];
+    fdset__v1__endpoint_info__init(info);
+    info->name = name_of(endpoint);
+    info->leases = shares[RESOURCE_LEASES].used;
+    info->leases_kept = shares[RESOURCE_LEASES].kept;
+    info->waiting = shares[RESOURCE_WAITING].used;
+    info->waiting_kept = shares[RESOURCE_WAITING].kept;
+    info->holds = shares[RESOURCE_HOLDS].used;
+    info->holds_kept = shares[RESOURCE_HOLDS].kept;
+    info->connections = shares[RESOURCE_CONNECTIONS].used;
+    info->connections_kept = shares[RESOURCE_CONNECTIONS].kept;
+    info->in_flight = endpoint->in_flight;
+    page.endpoint_pointers[page.endpoint_count++] = info;
+    page.last = (Fdset__V1__Cursor)FDSET__V1__CURSOR__INIT;
+    page.last.endpoint = number;
+    return true;
+}
+
+static bool list_endpoints(const struct endpoints *endpoints, const Fdset__V1__Query *query) {
+    for (uint32_t i = query->after ? query->after->endpoint : 0; i < endpoints->count; i++) {
+        const struct endpoint *endpoint = &endpoints->all[i];
+        if (page.bound && endpoint != page.bound)
+            continue;
+        if (!put_endpoint(endpoint, i + 1))
             return false;
     }
     return true;
@@ -282,8 +335,24 @@ static void list_sandbox(const struct service *service) {
     }
 }
 
+/* Of one endpoint nothing is counted but what it has now. */
+static void fill_bound(Fdset__V1__Totals *totals) {
+    const struct share *shares = page.bound->shares;
+
+    totals->leases = shares[RESOURCE_LEASES].used;
+    totals->waiting = shares[RESOURCE_WAITING].used;
+    totals->holds = shares[RESOURCE_HOLDS].used;
+    totals->connections = shares[RESOURCE_CONNECTIONS].used;
+}
+
 static void fill_totals(const struct service *service, Fdset__V1__Totals *totals) {
     const struct model *model = &service->model;
+
+    totals->uptime_ms = page.now_ms - service->started_ms;
+    if (page.bound) {
+        fill_bound(totals);
+        return;
+    }
 
     totals->sets = model->set_slab.used;
     totals->members = model->member_count;
@@ -295,7 +364,6 @@ static void fill_totals(const struct service *service, Fdset__V1__Totals *totals
     totals->denied = model->totals.denied;
     totals->closes = model->totals.closes;
     totals->hangups = model->totals.hangups;
-    totals->uptime_ms = page.now_ms - service->started_ms;
     totals->holds = model->hold_slab.used;
     totals->subscribers = service->subscriptions.slab.used;
     totals->added = model->totals.added;
@@ -307,33 +375,40 @@ static void fill_totals(const struct service *service, Fdset__V1__Totals *totals
     totals->malformed = service->inbox.malformed;
 }
 
+static bool is_seen(const struct fdset *set, const struct endpoint *bound) {
+    return set && set_is_seen(set, bound);
+}
+
 static int check_query(const struct model *model, const Fdset__V1__Query *query,
-                       struct refusal *refusal) {
+                       const struct endpoint *bound, struct refusal *refusal) {
     bool by_id = query->which_case == FDSET__V1__QUERY__WHICH_SET;
 
     if ((by_id && query->set < 0) || (query->after && query->after->set < 0))
         return refuse(refusal, REFUSAL_ARGUMENT, EINVAL, "a set's number is 0 to %d", INT_MAX);
     if (query->after)
         return 0; /* between its pages a set may go; that is its end, not an error */
-    if (by_id && !model_find_set(model, (uint32_t)query->set))
+    if (by_id && !is_seen(model_find_set(model, (uint32_t)query->set), bound))
         return refuse(refusal, REFUSAL_NO_SET, ENOENT, "there is no set %d", query->set);
-    if (*query->name && !model_find_name(model, query->name))
+    if (*query->name && !is_seen(model_find_name(model, query->name), bound))
         return refuse(refusal, REFUSAL_NO_SET, ENOENT, "there is no set called %s", query->name);
     return 0;
 }
 
 /* Fills the page. Returns whether all there is has found room. */
 static bool fill_page(struct service *service, const Fdset__V1__Query *query) {
-    bool sets_done = query->after && query->after->waiting;
+    bool waiting_done = query->after && query->after->endpoint;
+    bool sets_done = waiting_done || (query->after && query->after->waiting);
 
     page.set_count = page.member_count = page.lease_count = 0;
-    page.waiting_count = page.stage_count = 0;
+    page.waiting_count = page.stage_count = page.endpoint_count = 0;
     page.room = FDSET_MAX_PACKET_BYTES - FRAME_BYTES;
     page.now_ms = service->model.now_ms;
     page.last = query->after ? *query->after : (Fdset__V1__Cursor)FDSET__V1__CURSOR__INIT;
     if (query->sandbox && !query->after)
         list_sandbox(service);
-    return (sets_done || list_sets(&service->model, query)) && list_waiting(service, query);
+    return (sets_done || list_sets(&service->model, query)) &&
+           (waiting_done || list_waiting(service, query)) &&
+           (!query->endpoints || list_endpoints(&service->model.endpoints, query));
 }
 
 int serve_query(struct service *service, struct session *session, const Fdset__V1__Request *request,
@@ -341,9 +416,10 @@ int serve_query(struct service *service, struct session *session, const Fdset__V
     Fdset__V1__QueryReply answer = FDSET__V1__QUERY_REPLY__INIT;
     Fdset__V1__Totals totals = FDSET__V1__TOTALS__INIT;
 
-    int result = check_query(&service->model, request->query, refusal);
+    int result = check_query(&service->model, request->query, session->holder.endpoint, refusal);
     if (result < 0)
         return result;
+    page.bound = session->holder.endpoint;
     if (!fill_page(service, request->query))
         answer.next = &page.last;
     answer.sets = page.set_pointers;
@@ -352,6 +428,8 @@ int serve_query(struct service *service, struct session *session, const Fdset__V
     answer.n_waiting = page.waiting_count;
     answer.sandbox = page.stage_pointers;
     answer.n_sandbox = page.stage_count;
+    answer.endpoints = page.endpoint_pointers;
+    answer.n_endpoints = page.endpoint_count;
     fill_totals(service, &totals);
     answer.totals = &totals;
     reply_send(session, request->serial, FDSET__V1__REPLY__BODY_QUERY, &answer, NULL, 0);

@@ -13,9 +13,9 @@ static_assert((int)EVENT_ADDED == FDSET__V1__EVENT_KIND__EVENT_ADDED &&
                   (int)EVENT_SETTLE_STUCK == FDSET__V1__EVENT_KIND__EVENT_SETTLE_STUCK,
               "event.h and fdset.proto have the same kinds");
 
-/* How many are sent at once; and what one takes in a packet beside its path and name. */
+/* How many are sent at once; and what one takes in a packet beside its texts. */
 #define BATCH       64
-#define EVENT_BYTES 128
+#define EVENT_BYTES 176
 
 int subscriptions_init(struct subscriptions *subscriptions, const struct limits *limits) {
     size_t bytes = sizeof(struct event_queue) + limits->events * sizeof(struct event);
@@ -64,7 +64,17 @@ void unsubscribe(struct service *service, struct session *session) {
 
 /* ----------------------------------------------------------------- sending */
 
-static void fill(Fdset__V1__Event *to, struct event *from) {
+/* Each event has one, which may be needed. */
+static void fill_holder(Fdset__V1__LeaseInfo *to, struct event_holder *from) {
+    fdset__v1__lease_info__init(to);
+    to->lease = from->lease;
+    to->connection = from->connection;
+    to->pid = from->pid;
+    to->name = from->name;
+    to->endpoint = (char *)from->endpoint->name;
+}
+
+static void fill(Fdset__V1__Event *to, Fdset__V1__LeaseInfo *holder, struct event *from) {
     fdset__v1__event__init(to);
     to->kind = (Fdset__V1__EventKind)from->kind;
     to->sequence = from->sequence;
@@ -82,10 +92,28 @@ static void fill(Fdset__V1__Event *to, struct event *from) {
     to->connection = from->connection;
     to->pid = from->pid;
     to->name = from->name;
+    if (from->endpoint)
+        to->endpoint = (char *)from->endpoint->name;
+    if (from->reserved)
+        to->reserved_for = (char *)from->reserved->name;
+    if (from->held_by.lease == 0)
+        return;
+    fill_holder(holder, &from->held_by);
+    to->held_by = holder;
+}
+
+static size_t texts(const struct event *event) {
+    return strlen(event->path) + strlen(event->name) +
+           (event->endpoint ? strlen(event->endpoint->name) : 0) +
+           (event->reserved ? strlen(event->reserved->name) : 0) +
+           (event->held_by.lease
+                ? strlen(event->held_by.name) + strlen(event->held_by.endpoint->name)
+                : 0);
 }
 
 static void send_batch(struct session *session) {
     static Fdset__V1__Event batch[BATCH], *pointers[BATCH];
+    static Fdset__V1__LeaseInfo holders[BATCH];
     struct event_queue *queue = session->events;
     uint32_t room = service_of(session)->model.limits.events;
     Fdset__V1__Events events = FDSET__V1__EVENTS__INIT;
@@ -93,10 +121,10 @@ static void send_batch(struct session *session) {
 
     while (events.n_events < BATCH && queue->count > 0) {
         struct event *next = &queue->events[queue->first];
-        bytes += EVENT_BYTES + strlen(next->path) + strlen(next->name);
+        bytes += EVENT_BYTES + texts(next);
         if (bytes > FDSET_MAX_PACKET_BYTES)
             break;
-        fill(&batch[events.n_events], next);
+        fill(&batch[events.n_events], &holders[events.n_events], next);
         pointers[events.n_events] = &batch[events.n_events];
         events.n_events++;
         queue->first = (queue->first + 1) % room;
@@ -125,14 +153,24 @@ static void make_room(struct service *service, struct session *session) {
     service->subscriptions.lost++;
 }
 
+/* One that is bound to an endpoint hears of its sets and of its VMMs. */
+static bool hears(const struct session *session, const struct event *event) {
+    const struct endpoint *bound = session->holder.endpoint;
+
+    return !bound || (event->has_set ? event->reserved : event->endpoint) == bound;
+}
+
 static void enqueue(struct service *service, struct session *session, const struct event *event) {
     struct event_queue *queue = session->events;
     uint32_t room = service->model.limits.events;
 
-    if (!(queue->kinds & 1u << event->kind))
+    if (!(queue->kinds & 1u << event->kind) || !hears(session, event))
         return;
     make_room(service, session);
-    queue->events[(queue->first + queue->count++) % room] = *event;
+    struct event *place = &queue->events[(queue->first + queue->count++) % room];
+    *place = *event;
+    if (session->holder.endpoint && place->held_by.endpoint != session->holder.endpoint)
+        place->held_by.lease = 0;
     if (session_takes(session) && list_empty(&queue->link))
         list_append(&service->subscriptions.unsent, &queue->link);
 }
@@ -153,10 +191,23 @@ void service_tell(struct service *service, struct event *event) {
         enqueue(service, list_object(link, struct event_queue, in_all)->session, event);
 }
 
+void event_note_holder(struct service *service, struct event *event, uint32_t lease_id) {
+    const struct lease *lease = lease_id ? model_find_lease(&service->model, lease_id) : NULL;
+
+    if (!lease)
+        return;
+    event->held_by = (struct event_holder){.lease = lease_id,
+                                           .connection = lease->holder->connection,
+                                           .pid = lease->holder->pid,
+                                           .endpoint = lease->holder->endpoint};
+    strcpy(event->held_by.name, lease->holder->name);
+}
+
 void service_tell_session(struct service *service, struct event *event,
                           const struct session *session) {
     event->connection = session->holder.connection;
     event->pid = session->holder.pid;
+    event->endpoint = session->holder.endpoint;
     strcpy(event->name, session->holder.name);
     service_tell(service, event);
 }

@@ -34,21 +34,22 @@ static uint32_t wanted_key(const char *word, int mode) {
 }
 
 static void tell_wanted(struct service *service, const struct session *session,
-                        const struct waiting *waiting, enum refusal_code code, uint32_t wait_ms) {
+                        const struct waiting *waiting, const struct refusal *why,
+                        uint32_t wait_ms) {
     struct event event = {
         .kind = EVENT_WANTED,
         .flags = waiting->flags,
-        .code = code,
+        .code = why->code,
         .wait_ms = wait_ms,
     };
 
     strcpy(event.path, waiting->path);
+    event_note_holder(service, &event, why->lease);
     service_tell_session(service, &event, session);
 }
 
 int waiting_begin(struct service *service, struct session *session, uint32_t serial,
-                  const char *path, int flags, uint32_t wait_ms, enum refusal_code why,
-                  struct refusal *refusal) {
+                  const char *path, int flags, uint32_t wait_ms, struct refusal *refusal) {
     if (!endpoint_take(&service->model.endpoints, session->holder.endpoint, RESOURCE_WAITING))
         return refuse_share(session->holder.endpoint, RESOURCE_WAITING, refusal);
     struct waiting *waiting = slab_take(&service->waits.slab); /* as many as all shares together */
@@ -71,7 +72,7 @@ int waiting_begin(struct service *service, struct session *session, uint32_t ser
     if (wait_ms > 0) {
         deadline_start(&service->waits.deadlines, &waiting->deadline,
                        service->model.now_ms + wait_ms);
-        tell_wanted(service, session, waiting, why, wait_ms);
+        tell_wanted(service, session, waiting, refusal, wait_ms);
     }
     return 0;
 }

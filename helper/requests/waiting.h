@@ -38,10 +38,10 @@ struct waits {
 int waits_init(struct waits *waits, uint32_t room);
 
 /* Lets an open wait, up to `wait_ms` (0: for a settling member, however long).
- * Subscribers are told `why` it cannot be served yet. */
+ * Subscribers are told
+ * by the refusal why it cannot be served yet. */
 int waiting_begin(struct service *service, struct session *session, uint32_t serial,
-                  const char *path, int flags, uint32_t wait_ms, enum refusal_code why,
-                  struct refusal *refusal);
+                  const char *path, int flags, uint32_t wait_ms, struct refusal *refusal);
 
 /* What can be waited for. */
 bool waiting_helps(enum refusal_code code);

@@ -40,22 +40,25 @@ static int read_number(struct socket_option *socket, enum resource resource, con
     return 0;
 }
 
-static int read_name(struct socket_option *socket, const char *text, struct refusal *refusal) {
+static int read_name(struct socket_option *socket, const char *key, const char *text,
+                     struct refusal *refusal) {
     if (!*text || strlen(text) > FDSET_MAX_NAME_BYTES || !is_plain(text))
         return refuse(refusal, REFUSAL_ARGUMENT, EINVAL,
-                      "name=: 1 to %d bytes of printable ASCII: '%s'", FDSET_MAX_NAME_BYTES, text);
+                      "%s=: 1 to %d bytes of printable ASCII: '%s'", key, FDSET_MAX_NAME_BYTES,
+                      text);
     socket->name = text;
     return 0;
 }
 
 static int read_word(struct socket_option *socket, const char *key, const char *value,
                      struct refusal *refusal) {
-    if (socket->role != ROLE_VMM)
+    bool is_vmm = socket->role == ROLE_VMM;
+
+    if (value && strcmp(key, is_vmm ? "name" : "for") == 0)
+        return read_name(socket, key, value, refusal);
+    if (!is_vmm)
         return refuse(refusal, REFUSAL_ARGUMENT, EINVAL,
-                      "'%s' cannot be said of this socket (in a path, a comma is written twice)",
-                      key);
-    if (value && strcmp(key, "name") == 0)
-        return read_name(socket, value, refusal);
+                      "'%s': expected for=NAME (in a path, a comma is written twice)", key);
     for (enum resource resource = 0; resource < RESOURCES; resource++)
         if (value && strcmp(key, resource_names[resource]) == 0)
             return read_number(socket, resource, value, refusal);
@@ -90,9 +93,9 @@ static struct endpoint_plan *find(struct start_options *options, const char *nam
 
 static int join(struct start_options *options, struct socket_option *socket, const char *name,
                 struct refusal *refusal) {
-    struct endpoint_plan *plan = find(options, name);
+    struct endpoint_plan *plan = *name ? find(options, name) : NULL;
 
-    if (!plan) {
+    if (!plan) { /* one without a name is on its own */
         plan = &options->endpoints[options->endpoint_count++];
         strcpy(plan->name, name);
     }
@@ -110,23 +113,66 @@ static int join(struct start_options *options, struct socket_option *socket, con
     return 0;
 }
 
-static int join_all(struct start_options *options, struct refusal *refusal) {
+/* No other has them, in whatever order they stand. */
+static void name_others(struct start_options *options) {
     char name[FDSET_MAX_NAME_BYTES + 1] = USUAL_NAME;
     uint32_t number = 1;
-    int result = 0;
 
-    for (size_t i = 0; i < options->socket_count && result == 0; i++)
-        if (options->sockets[i].role == ROLE_VMM && options->sockets[i].name)
-            result = join(options, &options->sockets[i], options->sockets[i].name, refusal);
-    for (size_t i = 0; i < options->socket_count && result == 0; i++) {
-        struct socket_option *socket = &options->sockets[i];
-        if (socket->role != ROLE_VMM || socket->name)
+    for (uint32_t i = 0; i < options->endpoint_count; i++) {
+        struct endpoint_plan *plan = &options->endpoints[i];
+        if (*plan->name)
             continue;
         while (find(options, name))
             snprintf(name, sizeof(name), USUAL_NAME "%u", ++number);
-        result = join(options, socket, name, refusal);
+        strcpy(plan->name, name);
     }
-    return result;
+}
+
+static int join_all(struct start_options *options, struct refusal *refusal) {
+    for (size_t i = 0; i < options->socket_count; i++) {
+        struct socket_option *socket = &options->sockets[i];
+        if (socket->role == ROLE_VMM &&
+            join(options, socket, socket->name ? socket->name : "", refusal) < 0)
+            return -refusal->error;
+    }
+    name_others(options);
+    return 0;
+}
+
+static const char *names_of_all(const struct start_options *options, char *text, size_t size) {
+    size_t used = 0;
+
+    snprintf(text, size, "none");
+    for (uint32_t i = 0; i < options->endpoint_count && used < size; i++)
+        used += (size_t)snprintf(text + used, size - used, "%s'%s'", i ? ", " : "",
+                                 options->endpoints[i].name);
+    return text;
+}
+
+static uint32_t number_of(struct start_options *options, const char *name,
+                          struct refusal *refusal) {
+    const struct endpoint_plan *plan = find(options, name);
+    char names[240];
+
+    if (plan)
+        return (uint32_t)(plan - options->endpoints) + 1;
+    refuse(refusal, REFUSAL_ARGUMENT, EINVAL,
+           "for=%s: no VMM socket is called so, there are %s: say --vmm PATH,name=%s", name,
+           names_of_all(options, names, sizeof(names)), name);
+    return 0;
+}
+
+/* Managers and observers that are bound to one. */
+static int bind_all(struct start_options *options, struct refusal *refusal) {
+    for (size_t i = 0; i < options->socket_count; i++) {
+        struct socket_option *socket = &options->sockets[i];
+        if (socket->role == ROLE_VMM || !socket->name)
+            continue;
+        socket->endpoint = number_of(options, socket->name, refusal);
+        if (socket->endpoint == 0)
+            return -refusal->error;
+    }
+    return 0;
 }
 
 /* Makes a limit that nobody asked for large enough; one that somebody did must be. */
@@ -153,6 +199,9 @@ static int fit_limit(struct start_options *options, enum resource resource,
 
 int endpoints_plan(struct start_options *options, struct refusal *refusal) {
     int result = join_all(options, refusal);
+
+    if (result == 0)
+        result = bind_all(options, refusal);
 
     for (enum resource resource = 0; resource < RESOURCES && result == 0; resource++)
         result = fit_limit(options, resource, refusal);

@@ -12,7 +12,7 @@ void option_add_fd(struct start_options *options, const struct option_row *row, 
 
     if (options->add_fd_count == FDSET_MAX_DESCRIPTORS)
         usage_die("--add-fd: at most %d", FDSET_MAX_DESCRIPTORS);
-    if (!add_fd_parse(&options->add_fds[options->add_fd_count++], text, ADD_FD_USUAL, why))
+    if (!add_fd_parse(&options->add_fds[options->add_fd_count++], text, ADD_FD_FOR, why))
         usage_die("--add-fd: %s", why);
 }
 
@@ -30,6 +30,18 @@ static void check_duplicates(const struct start_options *options) {
             fds[one], all[one].set, fds[other], all[other].set);
 }
 
+static const struct endpoint *endpoint_of(const struct service *service, const struct add_fd *add) {
+    const struct endpoints *endpoints = &service->model.endpoints;
+    const struct endpoint *endpoint =
+        add->endpoint ? endpoints_find(endpoints, add->endpoint) : NULL;
+    char names[240];
+
+    if (add->endpoint && !endpoint)
+        log_die("--add-fd: for=%s: no VMM socket is called so, there are %s", add->endpoint,
+                endpoints_names(endpoints, names, sizeof(names)));
+    return endpoint;
+}
+
 void add_fds(struct service *service, const struct start_options *options) {
     struct refusal refusal;
 
@@ -37,7 +49,8 @@ void add_fds(struct service *service, const struct start_options *options) {
     for (size_t i = 0; i < options->add_fd_count; i++) {
         const struct add_fd *add = &options->add_fds[i];
         int fd = inherited_take(add->fd, "--add-fd");
-        if (service_add_initial(service, fd, (uint32_t)add->set, add->opaque, &refusal) < 0)
+        if (service_add_initial(service, fd, (uint32_t)add->set, add->opaque,
+                                endpoint_of(service, add), &refusal) < 0)
             log_die("--add-fd: %s", refusal.text);
     }
 }

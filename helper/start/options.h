@@ -18,7 +18,7 @@ struct socket_option {
     enum role role;
     const char *path; /* NULL: inherited */
     int fd;           /* inherited or made; owned by whoever begins with it */
-    const char *name; /* of a VMM's endpoint: NULL where none was given */
+    const char *name; /* of a VMM's endpoint, or of the one that others are bound to; or NULL */
     uint32_t given[RESOURCES];
     uint32_t endpoint; /* in endpoints[], from 1; 0: none. Filled in by endpoints_plan() */
 };

@@ -121,7 +121,8 @@ static void remove_all(struct world *world) {
     }
 
     list_for_each (link, &model->sets)
-        CHECK(model_remove(model, list_object(link, struct fdset, by_id)->id, 0, &refusal) >= 0);
+        CHECK(model_remove(model, list_object(link, struct fdset, by_id)->id, 0, NULL, &refusal) >=
+              0);
     follow_up(&world->service);
 }
 

@@ -24,7 +24,9 @@ static void test_reply(void **state) {
     struct client *vmm = helper_connect_silent(helper, ROLE(VMM));
     Reply *reply = client_hello(vmm, "vm7");
     assert_int_equal(reply->hello->version, 1);
-    assert_int_equal(reply->hello->features, 1 << FDSET__V1__FEATURE__FEATURE_LOOK);
+    assert_int_equal(reply->hello->features, 1 << FDSET__V1__FEATURE__FEATURE_LOOK |
+                                                 1 << FDSET__V1__FEATURE__FEATURE_ENDPOINTS);
+    assert_string_equal(reply->hello->endpoint, "vmm2"); /* the first is from birth */
     assert_int_equal(reply->hello->role, ROLE(VMM));
     assert_true(strlen(reply->hello->helper) > 0);
 
@@ -47,7 +49,8 @@ static void test_later_client_gets_our_version(void **state) {
     assert_int_equal(reply->body_case, REPLY(HELLO));
     assert_int_equal(reply->hello->version, 1);
     assert_int_equal(reply->hello->features, 1 << FDSET__V1__FEATURE__FEATURE_LOOK |
-                                                 1 << FDSET__V1__FEATURE__FEATURE_CLOSE_ANSWER);
+                                                 1 << FDSET__V1__FEATURE__FEATURE_CLOSE_ANSWER |
+                                                 1 << FDSET__V1__FEATURE__FEATURE_ENDPOINTS);
     assert_int_equal(reply->hello->role, ROLE(MANAGER));
 }
 
@@ -287,7 +290,8 @@ static void check_elsewhere(int said, const char *shown) {
     client_says_pid = 0;
     client_open_set(vmm, 1, O_RDWR);
     assert_int_equal(shown_pid(helper), said);
-    struct opened refused = client_open_set(helper->vmm, 1, O_RDWR);
+    struct client *sibling = helper_connect(helper, ROLE(VMM), "sibling");
+    struct opened refused = client_open_set(sibling, 1, O_RDWR);
     assert_int_equal(refused.code, CODE(BUSY));
     assert_non_null(strstr(refused.text, shown));
 }

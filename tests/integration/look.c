@@ -159,7 +159,7 @@ static void test_it_has_to_be_agreed_on(void **state) {
     Fdset__V1__Hello hello = FDSET__V1__HELLO__INIT;
     Request request = FDSET__V1__REQUEST__INIT;
     hello.version = 1;
-    hello.features = ~UINT64_C(3);
+    hello.features = ~UINT64_C(7);
     request.body_case = FDSET__V1__REQUEST__BODY_HELLO;
     request.hello = &hello;
     assert_int_equal(client_ask(old, &request)->hello->features, 0);

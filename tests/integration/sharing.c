@@ -40,15 +40,37 @@ static struct child start_holder(struct helper *helper, int flags) {
     return holder;
 }
 
-/* The refusal says by whom: its process and the name that it goes by. */
-static void expect_busy(struct helper *helper, int flags, const struct child *holder) {
-    char pid[32];
-    struct opened opened = client_open(helper->vmm, DISK, flags);
+static struct opened expect_refused(struct client *vmm, int flags) {
+    struct opened opened = client_open(vmm, DISK, flags);
     assert_int_equal(opened.code, CODE(BUSY));
     assert_int_equal(opened.error, EBUSY);
+    return opened;
+}
+
+/* The refusal says by whom, its process and the name that it goes by: to a VMM of the holder's
+ * own endpoint, and to subscribers. To another VM it says no more than that it is another. */
+static void expect_busy(struct helper *helper, int flags, const struct child *holder) {
+    char pid[32];
     snprintf(pid, sizeof(pid), "pid %d", holder->pid);
+    struct client *sibling = helper_connect(helper, ROLE(VMM), "sibling");
+    struct opened opened = expect_refused(sibling, flags);
     assert_non_null(strstr(opened.text, pid));
     assert_non_null(strstr(opened.text, "vm-alpha"));
+    client_leave(helper, sibling);
+
+    struct subscriber events = subscriber_begin(helper, (int[]){EVENT(DENIED)}, 1);
+    opened = expect_refused(helper->vmm, flags);
+    assert_null(strstr(opened.text, pid));
+    assert_null(strstr(opened.text, "vm-alpha"));
+    assert_non_null(strstr(opened.text, "another VM"));
+    Event *denied = event_expect(&events, EVENT(DENIED));
+    assert_string_equal(denied->endpoint, "vmm");
+    assert_non_null(denied->held_by);
+    assert_int_equal(denied->held_by->pid, holder->pid);
+    assert_string_equal(denied->held_by->name, "vm-alpha");
+    assert_string_equal(denied->held_by->endpoint, "vmm2");
+    assert_true(denied->held_by->lease > 0);
+    client_leave(helper, events.client);
 }
 
 /* -------------------------------------------------------- writers and others */

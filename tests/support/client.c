@@ -122,7 +122,8 @@ Reply *client_hello_as(struct client *client, const char *name, const char *owne
     Fdset__V1__Hello hello = FDSET__V1__HELLO__INIT;
     Request request = FDSET__V1__REQUEST__INIT;
     hello.version = 1;
-    hello.features = UINT64_C(1) << FDSET__V1__FEATURE__FEATURE_LOOK;
+    hello.features =
+        1 << FDSET__V1__FEATURE__FEATURE_LOOK | 1 << FDSET__V1__FEATURE__FEATURE_ENDPOINTS;
     hello.name = (char *)name;
     hello.owner = (char *)owner;
     hello.pid = client_says_pid;

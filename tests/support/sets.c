@@ -28,6 +28,8 @@ uint32_t client_send_add(struct client *client, const struct new_set *sets, size
         additions[i].name = (char *)(sets[i].name ? sets[i].name : "");
         additions[i].replace = sets[i].replace;
         additions[i].mixed = sets[i].mixed;
+        if (sets[i].reserved_for)
+            additions[i].reserved_for = (char *)sets[i].reserved_for;
         additions[i].grace_ms = sets[i].grace_ms;
         additions[i].idle_ms = sets[i].idle_ms;
         additions[i].members = member_pointers + total;

@@ -32,6 +32,7 @@ struct new_set {
     const char *name;
     bool replace, mixed;
     uint32_t grace_ms, idle_ms;
+    const char *reserved_for;
 };
 
 Reply *client_add(struct client *client, const struct new_set *sets, size_t count);

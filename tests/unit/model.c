@@ -118,7 +118,7 @@ static void test_limits(void **state) {
     member = offer(21, O_RDWR);
     assert_int_equal(add_all(&member, 1, 0, LIFETIME_ANY), -ENOSPC);
     member_discard(&model, member);
-    model_remove(&model, 0, 0, &refusal);
+    model_remove(&model, 0, 0, NULL, &refusal);
     settle();
     add(9, O_RDWR);
 }
@@ -127,7 +127,7 @@ static void test_automatic_ids(void **state) {
     struct member *member = offer(30, O_RDWR);
     int first = add_all(&member, 1, -1, LIFETIME_ANY);
     assert_true(first >= 0);
-    model_remove(&model, (uint32_t)first, 0, &refusal);
+    model_remove(&model, (uint32_t)first, 0, NULL, &refusal);
     settle();
     member = offer(31, O_RDWR);
     assert_true(add_all(&member, 1, -1, LIFETIME_ANY) > first);
@@ -237,13 +237,13 @@ static void test_changes_are_noted(void **state) {
     assert_null(changed());
     settle();
     assert_ptr_equal(changed(), member);
-    assert_int_equal(model_remove(&model, 1, 0, &refusal), 1);
+    assert_int_equal(model_remove(&model, 1, 0, NULL, &refusal), 1);
     assert_ptr_equal(changed(), member);
     settle();
     assert_null(changed());
     /* One that has gone is not looked at any more. */
     add(1, O_RDWR);
-    assert_int_equal(model_remove(&model, 1, 0, &refusal), 1);
+    assert_int_equal(model_remove(&model, 1, 0, NULL, &refusal), 1);
     settle();
     assert_null(changed());
 }
@@ -283,8 +283,8 @@ static void test_removed_member_closes_with_its_last_lease(void **state) {
     struct member *member = add(1, O_RDWR);
     settle();
     struct lease *lease = open_as(&vmm, member);
-    assert_int_equal(model_remove(&model, 1, member->id, &refusal), 1);
-    assert_int_equal(model_remove(&model, 1, 0, &refusal), 0);
+    assert_int_equal(model_remove(&model, 1, member->id, NULL, &refusal), 1);
+    assert_int_equal(model_remove(&model, 1, 0, NULL, &refusal), 0);
     assert_int_equal(member_state(member), MEMBER_REMOVED);
     assert_true(list_empty(&model.unsettled));
     lease_end(&model, lease);

@@ -97,11 +97,16 @@ static bool is_hung_up(int peer) {
     return error == -ECONNRESET || (error == 0 && info.hangup);
 }
 
-static struct session *connect_pair(int pair[2]) {
+static struct session *connect_as(int pair[2], enum role role) {
     set++;
     assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair),
                      0);
-    return session_begin(&service.sessions, pair[1], ROLE_VMM, service.model.endpoints.all);
+    return session_begin(&service.sessions, pair[1], role,
+                         role == ROLE_VMM ? service.model.endpoints.all : NULL);
+}
+
+static struct session *connect_pair(int pair[2]) {
+    return connect_as(pair, ROLE_VMM);
 }
 
 static void test_what_is_held_back_goes_when_the_peer_reads(void **state) {
@@ -291,7 +296,7 @@ static void test_who_is_found_gone_in_time(void **state) {
 static void test_a_subscriber_goes_with_its_events(void **state) {
     struct event event = {.kind = EVENT_WANTED};
     int pair[2];
-    struct session *session = connect_pair(pair);
+    struct session *session = connect_as(pair, ROLE_MANAGER);
     assert_non_null(session);
     subscribe(&service, session, 0);
     service_tell(&service, &event);
@@ -332,7 +337,8 @@ int main(void) {
         return 1;
     for (int i = 0; i < SETS; i++) {
         fds[i] = open("/dev/null", O_RDONLY | O_CLOEXEC);
-        if (fds[i] < 0 || service_add_initial(&service, fds[i], (uint32_t)i, NULL, &refusal) < 0)
+        if (fds[i] < 0 ||
+            service_add_initial(&service, fds[i], (uint32_t)i, NULL, NULL, &refusal) < 0)
             return 1;
     }
     int failed = cmocka_run_group_tests(tests, NULL, NULL);

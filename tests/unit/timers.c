@@ -164,15 +164,14 @@ static void test_nothing_that_is_due_is_slept_over(void **state) {
 
 /* A VMM of which an open waits, for so long. */
 static struct session *begin_waiting(int pair[2], uint32_t wait_ms) {
-    struct refusal why = {.code = REFUSAL_NO_SET}, refusal;
+    struct refusal why = {.code = REFUSAL_NO_SET};
 
     assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair),
                      0);
     struct session *session =
         session_begin(&service.sessions, pair[1], ROLE_VMM, service.model.endpoints.all);
     assert_non_null(session);
-    assert_int_equal(
-        waiting_begin(&service, session, 1, "/dev/fdset/1", 0, wait_ms, why.code, &refusal), 0);
+    assert_int_equal(waiting_begin(&service, session, 1, "/dev/fdset/1", 0, wait_ms, &why), 0);
     assert_int_equal(timers_timeout(&service), wait_ms);
     return session;
 }

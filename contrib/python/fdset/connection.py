@@ -11,7 +11,7 @@ import sys
 from . import fdset_pb2 as proto
 
 VERSION = 1
-FEATURES = 1 << proto.FEATURE_LOOK
+FEATURES = 1 << proto.FEATURE_LOOK | 1 << proto.FEATURE_ENDPOINTS
 PACKET_BYTES = 16384
 PACKET_DESCRIPTORS = 253
 

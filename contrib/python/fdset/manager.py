@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: MIT
 """The manager's and the observer's side: add, remove, query, events."""
 
+import errno
+
 from . import fdset_pb2 as proto
 from .connection import Connection
 
@@ -28,7 +30,8 @@ class Observer(Connection):
 
     def query(self, **filters):
         """What there is, as one proto.QueryReply. Filters are the fields of
-        proto.Query: set, name, owner, opaque; `sandbox=True` asks for its stages."""
+        proto.Query: set, name, owner, opaque; `sandbox=True` asks for its stages,
+        `endpoints=True` for what each virtual machine has."""
         query = proto.Query(**filters)
         whole = page = self.call(query=query)[0].query
         while page.HasField("next"):
@@ -36,6 +39,7 @@ class Observer(Connection):
             page = self.call(query=query)[0].query
             _merge(whole.sets, page.sets)
             whole.waiting.extend(page.waiting)
+            whole.endpoints.extend(page.endpoints)
             whole.totals.CopyFrom(page.totals)
         whole.ClearField("next")
         return whole
@@ -74,7 +78,7 @@ class Manager(Observer):
         """Put files (objects with fileno(), or numbers; borrowed) into the set
         `which`: an id, or None for a new one or the one called `name`. Further
         fields are those of proto.NewMembers: lifetime, name, replace, grace_ms,
-        idle_ms, mixed. Returns a proto.AddedSet."""
+        idle_ms, mixed, reserved_for. Returns a proto.AddedSet."""
         member = proto.NewMember(
             sharing=sharing,
             serves_read_only=serves_read_only,
@@ -89,6 +93,10 @@ class Manager(Observer):
     def add_sets(self, sets, files):
         """All of these proto.NewMembers, or none. One file for each member, in
         their order. Returns a list of proto.AddedSet."""
+        if any(new.reserved_for for new in sets) and not (
+            self.hello.features & 1 << proto.FEATURE_ENDPOINTS
+        ):
+            raise OSError(errno.EOPNOTSUPP, "the helper cannot reserve a set, and would not say so")
         reply, _ = self.call([_fileno(file) for file in files], add_fds=proto.AddFds(sets=sets))
         return list(reply.added.sets)
 
