@@ -117,6 +117,7 @@ static void listener_ready(struct watch *watch, uint32_t epoll_events) {
     /* Whoever waits in the backlog goes on waiting: that harms nobody else. */
     if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
         listener->paused_ms = *listener->sessions->loop.now_ms;
+        listener->sessions->paused++;
         loop_change(&listener->sessions->loop, watch, 0);
     }
 }
@@ -145,6 +146,7 @@ bool listener_resume(struct listener *listener) {
     if (*listener->sessions->loop.now_ms < listener->paused_ms + LISTENER_PAUSE_MS)
         return false;
     listener->paused_ms = 0;
+    listener->sessions->paused--;
     loop_change(&listener->sessions->loop, &listener->watch, EPOLLIN);
     return true;
 }

@@ -76,6 +76,7 @@ struct sessions {
     struct list gone, unread;
     struct deadlines resends, patience;
     uint64_t accepted; /* ever */
+    uint32_t paused;   /* listeners that are not polled */
 
     /* The upper layer's: a session has sent something, has room, or has gone. */
     void (*ready)(struct watch *watch, uint32_t epoll_events);

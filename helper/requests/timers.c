@@ -31,7 +31,11 @@ static int64_t earliest(const struct service *service) {
 
 /* Nothing is due now or in time, as is usual between two packets. */
 static bool is_idle(const struct service *service) {
-    return earliest(service) < 0 && service->settle.count == 0 && !follow_up_due(service);
+    uint32_t due = service->model.deadlines.count | service->waits.deadlines.count |
+                   service->deferrals.deadlines.count | service->sessions.resends.count |
+                   service->sessions.patience.count | service->settle.count;
+
+    return due == 0 && !follow_up_due(service);
 }
 
 int timers_timeout(const struct service *service) {

@@ -41,7 +41,7 @@ void session_end(struct session *session) {
     follow_up(service);
 }
 
-void turn_end(struct service *service) {
+static __attribute__((noinline)) void end_gone(struct service *service) {
     struct list *gone = &service->sessions.gone, ending;
 
     list_init(&ending);
@@ -56,6 +56,11 @@ void turn_end(struct service *service) {
             session_free(session);
     }
     list_move(&ending, gone);
+}
+
+void turn_end(struct service *service) {
+    if (!list_empty(&service->sessions.gone))
+        end_gone(service); /* not after most opens */
 }
 
 /* Serves one packet, if there is one. */

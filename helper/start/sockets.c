@@ -224,6 +224,8 @@ void sockets_begin(struct sockets *sockets, struct service *service,
 bool sockets_resume(struct sockets *sockets) {
     bool all = true;
 
+    if (sockets->listener_count == 0 || sockets->listeners[0].sessions->paused == 0)
+        return true;
     for (size_t i = 0; i < sockets->listener_count; i++)
         all &= listener_resume(&sockets->listeners[i]);
     return all;
