@@ -22,8 +22,8 @@ helper/requests helper/start helper
     LIBRARY contrib/common contrib/example-vmm
     LIBRARY contrib/common contrib/fdsetctl/base contrib/fdsetctl/ask contrib/fdsetctl/output \
 contrib/fdsetctl/verbs contrib/fdsetctl
-    LIBRARY contrib/common contrib/qemu/shim
-    LIBRARY contrib/common contrib/qemu/monitor contrib/qemu/wrapper
+    LIBRARY contrib/common contrib/qemu/joint contrib/qemu/shim
+    LIBRARY contrib/common contrib/qemu/joint contrib/qemu/monitor contrib/qemu/wrapper
 """.replace("LIBRARY", "LOWEST vmm-glue/include/fdset vmm-glue/wire vmm-glue/vmm vmm-glue/manager")
           .replace("LOWEST", "proto/include/fdset proto").strip().splitlines()]
 FOLDERS = {folder for chain in CHAINS for folder in chain}

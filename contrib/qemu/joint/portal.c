@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: MIT */
+/* Makes and reads portals. */
+#include "portal.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/futex.h>
+#include <stdatomic.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+/* What stands in the file. Both sides are of one release; `magic` tells others apart. */
+struct content {
+    char magic[16];
+    int32_t flags;
+    uint32_t hidden;
+    int32_t set;
+    uint32_t member;
+    _Atomic uint32_t bound; /* set last, and woken */
+    uint32_t reserved;
+};
+
+static const char magic[16] = "fdset-portal\n 1\n";
+
+static struct content *content_map(int fd) {
+    void *content = mmap(NULL, sizeof(struct content), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    return content == MAP_FAILED ? NULL : content;
+}
+
+int portal_make(int flags, bool hidden) {
+    struct content content = {.flags = flags, .hidden = hidden};
+    int fd = memfd_create("fdset-portal", MFD_CLOEXEC);
+
+    memcpy(content.magic, magic, sizeof(magic));
+    if (fd < 0 || write(fd, &content, sizeof(content)) == sizeof(content))
+        return fd < 0 ? -errno : fd;
+    int error = errno;
+    close(fd);
+    return -error;
+}
+
+int portal_bind(int fd, int set, uint32_t member) {
+    struct content *content = content_map(fd);
+
+    if (!content)
+        return -errno;
+    content->set = set;
+    content->member = member;
+    atomic_store(&content->bound, 1);
+    syscall(SYS_futex, &content->bound, FUTEX_WAKE, INT32_MAX, NULL, NULL, 0);
+    munmap(content, sizeof(*content));
+    return 0;
+}
+
+bool portal_read(int fd, struct portal *portal) {
+    struct content content;
+    struct stat status;
+
+    if (fstat(fd, &status) < 0 || !S_ISREG(status.st_mode) || status.st_size != sizeof(content) ||
+        pread(fd, &content, sizeof(content), 0) != sizeof(content) ||
+        memcmp(content.magic, magic, sizeof(magic)) != 0)
+        return false;
+    *portal = (struct portal){.flags = content.flags,
+                              .hidden = content.hidden,
+                              .bound = content.bound,
+                              .set = content.set,
+                              .member = content.member};
+    return true;
+}
+
+int portal_wait(int fd, unsigned milliseconds, struct portal *portal) {
+    struct timespec patience = {milliseconds / 1000, milliseconds % 1000 * 1000000L};
+    int error = 0;
+
+    if (!portal_read(fd, portal))
+        return -EINVAL;
+    if (portal->bound)
+        return 0;
+    struct content *content = content_map(fd);
+    if (!content)
+        return -errno;
+    while (!atomic_load(&content->bound) && error != ETIMEDOUT)
+        if (syscall(SYS_futex, &content->bound, FUTEX_WAIT, 0, &patience, NULL, 0) < 0)
+            error = errno;
+    munmap(content, sizeof(*content));
+    return portal_read(fd, portal) && portal->bound ? 0 : -ETIMEDOUT;
+}
