@@ -11,7 +11,7 @@ enum joint_kind {
     /* One has greeted. With two descriptors: its client's socket, and the other end of the one
      * that the emulator has in its place. */
     JOINT_MONITOR = 1,
-    JOINT_PORTAL_AT,     /* a portal of the command line got a number in a set */
+    JOINT_PORTAL_AT,     /* a portal of the command line, or by a monitor, has a number */
     JOINT_PORTAL_CLOSED, /* the emulator has let go of a portal */
     JOINT_STRAY,         /* a file came in by another way: `text` says which */
 };
@@ -21,8 +21,9 @@ struct joint_message {
     int32_t number;  /* the descriptor's in the emulator: of the monitor, portal or file */
     int32_t set;     /* the portal's, */
     uint32_t member; /* and its member; 0: it is hidden, or was never bound */
-    char text[176];  /* a sentence; or empty */
+    char text[176];  /* a sentence; of a portal that is hidden, this; or empty */
 };
+#define JOINT_HIDDEN "hidden"
 
 /* Both ends close-on-exec. 0 or -errno. */
 int joint_make(int ends[2]);

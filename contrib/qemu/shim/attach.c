@@ -5,6 +5,7 @@
  * the library loaded, too, before they execute QEMU. */
 #include "attach.h"
 
+#include "marks.h"
 #include "number.h"
 #include "open_leases.h"
 #include "say.h"
@@ -28,10 +29,7 @@ static _Atomic int guarded = -1; /* what shim_socket() says */
 static bool is_inherited;        /* that is $FDSET_VMM_FD's socket, not attached to yet */
 static __thread bool inside __attribute__((tls_model("initial-exec")));
 
-/* The number in $FDSET_VMM_FD if that is a socket of the right kind, else -1:
- * in a program that an attached QEMU has started, the number may mean anything. */
-static int inherited_socket(void) {
-    const char *text = getenv("FDSET_VMM_FD");
+int shim_inherited(const char *text) {
     int fd, type, family;
     socklen_t size = sizeof(type);
 
@@ -50,7 +48,7 @@ static void inherited_find(void) {
     is_found = own_descriptors_hide = true;
     owner = getpid();
     home = own_home_make();
-    guarded = inherited_socket();
+    guarded = shim_inherited(getenv("FDSET_VMM_FD"));
     is_inherited = guarded >= 0;
 }
 
@@ -111,21 +109,23 @@ static struct fdset_vmm *attach(void) {
     return vmm;
 }
 
-/* In the process that attached; in a vfork(2) child, which shares the memory
- * but not the process id, it is not. */
-static bool is_owner(void) {
+bool shim_is_owner(void) {
     return owner == getpid();
 }
 
+bool shim_is_inside(void) {
+    return inside;
+}
+
 struct fdset_vmm *shim_enter(void) {
-    if (inside || !connection || !is_owner())
+    if (inside || !connection || !shim_is_owner())
         return NULL;
     inside = true;
     return connection;
 }
 
 struct fdset_vmm *shim_enter_for(int fd) {
-    return open_leases_may_be(fd) ? shim_enter() : NULL;
+    return marks_have(fd, MARK_LEASE) ? shim_enter() : NULL;
 }
 
 /* The child of a fork has copies of its parent's leases and of the socket. It
@@ -147,14 +147,14 @@ static void child_starts(void) {
 /* A child by the system call alone, of which pthread_atfork(3) does not tell. One of vfork(2) is
  * none: a connection that it made would be its parent's, without the descriptor. */
 static bool is_silent_child(void) {
-    return !is_owner() && home && !*home;
+    return !shim_is_owner() && home && !*home;
 }
 
 struct fdset_vmm *shim_enter_attached(void) {
     inherited_find();
     if (is_silent_child())
         child_starts();
-    if (inside || !is_owner()) {
+    if (inside || !shim_is_owner()) {
         errno = inside ? EDEADLK : ESTALE;
         return NULL;
     }
@@ -173,7 +173,7 @@ void shim_leave(void) {
 }
 
 int shim_socket(void) {
-    return inside || guarded < 0 || !is_owner() ? -1 : guarded;
+    return inside || guarded < 0 || !shim_is_owner() ? -1 : guarded;
 }
 
 bool shim_is_socket(int fd) {

@@ -21,6 +21,17 @@ struct fdset_vmm *shim_enter_attached(void);
 
 void shim_leave(void);
 
+/* Is this thread in there? */
+bool shim_is_inside(void);
+
+/* Is this the process whose descriptors are noted here? A child of vfork(2) is another, but has
+ * our memory. */
+bool shim_is_owner(void);
+
+/* The number that the environment says, if that is a socket of our kind, else -1: in a program
+ * that an attached QEMU has started, the number may mean anything. NULL is allowed. */
+int shim_inherited(const char *text);
+
 /* The socket to the helper, which the program must not close; or -1, also for
  * libfdset itself and for a child that only inherited it. */
 int shim_socket(void);

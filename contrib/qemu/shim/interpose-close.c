@@ -3,7 +3,10 @@
 #include "libc.h"
 
 #include "attach.h"
+#include "marks.h"
 #include "open_leases.h"
+#include "portals.h"
+#include "tell.h"
 #include "wire/own.h"
 
 #include <errno.h>
@@ -18,7 +21,7 @@
 static int lease_end(struct fdset_vmm *vmm, int fd, bool close) {
     bool locked = open_leases_is_locked(vmm, fd);
 
-    open_leases_end(fd);
+    marks_clear(fd, MARK_LEASE);
     if (close)
         return locked ? fdset_close_wait(vmm, fd) : fdset_close(vmm, fd);
     (locked ? own_forget_wait : fdset_forget)(vmm, fd);
@@ -30,12 +33,27 @@ static void lease_forget(struct fdset_vmm *vmm, int fd) {
     lease_end(vmm, fd, false);
 }
 
+/* Of the library's own. */
+static bool is_own(int fd) {
+    return shim_is_socket(fd) || shim_is_joint(fd);
+}
+
+/* `fd`, which is no lease, ends as what else it may be. */
+static void others_end(int fd) {
+    if (!marks_have(fd, MARK_PORTAL | MARK_MONITOR))
+        return;
+    portals_end(fd);
+    if (shim_is_owner())
+        marks_clear(fd, MARK_MONITOR);
+}
+
 EXPORTED int close(int fd) {
     /* As if it were not there, for programs that close all they can. */
-    if (shim_is_socket(fd)) {
+    if (is_own(fd)) {
         errno = EBADF;
         return -1;
     }
+    others_end(fd);
     struct fdset_vmm *vmm = shim_enter_for(fd);
     if (!vmm)
         return REAL(close)(fd);
@@ -61,6 +79,7 @@ EXPORTED int fclose(FILE *stream) {
 
 /* Enters `copy`, if it is a descriptor, as what `fd` is: a lease or none. */
 static int copied(int fd, int copy) {
+    portals_copied(fd, copy);
     struct fdset_vmm *vmm = copy < 0 ? NULL : shim_enter_for(fd);
 
     if (vmm) {
@@ -85,7 +104,8 @@ static bool is_above_limit(int fd) {
  * nothing must end. Returns -1 with errno; or whether there is now something of ours to be
  * closed if it fails all the same. */
 static int overwrite_begin(int fd, int target) {
-    if (fd == target || (!shim_is_socket(target) && !open_leases_may_be(target)))
+    if (fd == target ||
+        (!is_own(target) && !marks_have(target, MARK_LEASE | MARK_PORTAL | MARK_MONITOR)))
         return 0;
     if (REAL(fcntl)(fd, F_GETFD) < 0)
         return -1;
@@ -93,7 +113,8 @@ static int overwrite_begin(int fd, int target) {
         errno = EBADF;
         return -1;
     }
-    int moved = shim_give_way(target);
+    others_end(target);
+    int moved = shim_is_joint(target) ? shim_joint_give_way(target) : shim_give_way(target);
     struct fdset_vmm *vmm = moved == 0 ? shim_enter_for(target) : NULL;
     if (vmm) {
         lease_forget(vmm, target);
@@ -141,7 +162,13 @@ EXPORTED int fcntl(int fd, int command, ...) {
     va_start(arguments, command);
     void *argument = va_arg(arguments, void *);
     va_end(arguments);
-    int result = REAL(fcntl)(fd, command, argument);
+    int result;
+    if (command == F_GETFL && portals_get_flags(fd, &result))
+        return result;
+    if ((command == F_DUPFD || command == F_DUPFD_CLOEXEC) &&
+        portals_duplicate(fd, (int)(long)argument, command == F_DUPFD_CLOEXEC, &result))
+        return result;
+    result = REAL(fcntl)(fd, command, argument);
     if (result == 0 && (command == F_OFD_SETLK || command == F_OFD_SETLKW))
         locked(fd, argument);
     return command == F_DUPFD || command == F_DUPFD_CLOEXEC ? copied(fd, result) : result;
@@ -149,31 +176,44 @@ EXPORTED int fcntl(int fd, int command, ...) {
 EXPORTED_ALIAS(fcntl64, fcntl);
 
 static void leases_forget(unsigned first, unsigned last) {
+    for (unsigned fd = first; fd <= last && fd < (unsigned)marks_limit(); fd++)
+        others_end(fd);
     struct fdset_vmm *vmm = shim_enter();
-
     if (!vmm)
         return;
-    for (unsigned fd = first; fd <= last && fd < (unsigned)open_leases_limit(); fd++)
-        if (open_leases_may_be(fd))
+    for (unsigned fd = first; fd <= last && fd < (unsigned)marks_limit(); fd++)
+        if (marks_have(fd, MARK_LEASE))
             lease_forget(vmm, fd);
     shim_leave();
 }
 
-/* Closes what is on both sides of the socket. With CLOSE_RANGE_CLOEXEC it closes nothing.
+/* Closes all but the two of `own`, in ascending order, of which any may be -1. */
+static int close_around(unsigned first, unsigned last, int flags, const int own[2]) {
+    for (int i = 0; i < 2; i++) {
+        unsigned kept = (unsigned)own[i];
+        if (own[i] < 0 || kept < first || kept > last)
+            continue;
+        if (kept > first && REAL(close_range)(first, kept - 1, flags) < 0)
+            return -1;
+        if (kept == last)
+            return 0;
+        first = kept + 1;
+    }
+    return REAL(close_range)(first, last, flags);
+}
+
+/* Closes what is on both sides of the sockets. With CLOSE_RANGE_CLOEXEC it closes nothing.
  * With CLOSE_RANGE_UNSHARE it does so in a table that other threads do not have: leases go on
  * there, if there are other threads. */
 EXPORTED int close_range(unsigned first, unsigned last, int flags) {
-    int socket = shim_socket();
+    int socket = shim_socket(), joint = shim_joint();
 
     if (flags & ~CLOSE_RANGE_UNSHARE || first > last)
         return REAL(close_range)(first, last, flags);
     if (!flags || __libc_single_threaded)
         leases_forget(first, last);
-    if (socket < 0 || (unsigned)socket < first || (unsigned)socket > last)
-        return REAL(close_range)(first, last, flags);
-    if ((unsigned)socket > first && REAL(close_range)(first, socket - 1, flags) < 0)
-        return -1;
-    return (unsigned)socket < last ? REAL(close_range)(socket + 1, last, flags) : 0;
+    return close_around(first, last, flags,
+                        socket < joint ? (int[]){socket, joint} : (int[]){joint, socket});
 }
 
 EXPORTED void closefrom(int first) {

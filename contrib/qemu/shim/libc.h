@@ -9,9 +9,11 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <sys/time.h>
+#include <sys/uio.h>
 #include <sys/vfs.h>
 #include <sys/xattr.h>
 #include <unistd.h>
@@ -21,6 +23,7 @@
 /* clang-format off */
 #define REAL_FUNCTIONS(X)                                                                 \
     X(open) X(openat) X(fopen) X(freopen) X(opendir) X(truncate)                          \
+    X(write) X(writev) X(send) X(sendto) X(sendmsg) X(recvmsg)                            \
     X(close) X(fclose) X(dup) X(dup2) X(dup3) X(fcntl) X(close_range)                     \
     X(stat) X(lstat) X(fstatat) X(statx) X(access) X(euidaccess) X(faccessat)             \
     X(realpath) X(readlink) X(readlinkat) X(statfs) X(statvfs) X(pathconf)                \

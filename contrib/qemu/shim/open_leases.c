@@ -2,6 +2,8 @@
 /* The notes of what is open, by set. */
 #include "open_leases.h"
 
+#include "marks.h"
+
 #include <pthread.h>
 #include <string.h>
 
@@ -18,30 +20,7 @@ struct open_lease {
 
 static struct open_lease leases[MAX_OPEN_LEASES];
 
-/* A bit for each descriptor that may be a lease, to be read without the lock. Those
- * above are looked up. */
-#define MAX_MARKS 65536
-static _Atomic uint64_t marks[MAX_MARKS / 64];
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-static _Atomic int limit;
-
-bool open_leases_may_be(int fd) {
-    return fd >= MAX_MARKS || (fd >= 0 && marks[fd / 64] >> fd % 64 & 1);
-}
-
-void open_leases_end(int fd) {
-    if (fd < MAX_MARKS)
-        marks[fd / 64] &= ~(UINT64_C(1) << fd % 64);
-}
-
-/* With the lock held. */
-static void mark(int fd) {
-    if (fd >= limit)
-        limit = fd + 1;
-    if (fd < MAX_MARKS)
-        marks[fd / 64] |= UINT64_C(1) << fd % 64;
-}
-
 static bool is_current(struct fdset_vmm *vmm, const struct open_lease *lease) {
     return lease->lease && fdset_lease(vmm, lease->fd) == lease->lease;
 }
@@ -62,7 +41,7 @@ void open_leases_note(struct fdset_vmm *vmm, const struct set_path *set, int fd)
         leases[i] = (struct open_lease){.fd = fd, .lease = fdset_lease(vmm, fd), .set = *set};
         break;
     }
-    mark(fd);
+    marks_set(fd, MARK_LEASE);
     pthread_mutex_unlock(&lock);
 }
 
@@ -89,7 +68,7 @@ void open_leases_note_copy(struct fdset_vmm *vmm, int fd, int copy) {
     if (fd == copy)
         return;
     pthread_mutex_lock(&lock);
-    mark(copy);
+    marks_set(copy, MARK_LEASE);
     const struct open_lease *note = note_find(vmm, fd);
     if (note)
         known = *note;
@@ -111,13 +90,8 @@ int open_leases_find(struct fdset_vmm *vmm, const struct set_path *set) {
     return fd;
 }
 
-int open_leases_limit(void) {
-    return limit;
-}
-
 void open_leases_forget_all(void) {
     pthread_mutex_init(&lock, NULL);
     memset(leases, 0, sizeof(leases));
-    memset((void *)marks, 0, sizeof(marks));
-    limit = 0;
+    marks_clear_all(MARK_LEASE);
 }

@@ -4,12 +4,6 @@
 
 #include "path.h"
 
-/* May `fd` be a lease, or a duplicate of one? If not, it is not. */
-bool open_leases_may_be(int fd);
-
-/* `fd` is no lease from now on. */
-void open_leases_end(int fd);
-
 /* `fd` is a lease of `set`. */
 void open_leases_note(struct fdset_vmm *vmm, const struct set_path *set, int fd);
 
@@ -24,9 +18,6 @@ bool open_leases_is_locked(struct fdset_vmm *vmm, int fd);
 
 /* An open lease of `set`, or -1. */
 int open_leases_find(struct fdset_vmm *vmm, const struct set_path *set);
-
-/* Every descriptor that was ever noted is below this. */
-int open_leases_limit(void);
 
 /* After fork(2), in the child. */
 void open_leases_forget_all(void);

@@ -1,0 +1,94 @@
+/* SPDX-License-Identifier: MIT */
+/* What writes to a socket: a QMP monitor is known by its greeting, whatever made it. Then a
+ * pair of sockets is put in: one end takes the number that QEMU knows, the other goes to the
+ * relay with the client's socket. The greeting is the first to go through it. */
+#include "libc.h"
+
+#include "attach.h"
+#include "marks.h"
+#include "tell.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
+
+/* A monitor that writes for people sends each line by itself. The relay lets through what
+ * turns out to be none. */
+static bool is_greeting(const void *bytes, size_t size) {
+    static const char greeting[] = "{\"QMP\": {\"version\"", pretty[] = "{\r\n";
+
+    if (size == sizeof(pretty) - 1)
+        return memcmp(bytes, pretty, sizeof(pretty) - 1) == 0;
+    return size >= sizeof(greeting) && memcmp(bytes, greeting, 8) == 0 &&
+           memcmp(bytes, greeting, sizeof(greeting) - 1) == 0;
+}
+
+static bool is_connected_stream(int fd) {
+    struct sockaddr_storage peer;
+    socklen_t size = sizeof(int), peer_size = sizeof(peer);
+    int type;
+
+    return getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &size) == 0 && type == SOCK_STREAM &&
+           getpeername(fd, (struct sockaddr *)&peer, &peer_size) == 0;
+}
+
+/* False where that cannot be done. */
+static bool pair_put_in(int fd) {
+    struct joint_message message = {.kind = JOINT_MONITOR, .number = fd};
+    int status = REAL(fcntl)(fd, F_GETFL), flags = REAL(fcntl)(fd, F_GETFD), ends[2];
+
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) < 0)
+        return false;
+    REAL(fcntl)(ends[0], F_SETFL, status);
+    bool done = shim_tell(&message, (int[]){fd, ends[1]}) &&
+                REAL(dup3)(ends[0], fd, flags & FD_CLOEXEC ? O_CLOEXEC : 0) == fd;
+    REAL(close)(ends[0]);
+    REAL(close)(ends[1]);
+    return done;
+}
+
+/* Before `bytes` are written to `fd`. A client that cannot have the relay has none: its
+ * descriptors would get into QEMU itself. */
+static void monitor_look(int fd, const void *bytes, size_t size) {
+    int error = errno;
+
+    if (!is_greeting(bytes, size) || !shim_is_joined() || marks_have(fd, MARK_MONITOR) ||
+        !shim_is_owner() || shim_is_inside() || !is_connected_stream(fd)) {
+        errno = error;
+        return;
+    }
+    if (pair_put_in(fd))
+        marks_set(fd, MARK_MONITOR);
+    else
+        shutdown(fd, SHUT_RDWR);
+    errno = error;
+}
+
+EXPORTED ssize_t write(int fd, const void *bytes, size_t size) {
+    monitor_look(fd, bytes, size);
+    return REAL(write)(fd, bytes, size);
+}
+
+EXPORTED ssize_t send(int fd, const void *bytes, size_t size, int flags) {
+    monitor_look(fd, bytes, size);
+    return REAL(send)(fd, bytes, size, flags);
+}
+
+EXPORTED ssize_t sendto(int fd, const void *bytes, size_t size, int flags,
+                        const struct sockaddr *to, socklen_t to_size) {
+    monitor_look(fd, bytes, size);
+    return REAL(sendto)(fd, bytes, size, flags, to, to_size);
+}
+
+EXPORTED ssize_t writev(int fd, const struct iovec *parts, int count) {
+    if (count > 0)
+        monitor_look(fd, parts[0].iov_base, parts[0].iov_len);
+    return REAL(writev)(fd, parts, count);
+}
+
+EXPORTED ssize_t sendmsg(int fd, const struct msghdr *message, int flags) {
+    if (message->msg_iovlen > 0)
+        monitor_look(fd, message->msg_iov[0].iov_base, message->msg_iov[0].iov_len);
+    return REAL(sendmsg)(fd, message, flags);
+}

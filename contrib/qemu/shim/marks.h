@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: MIT */
+/* What a descriptor of the program may be, to be read without a lock or system call. */
+#pragma once
+
+#include <stdbool.h>
+
+enum mark {
+    MARK_LEASE = 1,   /* a lease, or a duplicate of one */
+    MARK_PORTAL = 2,  /* a portal */
+    MARK_MONITOR = 4, /* our end of a pair, which stands where a monitor's client was */
+};
+
+/* May `fd` be one of these? If not, it is not. Of the highest numbers nothing is known. */
+bool marks_have(int fd, unsigned marks);
+
+void marks_set(int fd, enum mark mark);
+void marks_clear(int fd, unsigned marks);
+
+/* Every descriptor that was ever marked is below this. */
+int marks_limit(void);
+
+/* No descriptor is one of these. */
+void marks_clear_all(unsigned marks);

@@ -1,0 +1,116 @@
+/* SPDX-License-Identifier: MIT */
+/* Finds the joint, keeps it out of the program's way, and tells. */
+#include "tell.h"
+
+#include "attach.h"
+#include "number.h"
+#include "say.h"
+#include "wire/own.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static _Atomic int joint = -1;
+static bool is_moved;
+static pthread_mutex_t moving = PTHREAD_MUTEX_INITIALIZER;
+
+/* In a child that has done nothing else yet: it closes what it does not want to pass on, and
+ * its parent has it still. */
+static _Atomic bool is_quiet;
+
+static void child_starts(void) {
+    is_quiet = true;
+    pthread_mutex_init(&moving, NULL);
+}
+
+/* fdset-qemu became this program while helper and relay were starting: a newline comes when they
+ * serve, and otherwise what is to be said. */
+static void start_wait(void) {
+    const char *number = getenv("FDSET_START_FD");
+    char text[4096];
+    size_t length = 0;
+    struct stat status;
+    ssize_t got;
+    int fd;
+
+    if (!number || !int_parse(number, &fd) || fstat(fd, &status) < 0 || !S_ISFIFO(status.st_mode))
+        return;
+    unsetenv("FDSET_START_FD"); /* for what is executed next */
+    while ((got = read(fd, text + length, sizeof(text) - length)) > 0 ||
+           (got < 0 && errno == EINTR)) {
+        length += got > 0 ? (size_t)got : 0;
+        if (length > 0 && text[0] == '\n')
+            break;
+    }
+    close(fd);
+    if (length > 0 && text[0] == '\n')
+        return;
+    if (length > 0 && write(STDERR_FILENO, text, length) < 0)
+        _exit(1);
+    _exit(1);
+}
+
+/* It stays where it is until it is used: what is executed before has a right to it, too. */
+__attribute__((constructor)) static void joint_find(void) {
+    start_wait();
+    joint = shim_inherited(getenv("FDSET_JOINT_FD"));
+    pthread_atfork(NULL, NULL, child_starts);
+}
+
+bool shim_is_joined(void) {
+    return joint >= 0;
+}
+
+int shim_joint(void) {
+    return shim_is_inside() || !shim_is_owner() ? -1 : joint;
+}
+
+bool shim_is_joint(int fd) {
+    return fd >= 0 && fd == joint && fd == shim_joint();
+}
+
+/* With the lock held. The old one is still open, and no longer ours. */
+static bool move_from(int lowest) {
+    int copy = own_duplicate(joint, lowest);
+
+    is_moved = true;
+    if (copy >= 0)
+        joint = copy;
+    return copy >= 0;
+}
+
+bool shim_tell(const struct joint_message *message, const int fds[2]) {
+    static atomic_flag is_said = ATOMIC_FLAG_INIT;
+
+    is_quiet = is_quiet && message->kind == JOINT_PORTAL_CLOSED;
+    if (joint < 0 || is_quiet || !shim_is_owner())
+        return false;
+    pthread_mutex_lock(&moving);
+    int old = joint;
+    if (!is_moved && move_from(old + 1))
+        close(old);
+    int error = joint_send(joint, message, fds);
+    pthread_mutex_unlock(&moving);
+    if (error < 0 && !atomic_flag_test_and_set(&is_said))
+        shim_complain("the relay of fdset-qemu has gone: monitors are shut, and what is open "
+                      "stays open");
+    return error == 0;
+}
+
+int shim_joint_give_way(int fd) {
+    int result = 0;
+
+    if (!shim_is_joint(fd))
+        return 0;
+    pthread_mutex_lock(&moving);
+    if (fd == joint)
+        result = move_from(0) ? 1 : -1;
+    pthread_mutex_unlock(&moving);
+    if (result < 0)
+        errno = EBUSY;
+    return result;
+}
