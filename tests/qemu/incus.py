@@ -227,7 +227,7 @@ def test_all_of_it_in_a_file():
 
 
 def test_a_file_that_is_none():
-    for config, text in (('[chardev "m"]\nbackend = "null"\nnonsense\n', "[chardev]: not 'key"),
+    for config, text in (('[chardev "m"]\nbackend = "null"\nnonsense\n', "Invalid parameter 'nonsense'"),
                          ("[machine\n", "no option group"), ('key = "value"\n', "no group defined")):
         process = run(config)
         _, errors = process.communicate(timeout=wrapped.PATIENCE)

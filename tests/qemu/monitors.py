@@ -259,7 +259,7 @@ class Native:
     def begin(self):
         self.emulator_start()
 
-    def emulator_start(self, environment=None):
+    def emulator_start(self, environment=None, fds=()):
         command, sockets = list(self.program), []
         self.emulator_environment = environment
         for number in range(self.monitors):
@@ -270,7 +270,8 @@ class Native:
                 command += ["--monitor", f"chardev=monitor{number}"]
             else:
                 command += ["-mon", f"chardev=monitor{number},mode=control"]
-        self.emulator = self.programs.start(command, [s.fileno() for s in sockets], environment)
+        inherited = [*fds, *(s.fileno() for s in sockets)]
+        self.emulator = self.programs.start(command, inherited, environment)
         for sock in sockets:
             sock.close()
 
@@ -315,20 +316,29 @@ class Native:
         self.programs.end()
 
 
+# What the preload library tells the relay: struct joint_message.
+MONITOR, PORTAL_AT, PORTAL_CLOSED, STRAY = 1, 2, 3, 4
+
+
 class Proxied(Native):
-    """The same behind the relay (relay.c), on a helper, with the library preloaded."""
+    """The same with the relay (relay.c) between it and its clients, on a helper, with the library
+    preloaded."""
 
     proxied = True
 
+    def __init__(self, limits=(), **more):
+        self.limits = limits
+        super().__init__(**more)
+
     def begin(self):
         self.helper_start()
+        self.proxy_start()
         self.emulator_start({**self.environment, "LD_PRELOAD": os.environ["FDSET_PRELOAD"],
                              "FDSET_VMM_SOCKET": os.path.abspath("vmm")})
-        self.proxy_start()
 
-    def helper_start(self, options=()):
+    def helper_start(self):
         self.helper = self.programs.start(
-            [os.environ["FDSET_HELPER"], "--manage", "manage", "--vmm", "vmm", *options],
+            [os.environ["FDSET_HELPER"], "--manage", "manage", "--vmm", "vmm", *self.limits],
             stderr=subprocess.PIPE)
         line = b"-"
         while line and b"ready:" not in line:
@@ -336,16 +346,15 @@ class Proxied(Native):
         if not line:
             raise Failure("the helper does not start")
 
-    def pairs(self):
-        pairs = []
-        for number in range(self.monitors):
-            pairs += [f"unix:proxy{number}", f"unix:emulator{number}"]
-        return pairs
-
-    def proxy_start(self, options=("--manage", "manage"), pairs=None, fds=(), closed=None):
+    def proxy_start(self, **more):
         ready, write = os.pipe()
-        command = [os.environ["FDSET_RELAY"], *options, "--ready", str(write)]
-        self.proxy = self.programs.start(command + (pairs or self.pairs()), (write, *fds), **(closed or {}))
+        self.joint, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        command = [os.environ["FDSET_RELAY"], "--manage", "manage", "--ready", str(write),
+                   "--joint", str(theirs.fileno())]
+        if "FDSET_WAIT_MS" in self.environment:
+            command.append("--waits")
+        self.proxy = self.programs.start(command, (write, theirs.fileno()), **more)
+        theirs.close()
         os.close(write)
         said = os.read(ready, 1)
         end_of_file(ready)
@@ -353,8 +362,43 @@ class Proxied(Native):
         if said != b"\n":
             raise Failure("the proxy does not start")
 
-    def connect(self, number=0):
-        return Client(connect(f"proxy{number}"))
+    def emulator_start(self, environment=None):
+        """It has the joint, and nobody else: the relay ends with it."""
+        number = str(self.joint.fileno())
+        super().emulator_start({**environment, "FDSET_JOINT_FD": number}, [self.joint.fileno()])
+        self.joint.close()
+
+    def emulator_restart(self):
+        self.programs.kill(self.proxy)
+        self.proxy_start()
+        super().emulator_restart()
+
+
+    def nothing_inside(self):
+        """Of the files in this directory QEMU has leases, as many as the helper lists, and no
+        member."""
+        until(lambda: self.files_inside() == self.leases(), "QEMU has nothing but leases")
+
+    def files_inside(self):
+        files = {(entry.stat().st_dev, entry.stat().st_ino) for entry in os.scandir() if entry.is_file()}
+        directory, found = f"/proc/{self.emulator.pid}/fd", []
+        for number in os.listdir(directory):
+            try:
+                status = os.stat(f"{directory}/{number}")
+            except FileNotFoundError:
+                continue
+            if (status.st_dev, status.st_ino) in files:
+                found.append(status.st_ino)
+        return sorted(found)
+
+    def leases(self):
+        return sorted(member["inode"] for entry in json.loads(self.fdsetctl("list", "--json"))["sets"]
+                      for member in entry["members"] if member["type"] == "regular"
+                      for _ in member["leases"])
+
+    def fdsetctl(self, *words):
+        return subprocess.run([os.environ["FDSETCTL"], words[0], "-S", "manage", *words[1:]], timeout=60,
+                              stdout=subprocess.PIPE, check=True).stdout.decode()
 
 
 # --------------------------------------------------------------------- files

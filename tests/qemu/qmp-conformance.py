@@ -14,18 +14,12 @@ from monitors import (Failure, Native, Proxied, end_of_file, equal, image, run, 
 
 ROWS = []
 DIFFERENCES = {
-    "auto-id": "a set's number is never given twice, so that an old path cannot reach another file",
     "id-range": "QEMU takes numbers that it cannot open; one range holds for both here",
     "opaque": "labels have at most 255 bytes and no NUL",
-    "unlabelled": "a member without a label is listed with one: libvirt 11.3 reads it unasked, and crashes",
     "file-type": "a descriptor that cannot be opened as a file is refused when it is passed",
     "sender-flags": "the status flags of the manager's own descriptor are its own",
     "at-once": "as in QEMU 9.1: what is removed is gone at once, also while the machine does not run",
-    "stays": "as in QEMU 9.1: members stay until they are removed, whoever hangs up",
     "flags-restored": "flags that a lease needed are put back as the last one ends",
-    "path-form": "a set's number has no sign, blanks or leading zeros: '+1' is a name",
-    "best-member": "all members that fit are weighed, not the first alone",
-    "plain-close": "a lease ends however its descriptor is closed",
 }
 used = set()
 
@@ -88,8 +82,7 @@ class Case:
             for fd in entry["fds"]:
                 name = self.member(fd["fd"])
                 label = fd.get("opaque")
-                none = self.differs("unlabelled", None, "unlabelled")
-                members.append(name if label == none else (name, label))
+                members.append(name if label is None else (name, label))
             found.append((entry["fdset-id"], members))
         return found
 
@@ -150,15 +143,15 @@ def _(c):
 def _(c):
     for number in (0, 1, 3):
         c.add(fdset_id=number)
-    equal(c.add()[0], c.differs("auto-id", 2, 4), "first")
-    equal(c.add()[0], c.differs("auto-id", 4, 5), "second")
+    equal(c.add()[0], 2, "first")
+    equal(c.add()[0], 4, "second")
 
 
 @row("1.2", "a removed set's number is given again", running=True)
 def _(c):
     c.add()
     c.q.does("remove-fd", fdset_id=0)
-    equal(c.add()[0], c.differs("auto-id", 0, 1), "add")
+    equal(c.add()[0], 0, "add")
 
 
 @row("1.2", "a negative number, and the descriptor is used up")
@@ -569,11 +562,11 @@ OPENS = [
     ([RW | os.O_NONBLOCK], "/dev/fdset/1", False, "done"),
     ([RW | os.O_SYNC], "/dev/fdset/1", False, INVALID),
     ([RW | os.O_DSYNC], "/dev/fdset/1", False, INVALID),
-    ([RW, RW | os.O_SYNC], "/dev/fdset/1", False, ("best-member", INVALID, "done")),
+    ([RW, RW | os.O_SYNC], "/dev/fdset/1", False, INVALID),
     ([RW | os.O_SYNC, RW], "/dev/fdset/1", False, "done"),
-    ([RW], "/dev/fdset/01", False, ("path-form", "done", INVALID)),
-    ([RW], "/dev/fdset/+1", False, ("path-form", "done", GONE)),
-    ([RW], "/dev/fdset/ 1", False, ("path-form", "done", GONE)),
+    ([RW], "/dev/fdset/01", False, "done"),
+    ([RW], "/dev/fdset/+1", False, "done"),
+    ([RW], "/dev/fdset/ 1", False, "done"),
 ]
 for bad in ("", "1x", "1/", "-1", "0x1", "2147483648", "99999999999999999999", "1.0"):
     # What is not parsed, QEMU's own way, is quoted as the last words.
@@ -585,14 +578,13 @@ def opens_row(members, path, read_only, wanted):
 
     @row("1.5", f"open '{path}' {'read-only' if read_only else 'read-write'} from [{flags}]")
     def _(c):
-        answer = wanted if isinstance(wanted, str) else c.differs(*wanted)
         for member in members:
             c.add(flags=member, fdset_id=1)
         found = c.open(path, read_only)
-        if answer == "refused":
+        if wanted == "refused":
             equal(found == "done", False, "it was opened")
         else:
-            equal(found, answer, "open")
+            equal(found, wanted, "open")
 
 
 for entry in OPENS:
@@ -673,9 +665,7 @@ def _(c):
              {"logfile": "/dev/fdset/1", "logappend": True}})
     c.q.does("chardev-remove", id="c")
     c.q.does("remove-fd", fdset_id=1)
-    wanted = c.differs("plain-close", [(1, [])], [])
-    # The close is on its way to the helper while the proxy asks.
-    until(lambda: c.sets() == wanted, "query-fdsets")
+    c.sets_are((1, []))
 
 
 # ------------------------------------------------------- 1.7 hanging up, 1.9
@@ -690,7 +680,7 @@ def reconnect(c, number=0):
 def _(c):
     c.add(fdset_id=1)
     reconnect(c)
-    c.sets_are(*c.differs("stays", [], [(1, ["a"])]))
+    c.sets_are()
 
 
 @row("1.7", "the last monitor hangs up while it does not run")
@@ -787,6 +777,8 @@ def case(kind, function, running, monitors):
         world = kind(running=running, monitors=monitors)
         try:
             function(Case(world))
+            if world.proxied:
+                world.nothing_inside()
         finally:
             world.end()
     return test

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* How the relay cuts a stream into messages, and puts one path for another. */
+/* How the relay cuts a stream into messages, and reads them. */
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -9,7 +9,6 @@
 
 #include "envelope.h"
 #include "framing.h"
-#include "rewrite.h"
 
 /* ----------------------------------------------------------------- framing */
 
@@ -203,7 +202,6 @@ static void members_of_a_command(void **state) {
     assert_span(envelope.execute, "\"add-fd\"");
     assert_span(envelope.arguments, "{\"a\":[1,{}]}");
     assert_span(envelope.id, "\"}\\\"\"");
-    assert_span(envelope.unexpected, "\"foo\"");
     assert_null(envelope.exec_oob.bytes);
     assert_true(read_envelope("{}", &envelope));
     assert_true(read_envelope("{\"id\": 1.50}", &envelope));
@@ -238,71 +236,6 @@ static void normal_json(void **state) {
     text_free(&text);
 }
 
-/* ----------------------------------------------------------------- rewrite */
-
-/* Rewritten to "//dev/fdset/", and back again. `wanted` NULL: as it was. */
-static void check_rewrite(const char *input, const char *wanted) {
-    struct text out = {0};
-    bool any =
-        rewrite_strings((struct span){input, strlen(input)}, "/dev/fdset/", "//dev/fdset/", &out);
-
-    assert_int_equal(any, wanted != NULL);
-    if (wanted)
-        assert_span((struct span){out.bytes, out.length}, wanted);
-    else
-        assert_int_equal(out.length, 0);
-    text_free(&out);
-}
-
-static void paths_in_strings(void **state) {
-    check_rewrite("\"/dev/fdset/1\"", "\"//dev/fdset/1\"");
-    check_rewrite("{\"a\": \"file:/dev/fdset/1,offset=4k\", \"b\": ['/dev/fdset/2']}",
-                  "{\"a\": \"file://dev/fdset/1,offset=4k\", \"b\": ['//dev/fdset/2']}");
-    check_rewrite("\"drive_add 0 file=/dev/fdset/1,file=/dev/fdset/2\"",
-                  "\"drive_add 0 file=//dev/fdset/1,file=//dev/fdset/2\"");
-    check_rewrite("\"json:{\\\"filename\\\": \\\"/dev/fdset/1\\\"}\"",
-                  "\"json:{\\\"filename\\\": \\\"//dev/fdset/1\\\"}\"");
-    check_rewrite("\"//dev/fdset/1\"", "\"///dev/fdset/1\"");
-    check_rewrite("\"/dev/dev/fdset/1\"", "\"/dev//dev/fdset/1\"");
-}
-
-static void escaped_paths(void **state) {
-    check_rewrite("\"\\/dev\\/fdset\\/1\"", "\"\\//dev/fdset/1\"");
-    check_rewrite("\"\\u002Fdev\\u002ffds\\u0065t/1\"", "\"//dev/fdset/1\"");
-    check_rewrite("\"json:{\\\"f\\\": \\\"\\\\/dev\\\\/fdset\\\\/1\\\"}\"",
-                  "\"json:{\\\"f\\\": \\\"\\\\//dev/fdset/1\\\"}\"");
-}
-
-static void what_is_no_path_stays(void **state) {
-    check_rewrite("\"/dev/fdset\"", NULL);
-    check_rewrite("\"/dev/fdse\\t/1\"", NULL);
-    check_rewrite("/dev/fdset/1", NULL);
-    check_rewrite("\"a\\\"\" /dev/fdset/1 \"b\"", NULL);
-    check_rewrite("\"/dev/fdset", NULL);
-    check_rewrite("\"\\u002", NULL);
-    check_rewrite("\"\\", NULL);
-}
-
-static void check_stream(const char *input, const char *wanted) {
-    for (size_t part = 1; part < 40; part++) {
-        struct rewrite_stream stream = {.from = "/dev/fdset/", .to = "//dev/fdset/"};
-        struct text out = {0};
-        for (size_t at = 0; at < strlen(input); at += part)
-            rewrite_stream(&stream, (struct span){input + at, strnlen(input + at, part)}, &out);
-        rewrite_stream_end(&stream, &out);
-        assert_span((struct span){out.bytes, out.length}, wanted);
-        text_free(&out);
-    }
-}
-
-static void paths_in_a_stream(void **state) {
-    check_stream("info\nchange cd /dev/fdset/1\n", "info\nchange cd //dev/fdset/1\n");
-    check_stream("/dev/fdset/dev/fdset/", "//dev/fdset/dev/fdset/");
-    check_stream("/dev/fds/dev/fdset/1", "/dev/fds//dev/fdset/1");
-    check_stream("//dev//dev/fdset", "//dev//dev/fdset");
-    check_stream("a/", "a/");
-}
-
 int main(void) {
     static const struct CMUnitTest tests[] = {
         oracle_test(messages),
@@ -318,10 +251,6 @@ int main(void) {
         oracle_test(not_well_formed),
         oracle_test(names_in_any_spelling),
         oracle_test(normal_json),
-        oracle_test(paths_in_strings),
-        oracle_test(escaped_paths),
-        oracle_test(what_is_no_path_stays),
-        oracle_test(paths_in_a_stream),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

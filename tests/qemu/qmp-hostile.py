@@ -108,7 +108,7 @@ def hanging_up_while_the_helper_has_the_command(world):
 
 @case(monitors=2)
 def qemu_is_killed(world):
-    proxy, helper = descriptors_of(world.proxy), descriptors_of(world.helper)
+    helper = descriptors_of(world.helper)
     one, two = world.client(0), world.client(1)
     one.does("add-fd", [image("disk")], fdset_id=1)
     one.does("blockdev-add", driver="file", filename="/dev/fdset/1", node_name="n")
@@ -117,11 +117,9 @@ def qemu_is_killed(world):
     world.programs.kill(world.emulator)
     hung_up(one)
     hung_up(two)
-    equal(world.connect().line(), b"", "the next client")
-    back_to(world.proxy, proxy, "the proxy")
-    # The member, and one connection less: QEMU's.
-    until(lambda: descriptors_of(world.helper) <= helper + 1, "the helper closes the connection")
-    waits(world.proxy)
+    equal(world.programs.wait(world.proxy), 0, "the proxy ends as well")
+    # The member, and two connections less: QEMU's and the proxy's.
+    until(lambda: descriptors_of(world.helper) <= helper, "the helper closes the connections")
 
 
 @case(monitors=2)
@@ -130,7 +128,7 @@ def qemu_is_killed_while_it_has_commands(world):
     world.emulator.send_signal(signal.SIGSTOP)
     for number in range(5):
         one.send('{"execute": "query-status"}{"execute": "query-fdsets"}\n', [image("disk")])
-    two.send('{"execute": "query-fdsets"}{"execute": "query-status"}')
+    two.send('{"execute": "x-fdset-query-leases"}{"execute": "query-status"}')
     equal(two.reply(), {"return": []}, "the helper's")
     world.programs.kill(world.emulator)
     hung_up(one)
@@ -150,7 +148,7 @@ def qemu_ends_by_itself(world):
 
 
 def helper_is_missed(client):
-    """Its commands fail, QEMU's do not."""
+    """What it is asked fails, what QEMU is asked does not."""
     read, write = os.pipe()
     for _ in range(2):
         text = client.refuses("add-fd", [write], fdset_id=1)
@@ -158,14 +156,12 @@ def helper_is_missed(client):
             raise Failure(f"'{text}' does not say who has gone")
     os.close(write)
     end_of_file(read)
-    for command in ("query-fdsets", "x-fdset-query-leases"):
-        client.refuses(command)
-    client.refuses("remove-fd", fdset_id=1)
+    client.refuses("x-fdset-query-leases")
     is_served(client)
 
 
 @case(monitors=2, running=True)
-def the_helper_is_killed_and_another_takes_its_place(world):
+def the_helper_is_killed(world):
     client, other = world.client(0), world.client(1)
     client.does("add-fd", [image("disk")], fdset_id=1)
     client.does("blockdev-add", driver="file", filename="/dev/fdset/1", node_name="n")
@@ -178,25 +174,9 @@ def the_helper_is_killed_and_another_takes_its_place(world):
     with open("disk", "rb") as file:
         equal(file.read(4096), b"\7" * 4096, "what the guest wrote without a helper")
     waits(world.proxy)
-    world.helper_start()
-    until(lambda: "return" in other.command("query-fdsets"), "the proxy finds the new helper")
-    equal(client.does("add-fd", [image("disk")], fdset_id=1)["fdset-id"], 1, "add")
-    equal(len(other.does("query-fdsets")), 1, "sets")
-
-
-@case()
-def the_helper_is_killed_and_there_is_no_way_back(world):
-    """It was inherited as a connection, not as a path."""
-    world.programs.kill(world.proxy, signal.SIGTERM)
-    sock = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    sock.connect("manage")
-    world.proxy_start(("--manage-fd", str(sock.fileno())), fds=[sock.fileno()])
-    sock.close()
-    client = world.client()
-    client.does("add-fd", [image("disk")], fdset_id=1)
-    world.programs.kill(world.helper)
-    helper_is_missed(client)
-    waits(world.proxy)
+    client.does("remove-fd", fdset_id=1)
+    client.does("blockdev-del", node_name="n")
+    equal(client.does("query-fdsets"), [], "sets")
 
 
 @case(monitors=2)
@@ -212,13 +192,10 @@ def the_helper_does_not_answer(world):
     equal(other.reply()["id"], 1, "query-fdsets")
 
 
-@case()
+@case(limits=("--limit", "members=3"))
 def the_helper_has_no_room(world):
     client = world.client()
     read, write = os.pipe()
-    world.programs.kill(world.helper)
-    world.helper_start(("--limit", "members=3"))
-    until(lambda: "return" in client.command("query-fdsets"), "the proxy finds the new helper")
     for _ in range(3):
         client.does("add-fd", [image("disk")], fdset_id=1)
     text = client.refuses("add-fd", [write], fdset_id=1)
@@ -301,32 +278,33 @@ CASES.append(("the storage daemon has no add-fd", storage_daemon_natively))
 
 
 @case(program=STORAGE_DAEMON)
-def the_storage_daemon_behind_the_proxy_has(world):
+def the_storage_daemon_behind_the_proxy(world):
+    """It has no sets of its own, and opens the helper's by the name that its opens leave as it is."""
     client = world.client()
+    equal(client.command("add-fd")["error"]["class"], "CommandNotFound", "add-fd")
     names = [entry["name"] for entry in client.does("query-commands")]
-    mine = ["add-fd", "remove-fd", "query-fdsets", "x-fdset-query-leases", "x-fdset-events"]
-    equal([names.count(name) for name in mine], [1] * 5, "query-commands")
+    mine = ["x-fdset-query-leases", "x-fdset-events"]
+    equal([names.count(name) for name in mine], [1] * 2, "query-commands")
     schema = client.does("query-qmp-schema")
     check_schema(schema)
     equal([name for name in mine if name not in [entry["name"] for entry in schema]], [], "schema")
     client.does("x-fdset-events", enable=True)
-    set_id = client.does("add-fd", [image("disk")])["fdset-id"]
-    fd = client.does("query-fdsets")[0]["fds"][0]["fd"]
-    client.does("blockdev-add", driver="file", filename=f"/dev/fdset/{set_id}", node_name="n")
+    image("disk")
+    world.fdsetctl("add", "--set", "5", "-w", "disk")
+    client.does("blockdev-add", driver="file", filename="//dev/fdset/5", node_name="n")
     lease = client.does("x-fdset-query-leases")
-    equal([(l["fdset-id"], l["fd"], l["mode"], l["pid"]) for l in lease],
-          [(set_id, fd, "read-write", world.emulator.pid)], "leases")
-    client.refuses("blockdev-add", driver="file", filename="/dev/fdset/9", node_name="m")
+    equal([(l["fdset-id"], l["mode"], l["pid"]) for l in lease],
+          [(5, "read-write", world.emulator.pid)], "leases")
+    client.refuses("blockdev-add", driver="file", filename="//dev/fdset/9", node_name="m")
     denied = client.event("FDSET_DENIED")
     equal([denied["data"][key] for key in ("fdset-id", "path", "reason", "mode")],
           [9, "/dev/fdset/9", "no-set", "read-write"], "event")
-    client.does("remove-fd", fdset_id=set_id, fd=fd)
+    world.fdsetctl("remove", "5")
     client.does("blockdev-del", node_name="n")
     closed = client.event("FDSET_CLOSED")
-    equal([closed["data"][key] for key in ("fdset-id", "fd", "lease")], [set_id, fd, lease[0]["lease"]],
+    equal([closed["data"][key] for key in ("fdset-id", "fd", "lease")], [5, lease[0]["fd"], lease[0]["lease"]],
           "event")
     equal(set(closed["timestamp"]), {"seconds", "microseconds"}, "timestamp")
-    until(lambda: client.does("query-fdsets") == [], "the set is gone")
 
 
 @case()
@@ -364,7 +342,7 @@ def events_are_for_those_who_ask(world):
     client.does("x-fdset-events", enable=True)
     other.does("x-fdset-events", enable=True)
     other.does("x-fdset-events", enable=False)
-    client.refuses("blockdev-add", driver="file", filename="/dev/fdset/9", node_name="m")
+    client.refuses("blockdev-add", driver="file", filename="//dev/fdset/9", node_name="m")
     client.event("FDSET_DENIED")
     is_served(other)
     equal(other.events, [], "events")

@@ -1,16 +1,17 @@
 /* SPDX-License-Identifier: MIT */
 /* The relay of fdset-qemu alone, so that a test can be at both its ends.
  *
- *     test-relay [OPTION]... LISTEN EMULATOR [LISTEN EMULATOR]...
+ *     test-relay --manage PATH --joint FD [--ready FD] [--waits]
  *
- * LISTEN and EMULATOR are unix:PATH or fd:N, and with hmp: before EMULATOR it is a monitor
- * for people. The options are the members of struct relay_setup. */
+ * The options are the members of struct relay_setup; PATH is the helper's manage socket. */
 #include <fcntl.h>
 #include <getopt.h>
 #include <string.h>
+#include <sys/socket.h>
 
 #include "common/descriptors.h"
 #include "common/say.h"
+#include "common/sockets.h"
 #include "number.h"
 #include "relay.h"
 
@@ -24,52 +25,36 @@ static int descriptor(const char *text) {
     return fd;
 }
 
-static struct address address(const char *text) {
-    if (strncmp(text, "unix:", 5) == 0)
-        return (struct address){.path = text + 5, .fd = -1};
-    if (strncmp(text, "fd:", 3) == 0)
-        return (struct address){.fd = descriptor(text + 3)};
-    die_usage("neither unix:PATH nor fd:N: '%s'", text);
-}
+static int helper_connect(const char *path) {
+    int fd = socket_connect(path, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
 
-static void option_read(struct relay_setup *setup, int option, const char *argument) {
-    switch (option) {
-    case 'm':
-        setup->manage = argument;
-        break;
-    case 'M':
-        setup->manage_fd = descriptor(argument);
-        break;
-    case 'l':
-        setup->lifeline = descriptor(argument);
-        break;
-    case 'r':
-        setup->ready = descriptor(argument);
-        break;
-    default:
-        die_try_help();
-    }
+    if (fd < 0)
+        die("%s: %s", path, strerror(-fd));
+    return fd;
 }
 
 int main(int argc, char **argv) {
     static const struct option names[] = {
         {"manage", required_argument, NULL, 'm'},
-        {"manage-fd", required_argument, NULL, 'M'},
-        {"lifeline", required_argument, NULL, 'l'},
+        {"joint", required_argument, NULL, 'j'},
         {"ready", required_argument, NULL, 'r'},
+        {"waits", no_argument, NULL, 'w'},
         {NULL, 0, NULL, 0},
     };
-    static struct relay_setup setup = {.manage_fd = -1, .lifeline = -1, .ready = -1};
+    struct relay_setup setup = {.manage_fd = -1, .joint = -1, .ready = -1};
     int option;
 
     standard_streams_fill();
-    while ((option = getopt_long(argc, argv, "+", names, NULL)) >= 0)
-        option_read(&setup, option, optarg);
-    for (int i = optind; i + 1 < argc && setup.monitor_count < MONITORS_MAX; i += 2) {
-        struct relay_monitor *monitor = &setup.monitors[setup.monitor_count++];
-        monitor->human = strncmp(argv[i + 1], "hmp:", 4) == 0;
-        monitor->listen = address(argv[i]);
-        monitor->emulator = address(argv[i + 1] + (monitor->human ? 4 : 0));
-    }
+    while ((option = getopt_long(argc, argv, "", names, NULL)) >= 0)
+        if (option == 'm')
+            setup.manage_fd = helper_connect(optarg);
+        else if (option == 'j')
+            setup.joint = descriptor(optarg);
+        else if (option == 'r')
+            setup.ready = descriptor(optarg);
+        else if (option == 'w')
+            setup.waits = true;
+        else
+            die_try_help();
     return relay_run(&setup);
 }

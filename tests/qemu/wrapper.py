@@ -11,8 +11,8 @@ that is tested:
      4  an environment of four variables will do         test_04_*
      5  inherited descriptors keep their numbers         test_05_*
      6  a monitor can be connected to again and again    test_06_*
-     7  the three commands, and descriptors of others    test_07_*
-     8  paths of sets, wherever they stand               test_08_*
+     7  add-fd and its kin, and descriptors of others    test_07_*
+     8  paths of sets                                    test_08_*
      9  status flags as asked for; removal at once       test_09_*
     10  an image in use is refused to a second machine   test_10_*
     11  the helper dies, the machine goes on             test_11_*
@@ -21,15 +21,12 @@ that is tested:
 Then come the kinds of monitors, the program's own options, and what it makes of
 a command line."""
 
-import ctypes
 import os
 import signal
 import socket
 import subprocess
-import sys
 import tempfile
 import threading
-import traceback
 
 import wrapped
 from wrapped import Monitor, Refused, Tree, descriptors, equal, until
@@ -59,8 +56,8 @@ class Machine:
                  wrapper=None):
         self.observe = os.path.abspath("observe")
         self.process = subprocess.Popen(
-            [*(wrapper or [tree.wrapper]), *machine, *arguments, "-qmp",
-             f"unix:{monitor},server=on,wait=off", "--fdset-observe", self.observe],
+            [*(wrapper or [tree.wrapper, "--fdset-observe", self.observe]), *machine, *arguments,
+             "-qmp", f"unix:{monitor},server=on,wait=off"],
             pass_fds=fds, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE, env=environment)
         self.pid = self.process.pid
@@ -86,9 +83,15 @@ class Machine:
 
 
 def fdsetctl_list(observe):
-    text = subprocess.run([tree.fdsetctl, "--socket", observe, "list", "--leases", "--no-headings"],
+    text = subprocess.run([tree.fdsetctl, "--wait", "--socket", observe, "list", "--leases", "--no-headings"],
                           stdout=subprocess.PIPE, check=True, text=True).stdout
     return sorted((line.split()[1], line.split()[3]) for line in text.splitlines())
+
+
+def fdsetctl_sets(observe):
+    text = subprocess.run([tree.fdsetctl, "--socket", observe, "list", "--no-headings"],
+                          stdout=subprocess.PIPE, check=True, text=True).stdout
+    return {line.split()[0] for line in text.splitlines()}
 
 
 def blockdev(set_id, node="disk", **more):
@@ -132,7 +135,7 @@ def test_01_version_and_help():
         plain = subprocess.run(["qemu-system-x86_64", *arguments], stdout=subprocess.PIPE)
         ours = subprocess.run([tree.wrapper, *arguments], stdout=subprocess.PIPE)
         equal((plain.returncode, plain.stdout), (ours.returncode, ours.stdout), arguments)
-    equal([], tree.processes(), "helpers and relays")
+    tree.ended()
 
 
 def test_02_in_place():
@@ -169,7 +172,6 @@ def test_03_end_with_qemu_killed():
     with Machine() as machine:
         machine.process.kill()
         tree.ended()
-        assert not os.path.exists("qmp"), "the monitor's name is left"
 
 
 def test_03_end_with_qemu_in_the_background():
@@ -225,8 +227,8 @@ def test_04_clean_environment():
             equal([("0", "read-only")], machine.list(), "leases")
             with open(f"/proc/{machine.pid}/environ", "rb") as file:
                 names = {entry.split(b"=")[0] for entry in file.read().split(b"\0") if entry}
-            equal({*map(str.encode, environment), b"LD_PRELOAD", b"FDSET_VMM_FD"}, names,
-                  "environment")
+            equal({*map(str.encode, environment), b"LD_PRELOAD", b"FDSET_VMM_FD", b"FDSET_JOINT_FD",
+                   b"FDSET_PORTALS", b"FDSET_START_FD"}, names, "environment")
 
 
 def test_04_other_preloaded_libraries_stay():
@@ -241,45 +243,58 @@ def test_04_other_preloaded_libraries_stay():
 
 
 def test_05_numbers_stay():
-    """Those of -add-fd are gone, and all others are what they were."""
+    """All numbers are what they are in QEMU alone, but for high ones."""
     image("member")
     image("other")
     member, other = os.open("member", os.O_RDWR), os.open("other", os.O_RDONLY)
-    with Machine("-add-fd", f"fd={member},set=5,opaque=libvirt-1-storage0",
-                 fds=[member, other]) as machine:
+    words_ = ["-add-fd", f"fd={member},set=5,opaque=libvirt-1-storage0"]
+    with Machine(*words_, fds=[member, other], wrapper=["qemu-system-x86_64"]) as machine:
+        native = descriptors(machine.pid)
+    with Machine(*words_, fds=[member, other]) as machine:
         found = descriptors(machine.pid)
         equal(os.path.abspath("other"), found.get(other), f"descriptor {other}")
+        assert os.path.abspath("member") in native.values()
         assert os.path.abspath("member") not in found.values(), "a member is in QEMU"
-        internal = [number for number in found if number > other and "socket" in found[number]]
-        assert all(number >= 512 for number in internal), found
+        equal(set(native), {number for number in found if number < 512}, "numbers")
     os.close(member)
     os.close(other)
 
 
-def test_06_again_and_again():
-    """As libvirt does: an inherited listening socket, found again after its restart."""
+def again_and_again(wrapper, *options):
+    """As libvirt does: an inherited listening socket, found again after its restart. What is
+    in the sets each time, and what the helper has then."""
     listener = socket.socket(socket.AF_UNIX)
     listener.bind("monitor")
     listener.listen(1)
     process = subprocess.Popen(
-        [tree.wrapper, *MACHINE, "-chardev",
+        [wrapper, *MACHINE, *options, "-chardev",
          f"socket,id=charmonitor,fd={listener.fileno()},server=on,wait=off", "-mon",
          "chardev=charmonitor,id=monitor,mode=control"], pass_fds=[listener.fileno()])
-    image("disk")
+    found = []
     with open("disk", "rb") as disk:
         for turn in range(3):
             monitor = Monitor("monitor")
-            equal(turn, len(monitor.execute("query-fdsets")), "sets")
+            sets = monitor.execute("query-fdsets")
+            found.append([[fd["opaque"] for fd in entry["fds"]] for entry in sets])
+            if options:
+                equal(len(sets), len(fdsetctl_sets(os.path.abspath("observe"))), "the helper's sets")
             monitor.execute("add-fd", {"opaque": f"turn {turn}"}, [disk.fileno()])
             if turn < 2:
                 monitor.close()
-    found = descriptors(process.pid)
-    own = os.readlink(f"/proc/self/fd/{listener.fileno()}")
-    assert own not in found.values(), "QEMU has the listening socket"
     monitor.quit()
     equal(0, process.wait(), "status")
     tree.ended()
     listener.close()
+    if os.path.exists("monitor"):
+        os.unlink("monitor")
+    return found
+
+
+def test_06_again_and_again():
+    """QEMU up to 9.0 takes what is not in use out of its sets when its last client leaves."""
+    image("disk")
+    native = again_and_again("qemu-system-x86_64")
+    equal(native, again_and_again(tree.wrapper, "--fdset-observe", os.path.abspath("observe")), "sets")
 
 
 def test_07_commands():
@@ -313,8 +328,8 @@ def test_07_commands():
 
 
 def test_07_unlabelled():
-    """Every member is listed with a label, whoever gave it without one: libvirt 11.3 reads
-    it unasked. An empty one is a label."""
+    """What comes from elsewhere has a label, whoever gave it without one: libvirt 11.3 reads
+    it unasked. All else is listed as QEMU does."""
     image("disk")
     fds = [os.open("disk", os.O_RDWR) for _ in range(3)]
     manage = os.path.abspath("manage")
@@ -324,8 +339,8 @@ def test_07_unlabelled():
         subprocess.run([tree.fdsetctl, "--socket", manage, "add", "--set", "0", "--read-write",
                         "disk"], check=True, stdout=subprocess.DEVNULL)
         (found,) = machine.monitor.execute("query-fdsets")
-        equal(["unlabelled", "", "unlabelled", "unlabelled"],
-              [member["opaque"] for member in found["fds"]], "labels")
+        equal([None, "", None, "unlabelled"], [member.get("opaque") for member in found["fds"]],
+              "labels")
     for fd in fds:
         os.close(fd)
 
@@ -428,7 +443,7 @@ def test_11_the_helper_dies():
             monitor = machine.monitor
             monitor.human('qemu-io a "read 0 512"')
             monitor.refuses("", "blockdev-add", blockdev(0, "late"))
-            monitor.refuses("", "query-fdsets")
+            equal(1, len(monitor.execute("query-fdsets")), "sets")
             monitor.refuses("", "add-fd", {"fdset-id": 3}, [disk.fileno()])
             equal(1, len(monitor.execute("query-named-block-nodes")), "nodes")
             monitor.close()
@@ -444,8 +459,7 @@ def test_12_errors_of_qemu():
                        "driver=file,filename=/dev/fdset/0,node-name=a", "-qmp",
                        "unix:qmp,server=on,wait=off", fds=[disk.fileno()])
     assert "qemu-system-x86_64: -blockdev" in text and "Permission denied" in text, text
-    until(lambda: not os.path.exists("qmp"), "the end of the monitor's name")
-    equal(["disk"], os.listdir("."), "files that are left")
+    equal({"disk", "qmp"}, set(os.listdir(".")), "files that are left, as by QEMU")
 
 
 def test_12_errors_of_the_wrapper():
@@ -654,73 +668,6 @@ def test_monitor_that_waits():
     tree.ended()
 
 
-CLONE_NEWNS = 0x20000
-
-
-def where_nothing_can_be_written(but, test):
-    """Runs `test` where the directories for temporary files, of everybody and of ours, are
-    read-only, but for the empty one at `but`."""
-    child = os.fork()
-    if child:
-        status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-        if status == 77:
-            raise wrapped.Skip("no mount namespace of our own")
-        equal(0, status, "status of the test inside")
-        return
-    status = 1
-    try:
-        if ctypes.CDLL(None).unshare(CLONE_NEWNS) < 0 or subprocess.run(
-                ["mount", "--make-rprivate", "/"], stderr=subprocess.DEVNULL).returncode:
-            os._exit(77)
-        for place in {"/tmp", "/var/tmp", "/dev/shm", os.path.dirname(base)}:
-            subprocess.run(["mount", "--bind", place, place], check=True)
-            subprocess.run(["mount", "-o", "remount,bind,ro", place], check=True)
-        subprocess.run(["mount", "-t", "tmpfs", "none", but], check=True)
-        os.chdir(but)
-        os.environ.pop("XDG_RUNTIME_DIR", None)
-        test()
-        status = 0
-    except BaseException:
-        traceback.print_exc(file=sys.stdout)
-    finally:
-        sys.stdout.flush()
-        os._exit(status)
-
-
-def test_monitor_where_only_a_long_path_can_be_written():
-    """TMPDIR is the only place for the private socket, and no socket's address holds it."""
-    for length in (75, 100, 900):
-        name = "x" * 50 + "/" + "/".join("y" * 200 for _ in range(length // 200))
-        name = os.path.join(os.getcwd(), str(length), name, "z" * 40)
-        os.makedirs(name)
-
-        def inside():
-            os.environ["TMPDIR"] = name
-            process = subprocess.Popen([tree.wrapper, *MACHINE, "-qmp",
-                                        "unix:qmp,server=on,wait=off"], stderr=subprocess.PIPE)
-            try:
-                until(lambda: os.path.exists("qmp") or process.poll() is not None, "a monitor")
-                assert process.poll() is None, process.stderr.read()
-                equal(["qmp"], os.listdir("."), "what is left there")
-                Monitor("qmp").quit()
-                equal(0, process.wait(), "status")
-            finally:
-                process.kill()
-                tree.ended()
-        where_nothing_can_be_written(name, inside)
-
-
-def test_monitor_where_nothing_can_be_written():
-    """What was tried, why it did not do, and what to do."""
-    def inside():
-        os.environ["TMPDIR"] = "/nowhere"
-        text = failing("-qmp", "unix:qmp,server=on,wait=off")
-        for part in ("/nowhere: No such file", "/tmp: Read-only", "/dev/shm: Read-only", "set TMPDIR", "/var/tmp: Read-only"):
-            assert part in text, f"{part} is not in {text}"
-    os.mkdir("place")
-    where_nothing_can_be_written(os.path.abspath("place"), inside)
-
-
 def test_monitor_on_stdio():
     """What was asked before the end of the input is answered, as by QEMU."""
     image("disk")
@@ -755,16 +702,6 @@ def test_monitor_on_stdio_with_much_to_say():
     equal(0, process.returncode, "status")
     equal(4001, answers.count(b'{"return": {}}'), "answers")
     tree.ended()
-
-
-def test_monitor_of_a_kind_not_known():
-    done = subprocess.run([tree.wrapper, *MACHINE, "-qmp", "unix:a,server=on,wait=off", "-chardev",
-                           "socket,id=x,path=b,server=on,wait=off,websocket=on", "-mon",
-                           "x,mode=control", "-device", "nonsense"], stderr=subprocess.PIPE,
-                          text=True, timeout=wrapped.PATIENCE)
-    equal(1, done.returncode, "status")
-    assert "fdset-qemu: socket,id=x" in done.stderr and "websocket" in done.stderr, done.stderr
-    assert "nonsense" in done.stderr, done.stderr
 
 
 def test_human_monitor():
@@ -838,34 +775,21 @@ def test_words_go_through():
                  ["-fw_cfg", "name=opt/x,string=/dev/fdset/1"],
                  ["-smbios", "type=11,value=/dev/fdset/1"],
                  ["-D", "/dev/fdset/1"], ["-serial", "mon:stdio"], ["-monitor", "stdio"],
-                 ["-chardev", "socket,id=gdb,path=x,server=on"]):
+                 ["-chardev", "socket,id=gdb,path=x,server=on"], ["-hda", "/dev/fdset/1"],
+                 ["-qmp", "unix:x,server=on"], ["-blockdev", '{"filename":"\\/dev\\/fdset\\/1"}'],
+                 ["-incoming", "file:/dev/fdset/7,offset=4k"]):
         equal(line, words(*line, FDSET_EMULATOR="./tells"), "words")
     tree.ended()
 
 
-def test_words_with_paths():
-    emulator_that_tells()
-    for line, wanted in ((["-hda", "/dev/fdset/1"], ["-hda", "//dev/fdset/1"]),
-                         (["-hda", "//dev/fdset/1"], ["-hda", "//dev/fdset/1"]),
-                         (["-drive", "file=/dev/fdset/1,backing.file=/dev/fdset/2"],
-                          ["-drive", "file=//dev/fdset/1,backing.file=//dev/fdset/2"]),
-                         (["-blockdev", '{"filename":"/dev/fdset/1"}'],
-                          ["-blockdev", '{"filename":"//dev/fdset/1"}']),
-                         (["-incoming", "file:/dev/fdset/7,offset=4k"],
-                          ["-incoming", "file://dev/fdset/7,offset=4k"]),
-                         (["-smbios", "type=11,value=/dev/fdset/1,path=/dev/fdset/1"],
-                          ["-smbios", "type=11,value=/dev/fdset/1,path=//dev/fdset/1"])):
-        equal(wanted, words(*line, FDSET_EMULATOR="./tells"), "words")
-    tree.ended()
-
-
 def test_words_of_add_fd():
+    """They stay, and stand for portals."""
     image("disk")
     emulator_that_tells()
     with open("disk", "rb") as disk:
         for option in ("-add-fd", "--add-fd"):
-            equal(["-S"], words(option, f"set=1,fd={disk.fileno()}", "-S", fds=[disk.fileno()],
-                                FDSET_EMULATOR="./tells"), "words")
+            line = [option, f"set=1,fd={disk.fileno()}", "-S"]
+            equal(line, words(*line, fds=[disk.fileno()], FDSET_EMULATOR="./tells"), "words")
     tree.ended()
 
 
@@ -885,25 +809,22 @@ def test_which_emulator():
 
 
 def test_storage_daemon():
-    """By its name, and with the commands that it has not itself."""
+    """By its name. It has no sets of its own, so that paths need two slashes."""
     image("disk")
     os.symlink(tree.wrapper, "fdset-qemu-storage-daemon")
-    with open("disk", "r+b") as disk:
-        process = subprocess.Popen(
-            ["./fdset-qemu-storage-daemon", "--add-fd", f"fd={disk.fileno()},set=1", "--blockdev",
-             "driver=file,filename=/dev/fdset/1,node-name=a", "--chardev",
-             "socket,path=qmp,server=on,wait=off,id=c", "--monitor", "chardev=c"],
-            pass_fds=[disk.fileno()], stdin=subprocess.DEVNULL)
-        monitor = Monitor("qmp")
-        equal([(1, 1)], [(entry["fdset-id"], len(entry["fds"])) for entry in
-                         monitor.execute("query-fdsets")], "sets")
-        monitor.execute("add-fd", {"fdset-id": 2}, [disk.fileno()])
-        monitor.execute("blockdev-add", blockdev(2, "b", locking="off"))
-        equal([(1, "read-write"), (2, "read-write")],
-              sorted((lease["fdset-id"], lease["mode"])
-                     for lease in monitor.execute("x-fdset-query-leases")), "leases")
-        monitor.quit()
-        equal(0, process.wait(wrapped.PATIENCE), "status")
+    manage = os.path.abspath("manage")
+    process = subprocess.Popen(
+        ["./fdset-qemu-storage-daemon", "--fdset-manage", manage, "--chardev",
+         "socket,path=qmp,server=on,wait=off,id=c", "--monitor", "chardev=c"],
+        stdin=subprocess.DEVNULL)
+    monitor = Monitor("qmp")
+    subprocess.run([tree.fdsetctl, "--socket", manage, "add", "--set", "1", "--read-write", "disk"],
+                   check=True, stdout=subprocess.DEVNULL)
+    monitor.execute("blockdev-add", {**blockdev(1), "filename": "//dev/fdset/1"})
+    equal([(1, "read-write")], [(lease["fdset-id"], lease["mode"])
+                                for lease in monitor.execute("x-fdset-query-leases")], "leases")
+    monitor.quit()
+    equal(0, process.wait(wrapped.PATIENCE), "status")
     tree.ended()
 
 

@@ -95,10 +95,8 @@ static bool take_member(struct span *rest, struct envelope *envelope) {
     if (!take_name(rest, &name) || !take(rest, ':') || !take_value(rest, &value))
         return false;
     struct span *member = envelope_member(envelope, name);
-    if (!member) {
-        envelope->unexpected = name;
+    if (!member)
         return true;
-    }
     if (member->bytes)
         return false;
     *member = value;

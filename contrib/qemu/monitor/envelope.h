@@ -10,7 +10,6 @@
 struct envelope {
     struct span execute, exec_oob, arguments, id; /* of a command */
     struct span returned, error;                  /* of a reply */
-    struct span unexpected;                       /* name of the last other member */
 };
 
 /* False where the message is not well-formed, or has a member twice. Nested

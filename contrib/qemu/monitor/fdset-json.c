@@ -23,17 +23,6 @@ json_t *json_read(struct span json) {
     return value;
 }
 
-static bool is_listed(const struct fdset_member_info *member) {
-    return member->state == FDSET_MEMBER_LISTED || member->state == FDSET_MEMBER_SETTLING;
-}
-
-bool set_is_visible(const struct fdset_info *set) {
-    for (size_t i = 0; i < set->member_count; i++)
-        if (is_listed(&set->members[i]) || set->members[i].lease_count > 0)
-            return true;
-    return set->holds > 0;
-}
-
 json_t *text_json(const char *text) {
     json_t *value = json_string(text);
     size_t length = strlen(text);
@@ -48,34 +37,6 @@ json_t *text_json(const char *text) {
     value = json_string(ascii);
     free(ascii);
     return value;
-}
-
-/* In QEMU's schema a label may be absent. But libvirt 11.3 reads the label of every
- * member when it looks for its own, and crashes where there is none. An empty label may
- * have been given, so it is a word. */
-#define UNLABELLED "unlabelled"
-
-static json_t *member_json(const struct fdset_member_info *member) {
-    return json_pack("{s:I, s:o}", "fd", (json_int_t)member->member, "opaque",
-                     text_json(member->opaque ? member->opaque : UNLABELLED));
-}
-
-static json_t *set_json(const struct fdset_info *set) {
-    json_t *members = json_array();
-
-    for (size_t i = 0; i < set->member_count; i++)
-        if (is_listed(&set->members[i]))
-            json_array_append_new(members, member_json(&set->members[i]));
-    return json_pack("{s:o, s:i}", "fds", members, "fdset-id", set->set);
-}
-
-json_t *sets_json(const struct fdset_listing *listing) {
-    json_t *sets = json_array();
-
-    for (size_t i = listing->count; i-- > 0;)
-        if (set_is_visible(&listing->sets[i]))
-            json_array_append_new(sets, set_json(&listing->sets[i]));
-    return sets;
 }
 
 /* ------------------------------------------------------------------ leases */

@@ -17,7 +17,7 @@
  * it. No input is an error: all bytes come out again in pieces, in order, each
  * once.
  *
- * framing.c, rewrite.c, envelope.c and text.c use nothing but each other and the C
+ * framing.c, envelope.c and text.c use nothing but each other and the C
  * library, and can be fuzzed so. */
 #pragma once
 

@@ -1,37 +1,43 @@
 /* SPDX-License-Identifier: MIT */
 /* The two sockets of a client of a monitor. */
-#include "link-private.h"
-
 #include <errno.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
+#include <sys/socket.h>
 #include <sys/time.h>
 #include <unistd.h>
 
 #include "aside.h"
 #include "fdset-json.h"
+#include "link-private.h"
+#include "members.h"
+#include "mirror.h"
 
 #define READ_BYTES 65536
 
 static void link_free(struct qmp_link *link) {
     struct side *sides[] = {&link->client, &link->emulator};
+    struct relay *relay = link->relay;
 
+    *link->previous = link->next;
+    if (link->next)
+        link->next->previous = link->previous;
     for (size_t i = 0; i < 2; i++) {
-        loop_unwatch(&link->relay->loop, &sides[i]->watch);
+        loop_unwatch(&relay->loop, &sides[i]->watch);
         close(sides[i]->watch.fd);
         framing_free(&sides[i]->in);
         outgoing_free(&sides[i]->out);
     }
     commands_free(link);
+    members_abandon(link);
+    mirror_abandon(link);
     replies_free(link);
     if (link->pending >= 0)
         aside_close(&link->pending, 1);
     parcel_free(link->parcel);
-    *link->previous = link->next;
-    if (link->next)
-        link->next->previous = link->previous;
-    link->owner.ended(link->owner.owner);
     free(link);
+    relay->loop.ended |= relay->emulator_gone && !relay->links;
+    mirror_refresh(relay);
 }
 
 /* ------------------------------------------------------------- what to read */
@@ -39,53 +45,65 @@ static void link_free(struct qmp_link *link) {
 static bool may_read_client(const struct qmp_link *link) {
     bool room =
         link->client.out.length < OUTGOING_MARK && link->emulator.out.length < OUTGOING_MARK;
-    return !link->client.ended && room && (link->human || link->starved);
+    return !link->client.ended && room && link->starved;
 }
 
 static bool may_read_emulator(const struct qmp_link *link) {
-    return !link->emulator.ended && link->client.out.length < OUTGOING_MARK;
+    bool room = link->client.out.length < OUTGOING_MARK || link->relay->mirror.carrier == link;
+    return !link->emulator.ended && room;
 }
 
-static uint32_t wanted(bool reads, const struct side *side) {
-    return (reads ? EPOLLIN : 0u) | (side->out.length > 0 ? EPOLLOUT : 0u);
+static void side_watch(struct qmp_link *link, struct side *side, bool reads, bool unwatch) {
+    uint32_t events = (reads ? EPOLLIN : 0u) | (side->out.length > 0 ? EPOLLOUT : 0u);
+
+    /* One that has gone would keep the loop busy. */
+    if (unwatch)
+        loop_unwatch(&link->relay->loop, &side->watch);
+    else
+        loop_watch(&link->relay->loop, &side->watch, events);
 }
 
 static void link_watch(struct qmp_link *link) {
-    struct relay_loop *loop = &link->relay->loop;
-    uint32_t from_emulator = wanted(may_read_emulator(link), &link->emulator);
+    bool reads = may_read_emulator(link);
 
-    loop_watch(loop, &link->client.watch, wanted(may_read_client(link), &link->client));
-    /* One that has gone can wait with its last words, and would keep the loop busy. */
-    if (from_emulator)
-        loop_watch(loop, &link->emulator.watch, from_emulator);
-    else
-        loop_unwatch(loop, &link->emulator.watch);
+    side_watch(link, &link->client, may_read_client(link), link->client_gone);
+    /* It can wait with its last words. */
+    side_watch(link, &link->emulator, reads, !reads && link->emulator.out.length == 0);
 }
 
 /* ------------------------------------------------------------------ the end */
 
-static bool is_idle(const struct qmp_link *link) {
-    return !link->first_command && !link->first_expected && !link->out_of_band && !link->busy &&
-           link->emulator.out.length == 0 && link->client.out.length == 0;
-}
-
 static bool is_over(const struct qmp_link *link) {
-    if (link->failed || link->client.out.failed || link->emulator.out.failed || link->held.failed ||
-        link->deferred.failed)
+    bool is_asked = link->expected > 0 || link->emulator.out.length > 0;
+
+    if (link->failed || link->client.out.failed || link->emulator.out.failed || link->held.failed)
         return true;
     if (link->emulator.ended)
         return link->client.out.length == 0;
-    return link->client.ended && is_idle(link);
+    if (link->client_gone)
+        return !is_asked;
+    return link->client.ended && !is_asked && !link->first_command && !link->busy &&
+           link->client.out.length == 0;
 }
 
-/* Does all that can be done without waiting. Frees the link where it is over. */
-static void link_pump(struct qmp_link *link) {
-    while (!link->human && (command_run(link) || command_take(link)))
+static void client_lose(struct qmp_link *link) {
+    link->client_gone = link->client.ended = true;
+}
+
+void link_pump(struct qmp_link *link) {
+    if (link->entered)
+        return;
+    link->entered = true;
+    while (command_run(link) || command_take(link))
         ;
-    int error = outgoing_flush(&link->client.out, link->client.watch.fd);
+    if (!link->client_gone && outgoing_flush(&link->client.out, link->client.watch.fd) < 0)
+        client_lose(link);
+    if (link->client_gone)
+        outgoing_free(&link->client.out);
     if (!link->emulator.ended && outgoing_flush(&link->emulator.out, link->emulator.watch.fd) < 0)
         outgoing_free(&link->emulator.out); /* it has gone; its last words may be there */
-    if (error < 0 || is_over(link))
+    link->entered = false;
+    if (is_over(link))
         link_free(link);
     else
         link_watch(link);
@@ -100,7 +118,7 @@ static ssize_t side_read(struct qmp_link *link, struct side *side, struct arriva
     *arrival = (struct arrival){0};
     if (!room) {
         link->failed = true;
-        return -ENOMEM;
+        return 0;
     }
     ssize_t length = stream_receive(side->watch.fd, room, READ_BYTES, arrival);
     if (length > 0)
@@ -120,86 +138,18 @@ static void pending_take(struct qmp_link *link, struct arrival *arrival) {
     link->pending_lost = arrival->lost;
 }
 
-/* Text for or from people: there are no messages in it. */
-static void human_pass(struct qmp_link *link, struct side *from, struct side *to,
-                       struct rewrite_stream *stream, struct parcel *parcel) {
-    struct text text = {0};
-    struct framing *in = &from->in;
-    struct span part = {in->text.bytes + in->begin, in->text.length - in->begin};
-
-    rewrite_stream(stream, part, &text);
-    if (from->ended)
-        rewrite_stream_end(stream, &text);
-    in->begin = in->scanned = in->text.length;
-    outgoing_put(&to->out, text_span(&text), parcel);
-    link->failed |= text.failed;
-    text_free(&text);
-}
-
 static void client_ready(struct relay_watch *watch, uint32_t events) {
     struct qmp_link *link = watch->owner;
     struct arrival arrival;
 
-    if (!may_read_client(link) && events & (EPOLLHUP | EPOLLERR)) {
-        link_free(link);
-        return;
-    }
     if (may_read_client(link)) {
         side_read(link, &link->client, &arrival);
         link->starved = false;
-        if (link->human)
-            human_pass(link, &link->client, &link->emulator, &link->to_emulator, arrival.parcel);
-        else
-            pending_take(link, &arrival);
+        pending_take(link, &arrival);
     }
+    if (events & EPOLLERR || (events & EPOLLHUP && (link->client.ended || !may_read_client(link))))
+        client_lose(link);
     link_pump(link);
-}
-
-/* ---------------------------------------------------------- dialling again */
-
-/* How long an emulator may take to greet; how soon after one that hung up instead
- * another is tried, and how often in all. */
-#define GREETING_MS 10000
-#define REDIAL_MS   200
-#define REDIALS_MAX 20
-
-/* Neither has said a word to the other. */
-static bool is_silent(const struct qmp_link *link) {
-    return link->owner.redial && !link->human && !link->greeted && !link->first_expected &&
-           !link->out_of_band && link->emulator.in.text.length == 0 &&
-           link->emulator.out.length == 0 && link->redials < REDIALS_MAX;
-}
-
-static void link_redial(struct qmp_link *link) {
-    int fd = link->owner.redial(link->owner.owner);
-
-    link->dialled_ms = loop_now_ms();
-    link->redials++;
-    if (fd < 0)
-        return;
-    loop_unwatch(&link->relay->loop, &link->emulator.watch);
-    close(link->emulator.watch.fd);
-    link->emulator.watch.fd = fd;
-    link->emulator.ended = false;
-    link_watch(link);
-}
-
-static void link_look_after(struct qmp_link *link) {
-    if (loop_now_ms() - link->dialled_ms >= (link->emulator.ended ? REDIAL_MS : GREETING_MS))
-        link_redial(link);
-    loop_set_alarm(&link->relay->loop, REDIAL_MS);
-}
-
-void links_redial(struct relay *relay) {
-    struct qmp_link *link = relay->links, *next;
-
-    for (; link; link = next) {
-        next = link->next;
-        if (link->emulator.ended && !link->greeted && link->redials == REDIALS_MAX)
-            link_free(link);
-        else if (is_silent(link))
-            link_look_after(link);
-    }
 }
 
 static void emulator_ready(struct relay_watch *watch, uint32_t events) {
@@ -207,22 +157,16 @@ static void emulator_ready(struct relay_watch *watch, uint32_t events) {
     struct arrival arrival;
 
     if (may_read_emulator(link)) {
+        link->entered = true;
         side_read(link, &link->emulator, &arrival);
-        /* It has forgotten the first, and hangs up on the next: there will be another. */
-        if (link->emulator.ended && link->redials > 0 && is_silent(link)) {
-            link->dialled_ms = loop_now_ms();
-            loop_unwatch(&link->relay->loop, &link->emulator.watch);
-            return;
+        if (arrival.parcel) {
+            parcel_free(link->parcel);
+            link->parcel = arrival.parcel;
         }
-        if (link->human) {
-            human_pass(link, &link->emulator, &link->client, &link->to_client, arrival.parcel);
-        } else {
-            if (arrival.parcel) {
-                parcel_free(link->parcel);
-                link->parcel = arrival.parcel;
-            }
-            reply_take_all(link);
-        }
+        /* What the emulator did before it said so. */
+        link->relay->listen(link->relay);
+        reply_take_all(link);
+        link->entered = false;
     }
     link_pump(link);
 }
@@ -235,24 +179,22 @@ static void side_begin(struct side *side, int fd, void (*ready)(struct relay_wat
     side->watch = (struct relay_watch){.fd = fd, .ready = ready, .owner = link};
 }
 
-int link_begin(struct relay *relay, int client, int emulator, bool human,
-               const struct link_owner *owner) {
+void link_begin(struct relay *relay, int client, int emulator) {
     struct qmp_link *link = calloc(1, sizeof(*link));
+    socklen_t size = sizeof(int);
+    int domain = AF_UNIX;
 
     if (!link) {
         close(client);
         close(emulator);
-        return -ENOMEM;
+        return;
     }
     link->relay = relay;
     link->number = ++relay->link_count;
-    link->owner = *owner;
-    link->dialled_ms = loop_now_ms();
-    link->human = human;
     link->pending = -1;
     link->starved = true;
-    link->to_emulator = (struct rewrite_stream){.from = SETS_NAMED, .to = SETS_PASSED};
-    link->to_client = (struct rewrite_stream){.from = SETS_PASSED, .to = SETS_NAMED};
+    getsockopt(client, SOL_SOCKET, SO_DOMAIN, &domain, &size);
+    link->takes_descriptors = domain == AF_UNIX;
     side_begin(&link->client, client, client_ready, link, false);
     side_begin(&link->emulator, emulator, emulator_ready, link, true);
     link->next = relay->links;
@@ -261,9 +203,6 @@ int link_begin(struct relay *relay, int client, int emulator, bool human,
         link->next->previous = &link->next;
     relay->links = link;
     link_watch(link);
-    if (is_silent(link))
-        loop_set_alarm(&relay->loop, REDIAL_MS);
-    return 0;
 }
 
 void links_end(struct relay *relay) {
@@ -272,53 +211,52 @@ void links_end(struct relay *relay) {
         link_free(relay->links);
 }
 
-/* --------------------------------------------------------------- the helper */
+/* -------------------------------------------------------------------- events */
 
-void link_errand_done(struct errand *errand) {
-    struct relay *relay = errand->owner;
-    struct qmp_link *link = relay->links;
-
-    while (link && link->number != errand->link)
-        link = link->next;
-    if (link) {
-        link->busy = false;
-        reply_errand(link, errand);
-        link_pump(link);
-    }
-    errand_free(errand);
-}
-
-static void event_tell(struct qmp_link *link, const struct fdset_event *event,
-                       const struct timeval *now) {
-    uint64_t lost = link->lost + event->lost;
+/* Consumes `data`. */
+static void event_tell(struct qmp_link *link, const char *name, json_t *data, uint64_t lost) {
     char *text = NULL;
+    struct timeval now;
 
+    gettimeofday(&now, NULL);
     if (link->client.out.length < EVENTS_MARK && link->held.length < EVENTS_MARK) {
         json_t *message =
-            json_pack("{s:{s:I, s:I}, s:s, s:o}", "timestamp", "seconds", (json_int_t)now->tv_sec,
-                      "microseconds", (json_int_t)now->tv_usec, "event", event_name(event->kind),
-                      "data", event_json(event, lost));
+            json_pack("{s:{s:I, s:I}, s:s, s:O}", "timestamp", "seconds", (json_int_t)now.tv_sec,
+                      "microseconds", (json_int_t)now.tv_usec, "event", name, "data", data);
         text = json_dumps(message, JSON_ENSURE_ASCII);
         json_decref(message);
     }
+    json_decref(data);
     if (text)
         reply_message(link, text);
     link->lost = text ? 0 : lost + 1;
     free(text);
+    link_pump(link);
 }
 
 void link_event(struct relay *relay, const struct fdset_event *event) {
     struct qmp_link *link = relay->links, *next;
-    struct timeval now;
+    const char *name = event_name(event->kind);
 
-    if (!event_name(event->kind))
-        return;
-    gettimeofday(&now, NULL);
+    for (; name && link; link = next) {
+        next = link->next;
+        uint64_t lost = link->lost + event->lost;
+        if (link->events)
+            event_tell(link, name, event_json(event, lost), lost);
+    }
+}
+
+void link_stray(struct relay *relay, const char *what) {
+    struct qmp_link *link = relay->links, *next;
+
+    relay->strays++;
     for (; link; link = next) {
         next = link->next;
-        if (!link->events)
-            continue;
-        event_tell(link, event, &now);
-        link_pump(link);
+        json_t *data =
+            json_pack("{s:o, s:I}", "what", text_json(what), "count", (json_int_t)relay->strays);
+        if (link->events)
+            event_tell(link, "FDSET_STRAY", data, link->lost);
+        else
+            json_decref(data);
     }
 }

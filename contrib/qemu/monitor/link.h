@@ -1,58 +1,67 @@
 /* SPDX-License-Identifier: MIT */
-/* One client of a monitor and its connection to the emulator: what passes
- * between the two, and what is answered here.
+/* One client of a monitor and the emulator's end of it: what passes between the two.
  *
- *     link.c      the two sockets: reading, writing, back-pressure, the end
- *     command.c   from the client: what is forwarded, in what order, and what not
- *     reply.c     from the emulator: replies, events, and where ours go in between
+ *     link.c       the two sockets: reading, writing, back-pressure, the end
+ *     command.c    from the client: what is forwarded, in what order, and what not
+ *     members.c    add-fd and remove-fd, which the emulator and the helper do both
+ *     questions.c  commands that the emulator does not have
+ *     mirror.c     what the helper's sets have and the emulator's have not
+ *     reply.c      from the emulator: replies, events, and where ours go in between
  *
- * Commands are carried out one after another, whether the emulator or the helper does
- * it: one of the helper's begins when all before it are answered, and those after it
- * are forwarded when it is. But out-of-band commands overtake; and add-fd is done at
- * once, since the command before it may be waiting for that very descriptor (the
- * event FDSET_WANTED). Its reply keeps its place. */
+ * Before the negotiation of capabilities the bytes pass as they are: it may be no monitor.
+ * Then a command is forwarded when its turn comes. One that concerns sets waits until all before
+ * it are answered and the helper's sets are known; those after an add-fd or remove-fd wait for
+ * its answer. Out-of-band commands overtake. */
 #pragma once
 
+#include <fdset/manager.h>
 #include <stdint.h>
 
-#include "fdset-commands.h"
-#include "framing.h"
 #include "loop.h"
-#include "rewrite.h"
-#include "stream.h"
+#include "portals.h"
+#include "text.h"
+
+struct qmp_link;
+
+/* A change of the emulator's sets that no client has asked for. */
+struct injection;
+struct mirror {
+    struct injection *first, *in_flight; /* that wait; that one link has put to the emulator: */
+    struct qmp_link *carrier;            /* this; NULL: none is in flight */
+    bool stale;                          /* the helper's sets may be others than the emulator's */
+    bool asking;                         /* and are being listed */
+    bool over;                           /* the helper has gone */
+    unsigned adding;                     /* AddFds under way, whose members are not known yet */
+    uint64_t changes;                    /* of our own that were begun or have ended */
+    uint64_t added, removed;             /* the helper's totals when both were the same */
+};
 
 /* What all links share. */
 struct relay {
     struct relay_loop loop;
     struct fdset_manager *manager; /* the connection to the helper */
     struct relay_watch helper_watch;
-    void (*errand_done)(struct errand *errand); /* link_errand_done(), for who is below link.c */
+    bool waits;         /* opens may wait for what is not there yet */
+    bool emulator_gone; /* there will be no more links */
     struct qmp_link *links;
     uint64_t link_count; /* in the relay's life */
+    struct known_portal *portals;
+    uint64_t strays;         /* files that came into the emulator by another way */
+    uint64_t unknown_closed; /* portals that were none of these */
+    struct mirror mirror;
+    void (*listen)(struct relay *relay); /* takes what the joint has to tell */
+    void (*pump)(struct qmp_link *link); /* link_pump(), for who is below link.c */
 };
 
-/* Whom a link belongs to. */
-struct link_owner {
-    void *owner;
-    void (*ended)(void *owner); /* it is over */
-    int (*redial)(void *owner); /* another connection to the emulator, or -errno; NULL: none */
-};
+/* Begins to serve `client` over `emulator`, both consumed. */
+void link_begin(struct relay *relay, int client, int emulator);
 
-/* Begins to serve `client` over `emulator`, both consumed. With `human`, it is a
- * monitor for people, not for programs. -errno. */
-int link_begin(struct relay *relay, int client, int emulator, bool human,
-               const struct link_owner *owner);
-
-/* QEMU can lose a client that connects in the very moment of its start: it accepts it
- * and never greets. Connects anew where nothing has been said for long. To be called
- * by the alarm; sets it where there is somebody to look after. */
-void links_redial(struct relay *relay);
-
-/* The helper has done this errand, which is consumed. */
-void link_errand_done(struct errand *errand);
+/* Does all that can be done without waiting. May free the link. */
+void link_pump(struct qmp_link *link);
 
 /* Tells those who asked for events. */
 void link_event(struct relay *relay, const struct fdset_event *event);
+void link_stray(struct relay *relay, const char *what);
 
 /* Hangs up on all. */
 void links_end(struct relay *relay);

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT */
-/* One epoll instance and one alarm. */
+/* One epoll instance. */
 #include "loop.h"
 
 #include <assert.h>
 #include <errno.h>
+#include <stddef.h>
 #include <sys/epoll.h>
-#include <time.h>
 
 int loop_open(struct relay_loop *loop) {
     loop->epoll = epoll_create1(EPOLL_CLOEXEC);
@@ -30,41 +30,17 @@ void loop_unwatch(struct relay_loop *loop, struct relay_watch *watch) {
     watch->added = false;
 }
 
-int64_t loop_now_ms(void) {
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
-
-void loop_set_alarm(struct relay_loop *loop, unsigned milliseconds) {
-    int64_t when = loop_now_ms() + milliseconds;
-
-    if (!loop->alarm_ms || when < loop->alarm_ms)
-        loop->alarm_ms = when;
-}
-
-/* How long the alarm may be waited for; -1: there is none. */
-static int alarm_left(const struct relay_loop *loop) {
-    int64_t left = loop->alarm_ms - loop_now_ms();
-
-    return !loop->alarm_ms ? -1 : left > 0 ? (int)left : 0;
-}
-
 /* One at a time, since what is called may free any other watch. The kernel puts
  * those that stay ready at the end of its list: nobody starves. */
 void loop_run(struct relay_loop *loop) {
     struct epoll_event event;
 
     while (!loop->ended) {
-        int count = epoll_wait(loop->epoll, &event, 1, alarm_left(loop));
+        int count = epoll_wait(loop->epoll, &event, 1, -1);
         assert(count >= 0 || errno == EINTR);
         if (count > 0) {
             struct relay_watch *watch = event.data.ptr;
             watch->ready(watch, event.events);
-        }
-        if (alarm_left(loop) == 0) {
-            loop->alarm_ms = 0;
-            loop->alarm(loop->owner);
         }
     }
 }

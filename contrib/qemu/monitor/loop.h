@@ -18,9 +18,6 @@ struct relay_watch {
 
 struct relay_loop {
     int epoll;
-    void (*alarm)(void *owner); /* what goes off */
-    void *owner;
-    int64_t alarm_ms; /* when; 0: not at all */
     bool ended;
 };
 
@@ -32,12 +29,6 @@ void loop_watch(struct relay_loop *loop, struct relay_watch *watch, uint32_t eve
 
 /* No longer; must come before its descriptor is closed. Idempotent. */
 void loop_unwatch(struct relay_loop *loop, struct relay_watch *watch);
-
-/* The alarm goes off once, so many milliseconds from now at the latest; 0: at once. */
-void loop_set_alarm(struct relay_loop *loop, unsigned milliseconds);
-
-/* The clock that never goes back, in milliseconds. */
-int64_t loop_now_ms(void);
 
 /* Waits for one watch and calls it; until `ended` is set. */
 void loop_run(struct relay_loop *loop);

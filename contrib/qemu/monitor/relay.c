@@ -11,73 +11,87 @@
 #include <unistd.h>
 
 #include "common/say.h"
+#include "joint/joint.h"
+#include "link.h"
+#include "members.h"
+#include "mirror.h"
+#include "questions.h"
 
 /* After the emulator's end, for its last words to be read. */
-#define FAREWELL_MS 2000
+#define FAREWELL_S 2
 
 /* Then it is the others' turn. */
 #define EVENTS_AT_ONCE 64
 
 struct serving {
-    struct relay relay;
-    struct relay_setup *setup;
-    struct relay_watch signals, lifeline;
-    int64_t deadline_ms; /* of the emulator's last words; 0: it lives */
+    struct relay relay; /* first */
+    struct relay_watch signals, joint;
 };
-
-static void each_monitor(struct serving *serving, void (*do_it)(struct relay_monitor *)) {
-    for (size_t i = 0; i < serving->setup->monitor_count; i++)
-        do_it(&serving->setup->monitors[i]);
-}
 
 /* ------------------------------------------------------------------- events */
 
 static void helper_ready(struct relay_watch *watch, uint32_t events) {
-    struct serving *serving = watch->owner;
-    struct fdset_manager *manager = serving->relay.manager;
+    struct relay *relay = watch->owner;
     struct fdset_event event;
-    int over = fdset_manager_dispatch(manager, 0), result = 1;
+    int over = fdset_manager_dispatch(relay->manager, 0), result = 1;
 
-    for (int i = 0; i < EVENTS_AT_ONCE && (result = fdset_next_event(manager, &event, 0)) > 0; i++)
-        link_event(&serving->relay, &event);
-    /* One that has gone for good keeps its descriptor readable. */
-    if (over < 0 && result < 0 && !serving->setup->manage)
-        loop_unwatch(&serving->relay.loop, watch);
+    for (int i = 0;
+         i < EVENTS_AT_ONCE && (result = fdset_next_event(relay->manager, &event, 0)) > 0; i++) {
+        mirror_event(relay, &event);
+        link_event(relay, &event);
+    }
+    /* One that has gone keeps its descriptor readable. */
+    if (over < 0 && result < 0)
+        loop_unwatch(&relay->loop, watch);
 }
 
 static void signal_ready(struct relay_watch *watch, uint32_t events) {
-    struct serving *serving = watch->owner;
-    serving->relay.loop.ended = true;
+    struct relay *relay = watch->owner;
+    relay->loop.ended = true;
 }
 
-static void lifeline_ready(struct relay_watch *watch, uint32_t events) {
-    struct serving *serving = watch->owner;
+/* All that the emulator had is closed: it has ended, or will never begin. */
+static void emulator_end(struct serving *serving) {
+    struct relay *relay = &serving->relay;
 
-    loop_unwatch(&serving->relay.loop, watch);
-    each_monitor(serving, monitor_finish);
-    serving->deadline_ms = loop_now_ms() + FAREWELL_MS;
+    loop_unwatch(&relay->loop, &serving->joint);
+    relay->emulator_gone = true;
+    relay->loop.ended |= !relay->links;
+    alarm(FAREWELL_S);
 }
 
-static bool is_over(const struct serving *serving) {
-    const struct relay_setup *setup = serving->setup;
-
-    if (serving->deadline_ms && loop_now_ms() >= serving->deadline_ms)
-        return true;
-    for (size_t i = 0; i < setup->monitor_count; i++)
-        if (!setup->monitors[i].finished)
-            return false;
-    return !serving->relay.links;
+static void joint_take(struct relay *relay, const struct joint_message *message, const int fds[2]) {
+    switch (message->kind) {
+    case JOINT_MONITOR:
+        link_begin(relay, fds[0], fds[1]);
+        break;
+    case JOINT_PORTAL_AT:
+        members_at(relay, message->number, message->set, message->member, *message->text);
+        break;
+    case JOINT_PORTAL_CLOSED:
+        members_closed(relay, message->number, message->set, message->member);
+        break;
+    case JOINT_STRAY:
+        link_stray(relay, message->text);
+        break;
+    }
 }
 
-/* Something was finished, or is to be tried again. */
-static void alarm_ready(void *owner) {
-    struct serving *serving = owner;
+static void joint_listen(struct relay *relay) {
+    struct serving *serving = (struct serving *)relay;
+    struct joint_message message;
+    int fds[2], result;
 
-    each_monitor(serving, monitor_resume);
-    links_redial(&serving->relay);
-    serving->relay.loop.ended = serving->relay.loop.ended || is_over(serving);
-    if (serving->deadline_ms)
-        loop_set_alarm(&serving->relay.loop, FAREWELL_MS / 20);
+    while (!relay->emulator_gone &&
+           (result = joint_receive(serving->joint.fd, &message, fds)) != -EAGAIN)
+        if (result == 1)
+            joint_take(relay, &message, fds);
+        else if (result != -EPROTO)
+            emulator_end(serving);
+}
+
+static void joint_ready(struct relay_watch *watch, uint32_t events) {
+    joint_listen(watch->owner);
 }
 
 /* ---------------------------------------------------------------- beginning */
@@ -95,6 +109,7 @@ static int signals_open(void) {
     sigaddset(&signals, SIGTERM);
     sigaddset(&signals, SIGINT);
     sigaddset(&signals, SIGHUP);
+    sigaddset(&signals, SIGALRM);
     sigprocmask(SIG_BLOCK, &signals, NULL);
     signal(SIGPIPE, SIG_IGN);
     return signalfd(-1, &signals, SFD_CLOEXEC | SFD_NONBLOCK);
@@ -110,29 +125,23 @@ static void raise_limit(void) {
     }
 }
 
-static int manager_open(struct fdset_manager **manager, const struct relay_setup *setup) {
-    /* A command is answered at once, whether the helper is back or not. */
-    static const struct fdset_reconnect reconnect = {
-        .first_ms = 100, .most_ms = 500, .give_up_ms = 1};
-    int error;
+static void subscribed(struct fdset_manager *manager, int result, void *context) {
+    struct relay *relay = context;
 
-    if (!setup->manage)
-        error = fdset_manager_attach_fd(manager, setup->manage_fd, "fdset-qemu");
-    else if (!(error = fdset_manager_connect(manager, setup->manage, "fdset-qemu")))
-        error = fdset_manager_set_reconnect(*manager, &reconnect);
-    return error ? error : fdset_manager_poll_fd(*manager);
+    /* What there is already is not told. */
+    relay->mirror.stale = true;
+    mirror_refresh(relay);
 }
 
-static int monitors_begin(struct serving *serving) {
-    int error = 0;
+static int manager_open(struct relay *relay, int socket) {
+    int error = fdset_manager_attach_fd(&relay->manager, socket, "fdset-qemu");
 
-    for (size_t i = 0; i < serving->setup->monitor_count && !error; i++)
-        error = monitor_begin(&serving->setup->monitors[i]);
-    return error;
+    if (!error)
+        error = fdset_subscribe_submit(relay->manager, EVENTS_MIRRORED, subscribed, relay);
+    return error ? error : fdset_manager_poll_fd(relay->manager);
 }
 
-static int state_begin(struct serving *serving) {
-    struct relay_setup *setup = serving->setup;
+static int state_begin(struct serving *serving, const struct relay_setup *setup) {
     struct relay *relay = &serving->relay;
     int signals = signals_open();
     int error = signals < 0 ? -errno : loop_open(&relay->loop);
@@ -141,16 +150,15 @@ static int state_begin(struct serving *serving) {
         complain("%s", strerror(-error));
         return error;
     }
-    int helper = manager_open(&relay->manager, setup);
+    int helper = manager_open(relay, setup->manage_fd);
     if (helper < 0) {
         complain("%s", fdset_error_text());
         return helper;
     }
     watch_begin(serving, &serving->signals, signals, signal_ready);
     watch_begin(serving, &relay->helper_watch, helper, helper_ready);
-    if (setup->lifeline >= 0)
-        watch_begin(serving, &serving->lifeline, setup->lifeline, lifeline_ready);
-    return monitors_begin(serving);
+    watch_begin(serving, &serving->joint, setup->joint, joint_ready);
+    return 0;
 }
 
 static void say_ready(int fd) {
@@ -161,25 +169,17 @@ static void say_ready(int fd) {
     close(fd);
 }
 
-int relay_run(struct relay_setup *setup) {
+int relay_run(const struct relay_setup *setup) {
     static struct serving serving;
 
     serving = (struct serving){
-        .setup = setup,
-        .relay = {.loop = {.alarm = alarm_ready, .owner = &serving},
-                  .errand_done = link_errand_done},
+        .relay = {.waits = setup->waits, .listen = joint_listen, .pump = link_pump},
     };
-    for (size_t i = 0; i < setup->monitor_count; i++) {
-        setup->monitors[i].relay = &serving.relay;
-        setup->monitors[i].client = -1;
-    }
     raise_limit();
-    int error = state_begin(&serving);
-    if (!error) {
-        say_ready(setup->ready);
-        loop_run(&serving.relay.loop);
-    }
+    if (state_begin(&serving, setup) < 0)
+        return 1;
+    say_ready(setup->ready);
+    loop_run(&serving.relay.loop);
     links_end(&serving.relay);
-    each_monitor(&serving, monitor_finish);
-    return error ? 1 : 0;
+    return 0;
 }

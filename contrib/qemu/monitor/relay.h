@@ -1,21 +1,19 @@
 /* SPDX-License-Identifier: MIT */
-/* The process that stands between management and QEMU's monitors. Commands that concern
- * descriptors are answered from the helper, with QEMU's own replies and errors; everything
- * else passes through as it is, in order, with its descriptors, events included. */
+/* The process that stands between management and QEMU's monitors. What passes is passed on as
+ * it is, in order; but the descriptor of an add-fd stays here and goes to the helper, and QEMU
+ * gets a portal in its place. What other managers add to the helper's sets, and take from them,
+ * is put into QEMU's sets as well. */
 #pragma once
 
-#include "monitor.h"
-
-#define MONITORS_MAX 32
+#include <stdbool.h>
 
 struct relay_setup {
-    const char *manage; /* path of the helper's manage socket; NULL: */
-    int manage_fd;      /* a socket that is connected to it; consumed */
-    int lifeline;       /* a pipe: it ends when nobody has the other end any more; -1: none */
-    int ready;          /* gets a newline and is closed when serving has begun; -1: none */
-    struct relay_monitor monitors[MONITORS_MAX];
-    size_t monitor_count;
+    int manage_fd; /* a socket that is connected to the helper's managers */
+    int joint;     /* what the preload library tells; the relay ends with it */
+    int ready;     /* gets a newline and is closed when serving has begun; -1: none */
+    bool waits;    /* opens wait at the helper for what is not there yet */
 };
 
-/* Serves until there is nobody left to serve. Returns the exit status. */
-int relay_run(struct relay_setup *setup);
+/* Serves until there is nobody left to serve. Consumes the descriptors. Returns the exit
+ * status. */
+int relay_run(const struct relay_setup *setup);

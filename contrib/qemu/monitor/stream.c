@@ -17,6 +17,18 @@ void parcel_free(struct parcel *parcel) {
     free(parcel);
 }
 
+struct parcel *parcel_new(int fd) {
+    struct parcel *parcel = fd < 0 ? NULL : malloc(sizeof(*parcel) + sizeof(fd));
+
+    if (parcel) {
+        parcel->count = 1;
+        parcel->fd[0] = fd;
+    } else if (fd >= 0) {
+        aside_close(&fd, 1);
+    }
+    return parcel;
+}
+
 int parcel_first(struct parcel *parcel) {
     int fd = parcel->fd[0];
 

@@ -18,6 +18,9 @@ struct parcel {
     int fd[];
 };
 
+/* One of one descriptor, consumed; NULL where that is -1, or memory ran out. */
+struct parcel *parcel_new(int fd);
+
 /* Closes them. NULL is allowed. */
 void parcel_free(struct parcel *parcel);
 

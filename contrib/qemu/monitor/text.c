@@ -5,6 +5,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+bool span_contains(struct span span, const char *text) {
+    return span.length > 0 && memmem(span.bytes, span.length, text, strlen(text));
+}
+
 char *text_room(struct text *text, size_t length) {
     size_t capacity = text->capacity ? text->capacity : 256;
 

@@ -18,6 +18,9 @@ static inline bool is_blank(char c) {
 
 #define SPAN(literal) ((struct span){literal, sizeof(literal) - 1})
 
+/* Does it have these characters somewhere? */
+bool span_contains(struct span span, const char *text);
+
 /* Grows by appending. Where memory runs out, `failed` is set, what was to be
  * appended is left out, and nothing is appended any more: looked at once, at
  * the end. Zero-initialise. */

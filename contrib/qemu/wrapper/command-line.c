@@ -2,21 +2,18 @@
 /* The words of the command line, one by one. */
 #include "command-line.h"
 
-#include <ctype.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "common/memory.h"
 #include "common/say.h"
-#include "name.h"
-#include "qemu_opts.h"
 
 static const char usage[] =
     "Usage: fdset-qemu [--fdset-OPTION]... [QEMU-OPTION]...\n"
     "\n"
-    "Runs QEMU with its sets of descriptors (/dev/fdset/N, -add-fd, and add-fd over a\n"
-    "monitor) kept by an fdset-helper of its own. Everything else is QEMU's.\n"
+    "Runs QEMU with what is in its sets of descriptors (/dev/fdset/N, -add-fd, and add-fd\n"
+    "over a monitor) kept by an fdset-helper of its own. Everything else is QEMU's.\n"
     "\n";
 
 static const char options_help[] =
@@ -29,6 +26,8 @@ static const char options_help[] =
     "  --fdset-observe PATH   and for observers, which may only look\n"
     "  --fdset-limit NAME=N   how much the helper holds: --limit of fdset-helper(8);\n"
     "                         may be given several times\n"
+    "  --fdset-strict         refuse a file that gets into QEMU past the helper, by a\n"
+    "                         socket; else it is only told of\n"
     "  --fdset-log FILE       append what helper and relay say, and what was run\n"
     "  --fdset-help, --fdset-version\n"
     "\n"
@@ -51,25 +50,13 @@ static bool is_among(const char *name, const char *const *names) {
     return false;
 }
 
-/* Text for the guest or for people; and files that QEMU opens before it goes into
- * the background, as no file of a set's can be. */
-static const char *const text_options[] = {"D",          "append", "name", "prom-env",
-                                           "readconfig", "uuid",   NULL};
-
-/* Text in parts: only what is after one of their file_keys is a path. */
-static const char *const mixed_options[] = {"fw_cfg", "smbios", NULL};
-static const char *const file_keys[] = {"file=", "path=", NULL};
-
-/* The others whose argument matters. */
-static const char *const read_options[] = {"M",       "add-fd", "chardev",    "machine",    "mon",
-                                           "monitor", "qmp",    "qmp-pretty", "readconfig", NULL};
+/* Those whose argument matters, or may look like an option. */
+static const char *const read_options[] = {"M",    "add-fd",   "append",     "machine",
+                                           "name", "prom-env", "readconfig", NULL};
 
 static const char *option_with_argument(const char *word) {
     const char *name = option_name(word);
-    if (name && (is_among(name, text_options) || is_among(name, mixed_options) ||
-                 is_among(name, read_options)))
-        return name;
-    return NULL;
+    return name && is_among(name, read_options) ? name : NULL;
 }
 
 /* ------------------------------------------------------------ own options */
@@ -96,6 +83,10 @@ static bool own_option_read(struct own_options *own, const char *word, const cha
     if (strcmp(name, "fdset-help") == 0) {
         fputs(usage, stdout);
         finish(options_help);
+    }
+    if (strcmp(name, "fdset-strict") == 0) {
+        own->strict = true;
+        return false;
     }
     if (strcmp(name, "fdset-version") == 0)
         finish("fdset-qemu " FDSET_QEMU_VERSION "\n");
@@ -132,61 +123,52 @@ void command_line_read(struct command_line *line, char **argv) {
     }
 }
 
-/* ---------------------------------------------------------------- changes */
+/* --------------------------------------------------------------- what matters */
+
+/* Copies a value up to its comma, which is not doubled. `*text` is then behind that, or NULL. */
+static char *value_read(const char **text) {
+    const char *from = *text;
+    char *value = xcalloc(strlen(from) + 1, 1), *to = value;
+
+    for (; *from && !(from[0] == ',' && from[1] != ','); from++) {
+        if (*from == ',')
+            from++;
+        *to++ = *from;
+    }
+    *text = *from ? from + 1 : NULL;
+    return value;
+}
+
+char *option_value(const char *text, const char *key, const char *first) {
+    char *found = NULL;
+
+    while (text && *text) {
+        size_t length = strcspn(text, "=,");
+        bool is_key =
+            text[length] == '=' && strlen(key) == length && strncmp(text, key, length) == 0;
+        bool is_first = text[length] != '=' && first && strcmp(first, key) == 0;
+        text += text[length] == '=' ? length + 1 : 0;
+        char *value = value_read(&text);
+        if (is_key || is_first)
+            found = value;
+        first = NULL;
+    }
+    return found;
+}
 
 bool word_is_of(const struct word *word, const char *option) {
-    return word->text && word->option && strcmp(word->option, option) == 0;
+    return word->option && strcmp(word->option, option) == 0;
+}
+
+void command_line_note_member(struct command_line *line, const char *text) {
+    line->members = xreallocarray(line->members, line->member_count + 1, sizeof(*line->members));
+    line->members[line->member_count++] = xstrdup(text);
 }
 
 void command_line_add(struct command_line *line, const char *option, const char *text) {
     line->words = xreallocarray(line->words, line->count + 2, sizeof(*line->words));
     line->words[line->count++] = (struct word){xasprintf("-%s", option), NULL};
     line->words[line->count++] = (struct word){xstrdup(text), option};
-}
-
-void command_line_drop(struct command_line *line, size_t argument) {
-    line->words[argument - 1].text = NULL;
-    line->words[argument].text = NULL;
-}
-
-/* Is `at` in `text` where a path begins, and not in the middle of a longer one? */
-static bool is_path_start(const char *text, const char *at) {
-    return at == text || !(isalnum((unsigned char)at[-1]) || strchr("._-/", at[-1]));
-}
-
-static bool is_after_file_key(const char *text, const char *at) {
-    for (const char *const *key = file_keys; *key; key++) {
-        size_t length = strlen(*key);
-        if ((size_t)(at - text) >= length && strncmp(at - length, *key, length) == 0)
-            return true;
-    }
-    return false;
-}
-
-char *text_divert(const char *text, bool only_files) {
-    char *diverted = xcalloc(2 * strlen(text) + 1, 1), *end = diverted;
-
-    for (const char *at = text; *at; at++) {
-        if (strncmp(at, SET_PATH_PREFIX, strlen(SET_PATH_PREFIX)) == 0 && is_path_start(text, at) &&
-            (!only_files || is_after_file_key(text, at)))
-            *end++ = '/';
-        *end++ = *at;
-    }
-    return diverted;
-}
-
-bool command_line_divert_paths(struct command_line *line) {
-    bool any = false;
-
-    for (size_t i = 1; i < line->count; i++) {
-        struct word *word = &line->words[i];
-        if (!word->text || !strstr(word->text, SET_PATH_PREFIX) ||
-            (word->option && is_among(word->option, text_options)))
-            continue;
-        word->text = text_divert(word->text, word->option && is_among(word->option, mixed_options));
-        any = true;
-    }
-    return any;
 }
 
 bool command_line_asks_for_help(const struct command_line *line) {
@@ -199,38 +181,19 @@ void command_line_help_more(void) {
     finish(options_help);
 }
 
-/* The last that is given counts, as to QEMU, which puts several options together. */
-const char *command_line_machine_name(const struct command_line *line) {
-    const char *name = line->name;
-
-    for (size_t i = 1; i < line->count; i++) {
-        struct pairs pairs;
-        if (!word_is_of(&line->words[i], "name"))
-            continue;
-        pairs_parse(&pairs, line->words[i].text, "guest");
-        const char *guest = pairs_get(&pairs, "guest");
-        name = guest ? guest : name;
-    }
-    return name && *name ? name : NULL;
-}
-
 static bool has_option(const struct command_line *line, const char *name) {
     for (size_t i = 1; i < line->count; i++) {
         const struct word *word = &line->words[i];
-        if (word->text && !word->option && option_name(word->text) &&
-            strcmp(option_name(word->text), name) == 0)
+        if (!word->option && option_name(word->text) && strcmp(option_name(word->text), name) == 0)
             return true;
     }
     return false;
 }
 
 static bool is_machine_none(const struct word *word) {
-    struct pairs pairs;
-
     if (!word_is_of(word, "machine") && !word_is_of(word, "M"))
         return false;
-    pairs_parse(&pairs, word->text, "type");
-    const char *type = pairs_get(&pairs, "type");
+    const char *type = option_value(word->text, "type", "type");
     return type && strcmp(type, "none") == 0;
 }
 
@@ -238,6 +201,10 @@ static bool is_machine_none(const struct word *word) {
 bool command_line_is_probe(const struct command_line *line) {
     bool none = false;
 
+    if (line->member_count > 0 || line->own.manage || line->own.observe)
+        return false;
+    if (line->count == 2 && has_option(line, "version"))
+        return true;
     for (size_t i = 1; i < line->count; i++)
         none |= is_machine_none(&line->words[i]);
     return none && has_option(line, "daemonize") && has_option(line, "nodefaults") &&
@@ -250,7 +217,6 @@ char **command_line_argv(const struct command_line *line, const char *emulator) 
 
     argv[count++] = xstrdup(emulator);
     for (size_t i = 1; i < line->count; i++)
-        if (line->words[i].text)
-            argv[count++] = line->words[i].text;
+        argv[count++] = line->words[i].text;
     return argv;
 }

@@ -1,13 +1,12 @@
 /* SPDX-License-Identifier: MIT */
-/* QEMU's command line: the words, our own options among them, those of interest and paths
- * of sets. */
+/* QEMU's command line, of which only our own options are taken out. */
 #pragma once
 
 #include <stdbool.h>
 #include <stddef.h>
 
 struct word {
-    char *text;         /* NULL: taken out */
+    char *text;
     const char *option; /* whose argument it is, without dashes, where that matters; or NULL */
 };
 
@@ -18,13 +17,17 @@ struct own_options {
     const char *emulator, *helper, *log, *manage, *observe;
     const char *limits[MAX_LIMITS + 1];
     size_t limit_count;
+    bool strict;
 };
 
+/* What is passed on, and what of it matters here. */
 struct command_line {
     struct word *words; /* the first is the program's name */
     size_t count;
-    const char *name; /* the machine's, by a file of -readconfig; NULL: none */
     struct own_options own;
+    char **members; /* the arguments of -add-fd, and such sections of -readconfig files */
+    size_t member_count;
+    const char *name; /* the machine's; NULL: none */
 };
 
 /* Takes our own options out. May print a text that was asked for, and exit. */
@@ -33,19 +36,15 @@ void command_line_read(struct command_line *line, char **argv);
 /* Is `word` an argument of `option`? */
 bool word_is_of(const struct word *word, const char *option);
 
-/* Adds an option at the end. `option`, without a dash, is to stay. */
+/* Notes a member, in QEMU's syntax: "fd=5,set=1". */
+void command_line_note_member(struct command_line *line, const char *text);
+
+/* The last value of `key` in QEMU's "key=value,key=value", in which a comma is doubled; a value
+ * without a key is `first`'s if it is the first. NULL: there is none. */
+char *option_value(const char *text, const char *key, const char *first);
+
+/* Adds an option at the end. */
 void command_line_add(struct command_line *line, const char *option, const char *text);
-
-/* A copy in which every path of a set leaves the emulator's own sets alone; with
- * `only_files`, only after "file=" and "path=". */
-char *text_divert(const char *text, bool only_files);
-
-/* Takes out an argument and the option before it. */
-void command_line_drop(struct command_line *line, size_t argument);
-
-/* Writes every path of a set so that it leaves the emulator's own sets alone:
- * //dev/fdset/N. Returns whether there are any. */
-bool command_line_divert_paths(struct command_line *line);
 
 /* Is the emulator asked for its help, and nothing else? */
 bool command_line_asks_for_help(const struct command_line *line);
@@ -53,15 +52,12 @@ bool command_line_asks_for_help(const struct command_line *line);
 /* Prints what there is to be said after that, and exits. */
 void command_line_help_more(void) __attribute__((noreturn));
 
-/* What the virtual machine is called (-name); NULL: nothing is said. */
-const char *command_line_machine_name(const struct command_line *line);
-
-/* Is this libvirt (or one like it) asking what the emulator can do? */
+/* Is only asked what the emulator can do, by libvirt or one like it? */
 bool command_line_is_probe(const struct command_line *line);
 
 /* For execv(3), `emulator` being the first. */
 char **command_line_argv(const struct command_line *line, const char *emulator);
 
-/* What -readconfig files say of monitors, chardevs and descriptors becomes words of the
- * command line; paths of sets in them are diverted. Returns whether there are any. */
-bool config_files_read(struct command_line *line);
+/* Notes what a file of -readconfig says of members and name. Its argument at `index` becomes
+ * another where the file can be read only once. */
+void config_file_look(struct command_line *line, size_t index);

@@ -1,27 +1,24 @@
 /* SPDX-License-Identifier: MIT */
 /* -readconfig: a file of options, which Incus gives and libvirt does not.
  *
- *     [chardev "monitor"]
- *       backend = "socket"
- *       path = "/run/vm1/qemu.monitor"
+ *     [add-fd]
+ *       fd = "20"
+ *       set = "1"
  *
- * Its monitors, their chardevs and its descriptors go to where the others are, onto the
- * command line; of a [name] the guest's is noted. What is left is the emulator's, in a file
- * in memory; a line that was taken leaves an empty one, so that the numbers in the emulator's
- * messages are right. */
-
+ * QEMU reads it by itself: here it is only looked at. What is no such line is left for QEMU to
+ * complain of. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "command-line.h"
 #include "common/descriptors.h"
 #include "common/memory.h"
 #include "common/say.h"
-#include "qemu_opts.h"
 
 static const char blanks[] = " \t\r\n";
 
@@ -33,19 +30,11 @@ static char *part_read(const char **text, const char *ends) {
     return part;
 }
 
-/* [group] or [group "id"]. */
-static bool section_begins(const char *line, char **group, char **id) {
+/* [group] or [group "id"]; NULL: it is no such line. */
+static char *section_read(const char *line) {
     if (*line++ != '[')
-        return false;
-    *group = part_read(&line, " ]");
-    line += strspn(line, " ");
-    *id = NULL;
-    if (*line == '"') {
-        line++;
-        *id = part_read(&line, "\"");
-        line += *line == '"';
-    }
-    return *line == ']';
+        return NULL;
+    return part_read(&line, " ]");
 }
 
 /* key = "value" */
@@ -63,102 +52,68 @@ static bool setting_read(const char *line, char **key, char **value) {
     return **key && *line == '"';
 }
 
-static bool is_ours(const char *group) {
-    return strcmp(group, "chardev") == 0 || strcmp(group, "mon") == 0 ||
-           strcmp(group, "add-fd") == 0;
+static void pair_write(FILE *to, const char *separator, const char *key, const char *value) {
+    fprintf(to, "%s%s=", separator, key);
+    for (; *value; value++)
+        fprintf(to, *value == ',' ? ",%c" : "%c", *value);
 }
 
-/* ----------------------------------------------------------------- a file */
-
-struct section {
-    char *group; /* NULL: none of ours */
-    bool is_name;
-    struct pairs pairs;
-};
-
-static void section_end(struct section *section, struct command_line *line) {
-    if (section->group)
-        command_line_add(line, section->group, pairs_text(&section->pairs, NULL));
-    section->group = NULL;
-}
-
-static void section_begin(struct section *section, char *group, const char *id) {
-    section->group = is_ours(group) ? group : NULL;
-    section->is_name = strcmp(group, "name") == 0;
-    section->pairs.count = 0;
-    if (section->group && id)
-        pairs_add(&section->pairs, "id", id);
-}
-
-/* Returns whether the line was taken. */
-static bool line_take(struct section *section, const char *text, struct command_line *line) {
-    char *group, *id, *key, *value;
-
-    if (section_begins(text, &group, &id)) {
-        section_end(section, line);
-        section_begin(section, group, id);
-        return section->group;
-    }
-    if (section->is_name && setting_read(text, &key, &value) && strcmp(key, "guest") == 0)
-        line->name = value;
-    if (!section->group || *text == '#' || !text[strspn(text, blanks)])
-        return false;
-    if (!setting_read(text, &key, &value))
-        die("-readconfig: [%s]: not 'key = \"value\"': %.200s", section->group, text);
-    pairs_add(&section->pairs, key, value);
-    return true;
-}
-
-/* Copies what stays. Returns whether it differs from what there was. */
-static bool file_copy(FILE *from, FILE *to, struct command_line *line, bool *has_sets) {
-    struct section section = {0};
-    bool differs = false;
-    char *text = NULL;
+static void file_look(FILE *from, struct command_line *line) {
+    char *text = NULL, *key, *value, *group = NULL;
+    const char *separator = "";
+    struct text_stream member = {NULL};
     size_t size = 0;
+    bool more;
 
-    while (getline(&text, &size, from) > 0) {
-        bool taken = line_take(&section, text, line);
-        const char *stays = taken ? "\n" : text_divert(text, false);
-        *has_sets |= !taken && strcmp(stays, text) != 0;
-        differs |= taken || strcmp(stays, text) != 0;
-        fputs(stays, to);
-    }
-    section_end(&section, line);
+    do {
+        more = getline(&text, &size, from) > 0;
+        char *next = more ? section_read(text) : NULL;
+        if (member.stream && (next || !more)) {
+            command_line_note_member(line, text_stream_end(&member));
+            member.stream = NULL;
+        }
+        if (next) {
+            group = next;
+            separator = "";
+            if (strcmp(group, "add-fd") == 0)
+                text_stream_begin(&member);
+        } else if (more && group && setting_read(text, &key, &value)) {
+            if (member.stream)
+                pair_write(member.stream, separator, key, value);
+            else if (strcmp(group, "name") == 0 && strcmp(key, "guest") == 0)
+                line->name = value;
+            separator = ",";
+        }
+    } while (more);
     free(text);
-    return differs;
 }
 
-static bool file_read(struct command_line *line, size_t index) {
-    const char *path = line->words[index].text;
-    FILE *from = fopen(path, "re");
-    bool has_sets = false;
+/* Of a pipe nothing would be left for the emulator to read. */
+static FILE *copy_make(FILE *from, char **word) {
+    int memory = fd_move_high(memfd_create("readconfig", MFD_CLOEXEC), "a file in memory");
+    FILE *copy = fdopen(memory, "w+");
+    int byte;
+
+    if (!copy)
+        die("a file in memory: %s", strerror(errno));
+    while ((byte = getc(from)) != EOF)
+        putc(byte, copy);
+    rewind(copy);
+    fd_inherit(memory);
+    *word = xasprintf("/proc/self/fd/%d", memory);
+    return copy;
+}
+
+void config_file_look(struct command_line *line, size_t index) {
+    FILE *from = fopen(line->words[index].text, "re");
+    struct stat status;
 
     if (!from) /* the emulator will say so */
-        return false;
-    int memory = fd_move_high(memfd_create("readconfig", MFD_CLOEXEC), "a file in memory");
-    FILE *to = fdopen(dup(memory), "w");
-    if (!to)
-        die("%s: %s", path, strerror(errno));
-    /* Of a pipe, nothing is left for the emulator to read. */
-    bool differs = file_copy(from, to, line, &has_sets) || fseek(from, 0, SEEK_SET) < 0;
-    if (ferror(from) || fclose(to) != 0)
-        die("%s: %s", path, strerror(errno));
-    fclose(from);
-    if (!differs) {
-        close(memory);
-        return false;
-    }
-    fd_inherit(memory);
-    line->words[index].text = xasprintf("/proc/self/fd/%d", memory);
-    return has_sets;
-}
-
-bool config_files_read(struct command_line *line) {
-    size_t count = line->count; /* what is added is no file */
-    bool has_sets = false;
-
-    for (size_t i = 1; i < count; i++)
-        if (word_is_of(&line->words[i], "readconfig"))
-            has_sets |= file_read(line, i);
-    return has_sets;
+        return;
+    bool is_file = fstat(fileno(from), &status) == 0 && S_ISREG(status.st_mode);
+    FILE *seen = is_file ? from : copy_make(from, &line->words[index].text);
+    file_look(seen, line);
+    /* Where it is a copy, the emulator reads it by its descriptor. */
+    if (is_file)
+        fclose(from);
 }

@@ -40,7 +40,7 @@ void launch_words(struct companion *companion, const char *text) {
 }
 
 int launch_fd(struct companion *companion, int fd) {
-    if (companion->fd_count == MAX_LAUNCH)
+    if (companion->fd_count == MAX_LAUNCH_FDS)
         die("too many descriptors for %s", companion->words[0]);
     assert(fd > STDERR_FILENO);
     companion->fds[companion->fd_count++] = fd;
@@ -56,7 +56,7 @@ static void say(const struct companion *companion, const char *what) {
 
 /* Puts each where it was promised, and closes all others. */
 static void descriptors_place(const struct companion *companion, int errors) {
-    int end = FIRST_DESCRIPTOR + (int)companion->fd_count, copies[MAX_LAUNCH];
+    int end = FIRST_DESCRIPTOR + (int)companion->fd_count, copies[MAX_LAUNCH_FDS];
 
     if (dup2(errors, STDERR_FILENO) < 0)
         _exit(127);
@@ -109,7 +109,8 @@ static void companion_become(struct companion *companion, int errors) {
 
 /* ---------------------------------------------------------------- starting */
 
-bool launch_orphan(bool in_new_session) {
+/* Forks a process that is a child of nobody's. True in it. */
+static bool orphan_fork(void) {
     pid_t pid = fork();
 
     if (pid < 0)
@@ -120,8 +121,7 @@ bool launch_orphan(bool in_new_session) {
             ;
         return false;
     }
-    if (in_new_session)
-        setsid();
+    setsid();
     pid = fork();
     if (pid != 0)
         _exit(pid < 0);
@@ -133,7 +133,7 @@ int launch_run(struct companion *companion, int log) {
 
     if (log < 0)
         pipe_make_high(ends);
-    if (launch_orphan(true))
+    if (orphan_fork())
         companion_become(companion, log < 0 ? ends[1] : log);
     if (log < 0)
         close(ends[1]);

@@ -5,7 +5,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-#define MAX_LAUNCH 256
+#define MAX_LAUNCH     256
+#define MAX_LAUNCH_FDS 4096
 
 struct companion {
     /* What it does as a copy of this process. NULL: it becomes a program. */
@@ -14,7 +15,7 @@ struct companion {
 
     char *words[MAX_LAUNCH + 1]; /* the first is its name */
     size_t word_count;
-    int fds[MAX_LAUNCH];
+    int fds[MAX_LAUNCH_FDS];
     size_t fd_count;
 };
 
@@ -26,10 +27,6 @@ void launch_words(struct companion *companion, const char *text);
 
 /* Gives it `fd`, borrowed and no standard stream; returns the number it will have there. */
 int launch_fd(struct companion *companion, int fd);
-
-/* Forks a process that is a child of nobody's, in a session of its own or in this one. Returns
- * true in it, and false here. */
-bool launch_orphan(bool in_new_session);
 
 /* Starts it: a child of nobody's, in a session of its own, with its
  * standard streams on /dev/null but for standard error, which is `log` or, if

@@ -2,18 +2,14 @@
 /* fdset-qemu: stands where an emulator's name goes, and runs it with its sets of
  * descriptors kept by fdset-helper.
  *
- *     command-line.c   the words: own options, those of interest, paths of sets
+ *     command-line.c   the words: our own options, and the few that matter
  *     config-file.c    -readconfig, which says such words in a file
- *     qemu_opts.c      QEMU's key=value,key=value syntax
- *     members.c        -add-fd, which become members of the helper's sets
- *     monitors.c       which words make a monitor, and what they become
- *     sockets.c        a monitor's two ends: management's and the emulator's
- *     pump.c           a monitor on standard input and output
+ *     handover.c       -add-fd: members for the helper, portals for QEMU
  *     launch.c         starts a process that is to outlive the exec
  *     title.c          what ps(1) shows of one that is a copy of this
  *     loader.c         whether the emulator can have a library preloaded
  *     start.c          the helper, started that way, and ../monitor, which stands
- *                      between a monitor's two ends
+ *                      between QEMU's monitors and their clients
  *     places.c         where the programs are
  *     main.c           all of it in order; then the emulator takes this process
  *
@@ -22,10 +18,10 @@
  * the command line are low and must stay what they are. */
 #include <errno.h>
 #include <fcntl.h>
-#include <fdset/manager.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -33,9 +29,8 @@
 #include "common/descriptors.h"
 #include "common/memory.h"
 #include "common/say.h"
+#include "handover.h"
 #include "launch.h"
-#include "members.h"
-#include "monitors.h"
 #include "places.h"
 #include "start.h"
 
@@ -86,19 +81,6 @@ static void preload_set(void) {
     environment_set("LD_PRELOAD", preload);
 }
 
-/* The relay ends when the emulator closes its end of a pipe by ending: not by
- * process id, which changes with -daemonize. */
-static void relay_begin(struct monitors *monitors, struct command_line *line, int manage, int log) {
-    static struct relay_setup setup;
-    int lifeline[2];
-
-    monitors_divert(monitors, line, &setup);
-    pipe_make_high(lifeline);
-    relay_start(&setup, manage, lifeline[0], log);
-    close(lifeline[0]);
-    fd_inherit(lifeline[1]);
-}
-
 /* Tables and events call the emulator so. What somebody has set stays. */
 static void name_set(const char *name) {
     const char *given = getenv("FDSET_NAME");
@@ -111,34 +93,69 @@ static void emulator_check(const char *emulator) {
     const char *why = library_hindrance(emulator);
 
     if (why)
-        complain("%s %s, so the dynamic linker ignores LD_PRELOAD for it, and it cannot open the "
-                 "helper's sets: name another emulator with --fdset-emulator or FDSET_EMULATOR, "
-                 "such as a copy without this",
-                 emulator, why);
+        die("%s %s, so the dynamic linker ignores LD_PRELOAD for it, and it cannot open the "
+            "helper's sets: name another emulator with --fdset-emulator or FDSET_EMULATOR, such "
+            "as a copy without this",
+            emulator, why);
 }
 
-static void companions_begin(struct command_line *line, struct members *members,
-                             struct monitors *monitors, int log) {
-    struct fdset_manager *manager;
-    int manage;
+/* An open of a set may wait for a member. */
+static bool opens_wait(void) {
+    const char *text = getenv("FDSET_WAIT_MS");
+    return text && strtoull(text, NULL, 10) > 0;
+}
 
-    int vmm = helper_start(&line->own, log, &manage, &manager);
-    members_hand_over(members, manager);
-    fdset_manager_free(manager);
-    if (monitors->count > 0)
-        relay_begin(monitors, line, manage, log);
-    close(manage);
-    fd_inherit(vmm);
+static void number_set(const char *name, int fd) {
+    fd_inherit(fd);
+    environment_set(name, xasprintf("%d", fd));
+}
+
+/* Helper and relay start while the emulator is loaded: the preload library waits for them. */
+static void companions_begin(struct command_line *line, int log) {
+    struct add_fds adds = {NULL};
+    int joint[2];
+
+    socket_pair_make_high(joint, SOCK_SEQPACKET);
+    add_fds_read(&adds, line);
+    struct start start = companions_start(&line->own, &adds, joint[1], opens_wait(), log);
+    close(joint[1]);
+    add_fds_leave(&adds);
+    if (opens_wait())
+        add_fds_hidden(&adds, line);
     preload_set();
-    name_set(command_line_machine_name(line));
-    environment_set("FDSET_VMM_FD", xasprintf("%d", vmm));
+    name_set(line->name);
+    number_set("FDSET_VMM_FD", start.vmm);
+    number_set("FDSET_JOINT_FD", joint[0]);
+    number_set("FDSET_START_FD", start.ready);
+    if (adds.told)
+        environment_set("FDSET_PORTALS", adds.told);
+    if (line->own.strict)
+        environment_set("FDSET_STRICT", "1");
+}
+
+/* Finds members and name. */
+static void line_look(struct command_line *line) {
+    for (size_t i = 1; i < line->count; i++) {
+        const struct word *word = &line->words[i];
+        if (word_is_of(word, "add-fd"))
+            command_line_note_member(line, word->text);
+        else if (word_is_of(word, "readconfig"))
+            config_file_look(line, i);
+    }
+    /* The last that is given counts, as to QEMU, which puts several options together; but those
+     * of files before. */
+    for (size_t i = 1; i < line->count; i++) {
+        const char *guest = word_is_of(&line->words[i], "name")
+                                ? option_value(line->words[i].text, "guest", "guest")
+                                : NULL;
+        line->name = guest ? guest : line->name;
+    }
 }
 
 int main(int argc, char **argv) {
     static struct command_line line;
-    static struct monitors monitors;
-    struct members members;
 
+    standard_streams_fill();
     say_as("fdset-qemu", "--fdset-help");
     process_title_begin(argv);
     command_line_read(&line, argv);
@@ -146,15 +163,10 @@ int main(int argc, char **argv) {
     if (command_line_asks_for_help(&line))
         emulator_help(emulator, command_line_argv(&line, emulator));
     int log = log_open(line.own.log);
-    bool has_sets = config_files_read(&line);
-    members_read(&members, &line);
-    has_sets |= members.count > 0 || line.own.manage || line.own.observe;
-    if (has_sets || !command_line_is_probe(&line))
-        monitors_find(&monitors, &line);
-    has_sets |= command_line_divert_paths(&line);
-    if (has_sets || monitors.any_control) {
+    line_look(&line);
+    if (!command_line_is_probe(&line)) {
         emulator_check(emulator);
-        companions_begin(&line, &members, &monitors, log);
+        companions_begin(&line, log);
     }
     emulator_become(emulator, command_line_argv(&line, emulator), log);
 }

@@ -2,16 +2,16 @@
 /* The helper and the relay, started. */
 #pragma once
 
-#include <fdset/manager.h>
-
 #include "command-line.h"
-#include "relay.h"
+#include "handover.h"
 
-/* Starts the helper. Returns the emulator's connection to it; `*manage` is the
- * relay's and `*manager` our own. */
-int helper_start(const struct own_options *own, int log, int *manage,
-                 struct fdset_manager **manager);
+/* What the emulator is to have of them. */
+struct start {
+    int vmm;   /* its connection to the helper */
+    int ready; /* a pipe: a newline when both serve; else why not, and its end */
+};
 
-/* Starts the relay and waits until it serves the monitors of `setup`, whose descriptors it
- * takes over. It ends when the other end of the pipe `lifeline` is closed. All borrowed. */
-void relay_start(struct relay_setup *setup, int manage, int lifeline, int log);
+/* Starts both. The relay hands `adds` over, and ends when nobody has the other end of `joint`
+ * any more. Borrows all. */
+struct start companions_start(const struct own_options *own, struct add_fds *adds, int joint,
+                              bool waits, int log);
