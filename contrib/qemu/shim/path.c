@@ -90,32 +90,39 @@ __attribute__((constructor)) static void other_directory_find(void) {
         other_directory = strdup(text);
 }
 
-/* `path`, in `resolved` where it had to be changed; NULL where it can be no set's. */
-static const char *path_resolve(const char *path, char resolved[PATH_MAX]) {
-    if (!path || path[0] != '/')
-        return NULL;
-    if (!strstr(path, "/.."))
-        return path;
-    return parents_resolve(path, resolved) ? resolved : NULL;
-}
+static bool is_directory(const char *path) {
+    char ended[PATH_MAX + 1];
 
-bool path_is_directory(const char *path) {
-    char resolved[PATH_MAX], ended[PATH_MAX + 1];
-
-    path = path_resolve(path, resolved);
-    if (!path || strlen(path) >= PATH_MAX)
+    if (strlen(path) >= PATH_MAX)
         return false;
     strcpy(stpcpy(ended, path), "/");
     const char *rest = below(ended, "/dev/fdset");
     return rest && !*rest;
 }
 
-bool path_is_set(const char *path, struct set_path *set) {
-    char resolved[PATH_MAX];
-
-    path = path_resolve(path, resolved);
-    if (!path)
-        return false;
+static bool is_any_set(const char *path, struct set_path *set) {
     return is_set(path, "/dev/fdset", set) ||
            (other_directory && is_set(path, other_directory, set));
+}
+
+/* With a "..", which is rare, it takes a buffer; whether it is the directory where `set` is
+ * NULL. */
+static __attribute__((noinline)) bool leads(const char *path, struct set_path *set) {
+    char resolved[PATH_MAX];
+
+    if (!parents_resolve(path, resolved))
+        return false;
+    return set ? is_any_set(resolved, set) : is_directory(resolved);
+}
+
+bool path_is_directory(const char *path) {
+    if (!path || path[0] != '/')
+        return false;
+    return strstr(path, "/..") ? leads(path, NULL) : is_directory(path);
+}
+
+bool path_is_set(const char *path, struct set_path *set) {
+    if (!path || path[0] != '/')
+        return false;
+    return strstr(path, "/..") ? leads(path, set) : is_any_set(path, set);
 }
