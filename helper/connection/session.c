@@ -65,7 +65,7 @@ struct session *session_begin(struct sessions *sessions, int socket, enum role r
     session->number = ++sessions->accepted;
     session->role = role;
     session->uid = peer.uid;
-    holder_init(&session->holder, endpoint, (uint32_t)session->number, peer.pid);
+    holder_init(&session->holder, endpoint, session->number, peer.pid);
     list_init(&session->gone);
     list_init(&session->in_endpoint);
     list_init(&session->waits);

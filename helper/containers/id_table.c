@@ -12,11 +12,14 @@ static size_t table_bytes(const struct id_table *table) {
     return ((size_t)table->mask + 1) * sizeof(*table->entries);
 }
 
-int id_table_init(struct id_table *table, uint32_t room, const struct slab *slab, size_t key) {
+int id_table_init(struct id_table *table, uint32_t room, const struct slab *slab, size_t key,
+                  size_t key_size) {
+    assert(key_size == sizeof(uint32_t) || key_size == sizeof(uint64_t));
     uint32_t size = 16;
     while (size / 2 < room)
         size *= 2;
-    *table = (struct id_table){.mask = size - 1, .slab = slab, .key = key};
+    *table = (struct id_table){
+        .mask = size - 1, .slab = slab, .key = key, .wide = key_size == sizeof(uint64_t)};
     if (getrandom(&table->secret, sizeof(table->secret), 0) < 0)
         return -errno;
     table->entries = memory_map(table_bytes(table));
@@ -29,10 +32,10 @@ void id_table_destroy(struct id_table *table) {
     table->entries = NULL;
 }
 
-static uint32_t key_of(const struct id_table *table, const void *object) {
-    uint32_t key;
-    memcpy(&key, (const char *)object + table->key, sizeof(key));
-    return key;
+static uint64_t key_of(const struct id_table *table, const void *object) {
+    const void *at = (const char *)object + table->key;
+
+    return table->wide ? *(const uint64_t *)at : *(const uint32_t *)at;
 }
 
 static void *object_at(const struct id_table *table, uint32_t place) {
@@ -42,46 +45,30 @@ static void *object_at(const struct id_table *table, uint32_t place) {
 /* Where the search for a key begins. Only who knows the secret can tell: a VMM that
  * could keep just those ids that are neighbours would have each search among them walk
  * along them all. */
-static uint32_t home(const struct id_table *table, uint32_t key) {
+static uint32_t home(const struct id_table *table, uint64_t key) {
     uint64_t mixed = (key ^ table->secret) * UINT64_C(0x9e3779b97f4a7c15); /* golden ratio */
     mixed = (mixed ^ mixed >> 32) * (table->secret | 1);
     return (uint32_t)(mixed >> 32) & table->mask;
 }
 
 /* The entry of a key, or the free one where it would go. */
-static uint32_t probe(const struct id_table *table, uint32_t key) {
+static uint32_t probe(const struct id_table *table, uint64_t key) {
     uint32_t place = home(table, key);
     while (table->entries[place] && key_of(table, object_at(table, place)) != key)
         place = (place + 1) & table->mask;
     return place;
 }
 
-void *id_table_find(const struct id_table *table, uint32_t key) {
+void *id_table_find(const struct id_table *table, uint64_t key) {
     uint32_t place = probe(table, key);
     return table->entries[place] ? object_at(table, place) : NULL;
 }
 
-static void enter(struct id_table *table, uint32_t place, const void *object) {
+void id_table_add(struct id_table *table, const void *object) {
+    uint32_t place = probe(table, key_of(table, object));
+
     assert(!table->entries[place]);
     table->entries[place] = slab_number(table->slab, object) + 1;
-}
-
-void id_table_add(struct id_table *table, const void *object) {
-    enter(table, probe(table, key_of(table, object)), object);
-}
-
-/* After four thousand million, which a VMM that does nothing but open reaches
- * in a day, keys begin again at 1. */
-void id_table_add_fresh(struct id_table *table, void *object, uint32_t *next) {
-    uint32_t place, key;
-    do {
-        if (*next == 0)
-            ++*next;
-        key = (*next)++;
-        place = probe(table, key);
-    } while (table->entries[place]);
-    memcpy((char *)object + table->key, &key, sizeof(key));
-    enter(table, place, object);
 }
 
 void id_table_drop(struct id_table *table, const void *object) {

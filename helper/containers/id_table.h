@@ -6,6 +6,7 @@
  * which a search has to walk, each table has them in an order of its own. */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -16,22 +17,21 @@ struct id_table {
     uint32_t mask;
     uint64_t secret;
     const struct slab *slab;
-    size_t key; /* where in an object its key, a uint32_t, is */
+    size_t key; /* where in an object its key is */
+    bool wide;  /* a key is a uint64_t, else a uint32_t */
 };
 
-/* Room for `room` objects of the slab, which must not move. Returns 0 or -errno. */
-int id_table_init(struct id_table *table, uint32_t room, const struct slab *slab, size_t key);
+/* Room for `room` objects of the slab, which must not move; a key has `key_size` bytes, 4 or 8.
+ * Returns 0 or -errno. */
+int id_table_init(struct id_table *table, uint32_t room, const struct slab *slab, size_t key,
+                  size_t key_size);
 void id_table_destroy(struct id_table *table);
 
 /* The object with that key, or NULL. */
-void *id_table_find(const struct id_table *table, uint32_t key);
+void *id_table_find(const struct id_table *table, uint64_t key);
 
 /* No object with its key may be in the table, and fewer than `room` others. */
 void id_table_add(struct id_table *table, const void *object);
-
-/* Gives `object` the first key from `*next` on that no other has, not 0, and adds it.
- * `*next` is then the one after. */
-void id_table_add_fresh(struct id_table *table, void *object, uint32_t *next);
 
 /* Must be in the table, with the key that it had when it was added. */
 void id_table_drop(struct id_table *table, const void *object);

@@ -171,6 +171,9 @@ static int check_room(const struct model *model, uint32_t new_sets, uint32_t new
         return refuse(refusal, REFUSAL_LIMIT, ENOSPC,
                       "no room for %u more set%s, %u of %u are there: " LIMIT_RAISE("sets"),
                       new_sets, new_sets == 1 ? "" : "s", model->set_slab.used, model->limits.sets);
+    if (new_members > UINT32_MAX - model->next_member)
+        return refuse(refusal, REFUSAL_LIMIT, ENOSPC,
+                      "the last member id has been used: start fdset-helper anew");
     uint32_t room = model->limits.members - model->member_count;
     if (new_members > room && model->limits.descriptors > 0)
         return refuse(refusal, REFUSAL_LIMIT, ENOSPC,
@@ -259,7 +262,8 @@ static void set_own(struct model *model, struct fdset *set, const struct owner *
 
 static void member_list(struct model *model, struct fdset *set, struct member *member,
                         const struct member *first) {
-    id_table_add_fresh(&model->members_by_id, member, &model->next_member);
+    member->id = model->next_member++;
+    id_table_add(&model->members_by_id, member);
     member->set = set;
     member->state = MEMBER_LISTED;
     member->added_ms = model->now_ms;

@@ -27,7 +27,7 @@ struct endpoint;
 
 /* A lease that is in the way of an open. */
 struct event_holder {
-    uint32_t lease; /* 0: none */
+    uint64_t lease; /* 0: none */
     uint32_t connection;
     pid_t pid;
     const struct endpoint *endpoint;
@@ -39,13 +39,13 @@ struct event {
     bool has_set;
     uint32_t set;
     uint32_t member;
-    uint32_t lease;
+    uint64_t lease;
     int flags;
     int code; /* enum refusal_code */
     uint32_t wait_ms;
     uint64_t sequence;
     uint64_t time_ms; /* since 1970, UTC */
-    uint32_t connection;
+    uint64_t connection;
     pid_t pid;
     char name[FDSET_MAX_NAME_BYTES + 1];
     const struct endpoint *endpoint, *reserved; /* the VMM's, the set's; NULL: none */

@@ -8,7 +8,7 @@
 
 #include "model/model_private.h"
 
-void holder_init(struct holder *holder, struct endpoint *endpoint, uint32_t connection, pid_t pid) {
+void holder_init(struct holder *holder, struct endpoint *endpoint, uint64_t connection, pid_t pid) {
     *holder = (struct holder){.endpoint = endpoint, .connection = connection, .pid = pid};
     list_init(&holder->leases);
     list_init(&holder->holds);
@@ -20,9 +20,11 @@ const char *lease_who(const struct lease *lease, const struct holder *asks, char
     if (holder->endpoint != asks->endpoint)
         snprintf(text, WHO_BYTES, "another VM");
     else if (holder->pid > 0)
-        snprintf(text, WHO_BYTES, "%s (pid %d), lease %u", holder->name, holder->pid, lease->id);
+        snprintf(text, WHO_BYTES, "%s (pid %d), lease %llu", holder->name, holder->pid,
+                 (unsigned long long)lease->id);
     else
-        snprintf(text, WHO_BYTES, "%s (process id not known), lease %u", holder->name, lease->id);
+        snprintf(text, WHO_BYTES, "%s (process id not known), lease %llu", holder->name,
+                 (unsigned long long)lease->id);
     return text;
 }
 
@@ -33,8 +35,10 @@ struct lease *lease_open(struct model *model, struct holder *holder, struct memb
         refuse_share(holder->endpoint, RESOURCE_LEASES, refusal);
         return NULL;
     }
-    struct lease *lease = slab_take(&model->lease_slab); /* as many as all shares together */
-    id_table_add_fresh(&model->leases_by_id, lease, &model->next_lease);
+    /* There are as many as all shares together; each field is set here. */
+    struct lease *lease = slab_take_unclean(&model->lease_slab);
+    lease->id = ++model->last_lease;
+    id_table_add(&model->leases_by_id, lease);
     lease->member = member;
     lease->holder = holder;
     lease->flags = flags;
@@ -59,7 +63,7 @@ void lease_confirm(struct model *model, struct lease *lease) {
     set_clear(model, set);
 }
 
-struct lease *lease_find(const struct model *model, const struct holder *holder, uint32_t id) {
+struct lease *lease_find(const struct model *model, const struct holder *holder, uint64_t id) {
     struct lease *lease = model_find_lease(model, id);
     return lease && lease->holder == holder ? lease : NULL;
 }

@@ -5,11 +5,11 @@
 #include "model/model.h"
 
 /* `pid` is 0 where it is not known. */
-void holder_init(struct holder *holder, struct endpoint *endpoint, uint32_t connection, pid_t pid);
+void holder_init(struct holder *holder, struct endpoint *endpoint, uint64_t connection, pid_t pid);
 
 /* Who it is, for people: its name and process id; to a VMM of another endpoint, only that it is
  * another VM. */
-#define WHO_BYTES (FDSET_MAX_NAME_BYTES + 48)
+#define WHO_BYTES (FDSET_MAX_NAME_BYTES + 64)
 const char *lease_who(const struct lease *lease, const struct holder *asks, char text[WHO_BYTES]);
 
 /* Gives out a lease of a matched member. Returns NULL and a refusal where a
@@ -24,7 +24,7 @@ void lease_confirm(struct model *model, struct lease *lease);
 void lease_cancel(struct model *model, struct lease *lease);
 
 /* The holder's lease of this id, or NULL. */
-struct lease *lease_find(const struct model *model, const struct holder *holder, uint32_t id);
+struct lease *lease_find(const struct model *model, const struct holder *holder, uint64_t id);
 
 /* Ends a lease. As the last of its member ends, the member is queued for
  * RESTORE, and for CLOSE if it was removed. */

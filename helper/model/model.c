@@ -16,7 +16,7 @@ int model_init(struct model *model, const struct limits *limits, uint32_t spare_
     uint32_t members = limits->members + spare_members;
     uint32_t labels = members + 2 * limits->sets;
 
-    *model = (struct model){.limits = *limits, .next_member = 1, .next_lease = 1};
+    *model = (struct model){.limits = *limits, .next_member = 1};
     list_init(&model->sets);
     list_init(&model->unsettled);
     list_init(&model->changed);
@@ -27,13 +27,13 @@ int model_init(struct model *model, const struct limits *limits, uint32_t spare_
         slab_init(&model->short_label_slab, SHORT_LABEL_BYTES, labels) < 0 ||
         slab_init(&model->long_label_slab, FDSET_MAX_OPAQUE_BYTES + 1, labels) < 0 ||
         id_table_init(&model->sets_by_id, limits->sets, &model->set_slab,
-                      offsetof(struct fdset, id)) < 0 ||
+                      offsetof(struct fdset, id), sizeof(uint32_t)) < 0 ||
         id_table_init(&model->sets_by_name, limits->sets, &model->set_slab,
-                      offsetof(struct fdset, name_hash)) < 0 ||
+                      offsetof(struct fdset, name_hash), sizeof(uint32_t)) < 0 ||
         id_table_init(&model->members_by_id, limits->members, &model->member_slab,
-                      offsetof(struct member, id)) < 0 ||
+                      offsetof(struct member, id), sizeof(uint32_t)) < 0 ||
         id_table_init(&model->leases_by_id, limits->leases, &model->lease_slab,
-                      offsetof(struct lease, id)) < 0 ||
+                      offsetof(struct lease, id), sizeof(uint64_t)) < 0 ||
         deadlines_init(&model->deadlines, limits->sets) < 0) {
         model_destroy(model);
         return -ENOMEM;
@@ -66,7 +66,7 @@ struct member *model_find_member(const struct model *model, uint32_t id) {
     return id_table_find(&model->members_by_id, id);
 }
 
-struct lease *model_find_lease(const struct model *model, uint32_t id) {
+struct lease *model_find_lease(const struct model *model, uint64_t id) {
     return id_table_find(&model->leases_by_id, id);
 }
 
@@ -239,7 +239,8 @@ void member_settled(struct model *model, struct member *member, unsigned done) {
         member->fd = -1;
         member_free(model, member);
     } else {
-        member_queue(model, member, 0);
+        if (member->work)
+            member_queue(model, member, 0);
         if (done & WORK_RESTORE)
             member_changed(model, member);
     }

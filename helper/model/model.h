@@ -136,7 +136,7 @@ struct lease {
     struct member *member;
     struct holder *holder;
     uint64_t opened_ms;
-    uint32_t id;
+    uint64_t id;
     int flags; /* of the open */
 };
 
@@ -170,7 +170,7 @@ struct holder {
     struct endpoint
         *endpoint; /* of a VMM; NULL: it has none, and asks for none of what it shares */
     uint32_t lease_count;
-    uint32_t connection; /* its number, for people: nothing is compared with it */
+    uint64_t connection; /* its number */
     pid_t pid;
     char name[FDSET_MAX_NAME_BYTES + 1];
 };
@@ -189,9 +189,10 @@ struct model {
     uint32_t awaited;
     struct slab set_slab, member_slab, lease_slab, hold_slab, short_label_slab, long_label_slab;
     struct id_table sets_by_id, sets_by_name, members_by_id, leases_by_id;
-    struct deadlines deadlines; /* of sets */
-    uint32_t member_count;      /* in sets, or on their way out of one */
-    uint32_t next_set, next_member, next_lease;
+    struct deadlines deadlines;     /* of sets */
+    uint32_t member_count;          /* in sets, or on their way out of one */
+    uint32_t next_set, next_member; /* up to their last: then there are no more */
+    uint64_t last_lease;
 
     /* Hears of each event of these kinds (bit N: enum event_kind N) as it happens, and
      * numbers it. Must not change the model. */
@@ -247,7 +248,7 @@ enum member_state member_state(const struct member *member);
 struct fdset *model_find_set(const struct model *model, uint32_t id);
 struct fdset *model_find_name(const struct model *model, const char *name);
 struct member *model_find_member(const struct model *model, uint32_t id);
-struct lease *model_find_lease(const struct model *model, uint32_t id);
+struct lease *model_find_lease(const struct model *model, uint64_t id);
 
 /* The set with the lowest id above `id`, or NULL. */
 struct fdset *model_next_set(const struct model *model, uint32_t id);

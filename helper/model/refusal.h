@@ -30,7 +30,7 @@ enum refusal_code {
 struct refusal {
     enum refusal_code code;
     int error;      /* positive errno */
-    uint32_t lease; /* that is in the way; 0: none is */
+    uint64_t lease; /* that is in the way; 0: none is */
     char text[480]; /* a set's name fits, and a sentence around it */
 };
 

@@ -44,7 +44,7 @@ struct chore {
                        FDSET_MAX_PACKET_BYTES]; /* each of more bytes than one is in the packet */
             struct many answer;
         };
-        uint32_t leases[FDSET_MAX_PACKET_BYTES]; /* each takes a byte of the packet */
+        uint64_t leases[FDSET_MAX_PACKET_BYTES]; /* each takes a byte of the packet */
     };
 };
 

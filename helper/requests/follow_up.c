@@ -21,7 +21,8 @@ void follow_up(struct service *service) {
     if (follow_up_due(service)) {
         work_begin(&service->settle, &service->model);
         tell_changed(service);
-        deferrals_answer(service);
+        if (!list_empty(&service->deferrals.ready))
+            deferrals_answer(service);
         subscriptions_flush(service);
     }
 #ifdef CHECK_MODEL

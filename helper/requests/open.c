@@ -148,7 +148,7 @@ static void answer_close(struct service *service, struct session *session, uint3
 }
 
 /* Returns of which member it was, or 0. */
-static uint32_t close_lease(struct service *service, struct session *session, uint32_t id) {
+static uint32_t close_lease(struct service *service, struct session *session, uint64_t id) {
     struct lease *lease = lease_find(&service->model, &session->holder, id);
 
     loop_spend(&service->sessions.loop, LEASE_WORK);

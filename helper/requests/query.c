@@ -13,8 +13,8 @@
 #define FRAME_BYTES    384 /* the reply, the totals, the cursor */
 #define SET_BYTES      72
 #define MEMBER_BYTES   88
-#define LEASE_BYTES    (60 + FDSET_MAX_NAME_BYTES) /* with its name */
-#define WAITING_BYTES  72
+#define LEASE_BYTES    (70 + FDSET_MAX_NAME_BYTES) /* with its name */
+#define WAITING_BYTES  82
 #define STAGE_BYTES    12
 #define ENDPOINT_BYTES 64
 
@@ -144,7 +144,7 @@ static bool put_set(const struct fdset *set) {
 }
 
 /* Puts in the member and its leases after `after_lease`; false if not all fit. */
-static bool list_member(const struct member *member, uint32_t after_lease) {
+static bool list_member(const struct member *member, uint64_t after_lease) {
     if (!put_member(member))
         return false;
     list_for_each (link, &member->leases) {
@@ -155,7 +155,7 @@ static bool list_member(const struct member *member, uint32_t after_lease) {
     return true;
 }
 
-static bool has_lease_after(const struct member *member, uint32_t lease) {
+static bool has_lease_after(const struct member *member, uint64_t lease) {
     return !list_empty(&member->leases) &&
            list_object(member->leases.previous, struct lease, in_member)->id > lease;
 }

@@ -191,7 +191,7 @@ void service_tell(struct service *service, struct event *event) {
         enqueue(service, list_object(link, struct event_queue, in_all)->session, event);
 }
 
-void event_note_holder(struct service *service, struct event *event, uint32_t lease_id) {
+void event_note_holder(struct service *service, struct event *event, uint64_t lease_id) {
     const struct lease *lease = lease_id ? model_find_lease(&service->model, lease_id) : NULL;
 
     if (!lease)

@@ -34,7 +34,7 @@ void subscribe(struct service *service, struct session *session, uint32_t kinds)
 void unsubscribe(struct service *service, struct session *session);
 
 /* Notes in an event that a lease is in the way: its number, 0 for none. */
-void event_note_holder(struct service *service, struct event *event, uint32_t lease);
+void event_note_holder(struct service *service, struct event *event, uint64_t lease);
 
 /* Says to subscribers what happened, and by which session. The model's events come by
  * themselves. */

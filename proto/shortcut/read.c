@@ -32,6 +32,25 @@ static bool read_long_value(struct field_reader *reader, uint32_t *value) {
     return false;
 }
 
+/* The same of 64 bits: ten bytes, of which the last has one. */
+static bool read_wide_value(struct field_reader *reader, uint64_t *value) {
+    const uint8_t *at = reader->at, *end = reader->end;
+    uint64_t result = 0;
+
+    for (unsigned shift = 0; at < end; shift += 7) {
+        uint64_t byte = *at++;
+        if (shift == 63 && byte > 0x01)
+            return false;
+        result |= (byte & 0x7f) << shift;
+        if (byte < 0x80) {
+            reader->at = at;
+            *value = result;
+            return true;
+        }
+    }
+    return false;
+}
+
 INLINE bool read_value(struct field_reader *reader, uint32_t *value) {
     if (reader->at == reader->end || *reader->at >= 0x80)
         return read_long_value(reader, value);
@@ -49,6 +68,13 @@ INLINE bool read_number(struct field_reader *reader, uint8_t field, uint32_t *va
         return true;
     reader->at++;
     return read_value(reader, value);
+}
+
+INLINE bool read_wide_number(struct field_reader *reader, uint8_t field, uint64_t *value) {
+    if (!next_is(reader, field))
+        return true;
+    reader->at++;
+    return read_wide_value(reader, value);
 }
 
 /* What is inside a field that must be there. */
@@ -126,7 +152,7 @@ static bool read_close(struct field_reader reader, Fdset__V1__Close *closed,
     closed->leases =
         packet_arena_take(arena, (size_t)(leases.end - leases.at) * sizeof(*closed->leases));
     while (closed->leases && !is_at_end(&leases))
-        if (!read_value(&leases, &closed->leases[closed->n_leases++]))
+        if (!read_wide_value(&leases, &closed->leases[closed->n_leases++]))
             return false;
     return closed->n_leases > 0;
 }
@@ -164,7 +190,7 @@ static Fdset__V1__Request *read_request(const uint8_t *bytes, size_t length,
 static bool read_opened(struct field_reader reader, Fdset__V1__Opened *opened) {
     uint32_t truncate = 0;
     *opened = (Fdset__V1__Opened)FDSET__V1__OPENED__INIT;
-    bool read = read_number(&reader, OPENED_LEASE, &opened->lease) &&
+    bool read = read_wide_number(&reader, OPENED_LEASE, &opened->lease) &&
                 read_number(&reader, OPENED_MEMBER, &opened->member) &&
                 read_number(&reader, OPENED_TRUNCATE, &truncate) && is_at_end(&reader);
     opened->truncate = truncate != 0;

@@ -10,14 +10,18 @@
 /* On the way of every open these are worth not being called. */
 #define INLINE static inline __attribute__((always_inline))
 
-/* The most that a number or length takes with its field; and what is around a body, the body's
- * own length included. */
+/* The most that a number or length takes with its field, and a lease's; and what is around a
+ * body, the body's own length included. */
 #define NUMBER_BYTES 6
+#define LEASE_BYTES  11
 #define FRAME_BYTES  (3 * NUMBER_BYTES)
 
 /* Of two bytes at least. */
-static uint8_t *write_long_value(uint8_t *at, uint32_t value) {
-    unsigned length = value < 1u << 14 ? 2 : value < 1u << 21 ? 3 : value < 1u << 28 ? 4 : 5;
+static uint8_t *write_long_value(uint8_t *at, uint64_t value) {
+    unsigned length = 2;
+
+    while (length < 10 && value >> 7 * length)
+        length++;
     uint8_t *to = at -= length;
 
     for (; value >= 0x80; value >>= 7)
@@ -26,7 +30,7 @@ static uint8_t *write_long_value(uint8_t *at, uint32_t value) {
     return at;
 }
 
-INLINE uint8_t *write_value(uint8_t *at, uint32_t value) {
+INLINE uint8_t *write_value(uint8_t *at, uint64_t value) {
     if (value >= 0x80)
         return write_long_value(at, value);
     *--at = (uint8_t)value;
@@ -34,13 +38,13 @@ INLINE uint8_t *write_value(uint8_t *at, uint32_t value) {
 }
 
 /* The field and its number or length. */
-INLINE uint8_t *write_field(uint8_t *at, uint8_t field, uint32_t value) {
+INLINE uint8_t *write_field(uint8_t *at, uint8_t field, uint64_t value) {
     at = write_value(at, value);
     *--at = field;
     return at;
 }
 
-INLINE uint8_t *write_number(uint8_t *at, uint8_t field, uint32_t value) {
+INLINE uint8_t *write_number(uint8_t *at, uint8_t field, uint64_t value) {
     return value == 0 ? at : write_field(at, field, value);
 }
 
@@ -79,7 +83,7 @@ static uint8_t *write_open_many(uint8_t *at, const uint8_t *start,
 static uint8_t *write_close(uint8_t *at, const uint8_t *start, const Fdset__V1__Close *closed) {
     const uint8_t *end = at;
 
-    if ((ptrdiff_t)(closed->n_leases + 1) * NUMBER_BYTES > at - start)
+    if ((ptrdiff_t)(closed->n_leases + 1) * LEASE_BYTES > at - start)
         return NULL;
     for (size_t i = closed->n_leases; i-- > 0;)
         at = write_value(at, closed->leases[i]);
@@ -98,7 +102,7 @@ static uint8_t *write_opened_many(uint8_t *at, const uint8_t *start,
     for (size_t i = many->n_results; i-- > 0;) {
         const uint8_t *end = at;
         if (many->results[i]->outcome_case != FDSET__V1__OPENED_MANY__RESULT__OUTCOME_OPENED ||
-            5 * NUMBER_BYTES > at - start)
+            LEASE_BYTES + 4 * NUMBER_BYTES > at - start)
             return NULL;
         at = write_opened(at, many->results[i]->opened);
         at = write_around(write_around(at, RESULT_OPENED, end), MANY_ITEM, end);

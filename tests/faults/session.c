@@ -196,7 +196,7 @@ static uint32_t opened(const char *step, struct client *client, uint32_t serial,
     if (reply->body_case == REPLY(ERROR))
         return refused(step, reply->error);
     assert_int_equal(reply->body_case, REPLY(OPENED));
-    uint32_t lease = reply->opened->lease;
+    uint64_t lease = reply->opened->lease;
     take(client, 0, original, flags);
     return lease;
 }
@@ -207,7 +207,7 @@ static uint32_t open_one(const char *step, struct client *client, const char *pa
 }
 
 /* One-way: whether it came shows with what follows. */
-static void close_one(struct client *client, uint32_t lease) {
+static void close_one(struct client *client, uint64_t lease) {
     client_close_leases(client, &lease, 1);
 }
 
@@ -315,7 +315,7 @@ static bool open_many(void) {
             return refused("open many", result->error);
         take(now.vmm, taken++, originals[i], flags[i]);
     }
-    uint32_t leases[] = {reply->opened_many->results[0]->opened->lease,
+    uint64_t leases[] = {reply->opened_many->results[0]->opened->lease,
                          reply->opened_many->results[1]->opened->lease};
     held_close();
     client_close_leases(now.vmm, leases, 2);
@@ -325,7 +325,7 @@ static bool open_many(void) {
 /* Asked again at once: it has to be settled first. */
 static bool reopen_on_a_thread(void) {
     for (int i = 0; i < 2; i++) {
-        uint32_t lease = open_one("reopen", now.vmm, "/dev/fdset/2", space, O_RDONLY);
+        uint64_t lease = open_one("reopen", now.vmm, "/dev/fdset/2", space, O_RDONLY);
         if (!lease)
             return false;
         held_close();

@@ -84,7 +84,7 @@ static void run_opener(struct child_side *side) {
 static void run_batcher(struct child_side *side) {
     struct wanted wanted[16];
     struct opened results[16];
-    uint32_t leases[16];
+    uint64_t leases[16];
 
     for (int i = 0; i < 16; i++)
         wanted[i] = (struct wanted){"/dev/fdset/10", O_RDONLY};

@@ -149,7 +149,7 @@ static void test_answered_close_is_of_one_lease(void **state) {
     struct client *vmm = connect_to_be_answered(helper);
     Fdset__V1__Close closed = FDSET__V1__CLOSE__INIT;
     Request request = FDSET__V1__REQUEST__INIT;
-    uint32_t leases[] = {1, 2};
+    uint64_t leases[] = {1, 2};
     closed.leases = leases;
     request.body_case = FDSET__V1__REQUEST__BODY_CLOSE;
     request.close = &closed;

@@ -59,7 +59,7 @@ void peer_send(struct peer *peer, const uint8_t *bytes, size_t length, const uin
         close(descriptors[i]);
 }
 
-static void send_close(struct peer *peer, uint32_t lease) {
+static void send_close(struct peer *peer, uint64_t lease) {
     Fdset__V1__Request request = FDSET__V1__REQUEST__INIT;
     Fdset__V1__Close closed = FDSET__V1__CLOSE__INIT;
     uint8_t bytes[FDSET_MAX_PACKET_BYTES];

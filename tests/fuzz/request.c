@@ -37,7 +37,7 @@ static struct {
     Fdset__V1__Open open[256], *open_pointers[256];
     Fdset__V1__NewMembers sets[4], *set_pointers[4];
     Fdset__V1__NewMember members[4][SOME_MEMBERS], *member_pointers[4][SOME_MEMBERS];
-    uint32_t numbers[8];
+    uint64_t numbers[8];
 } room;
 
 /* Most are of a few sets, so that requests meet. */

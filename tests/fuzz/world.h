@@ -18,7 +18,7 @@
 
 /* An open that a peer was given. */
 struct owned {
-    uint32_t lease;
+    uint64_t lease;
     int fd;
 };
 

@@ -99,7 +99,7 @@ static void test_a_set_from_its_beginning_to_its_end(void **state) {
     assert_int_equal(fdset_next_event(manager, &event, 0), 0);
     int set = works(add_named(manager, "disk0", file_open("disk", O_RDWR), NULL, FDSET_KEEP));
     int fd = works(fdset_open(vmm, "/dev/fdset/disk0", O_RDWR | O_CLOEXEC));
-    uint32_t lease = fdset_lease(vmm, fd);
+    uint64_t lease = fdset_lease(vmm, fd);
     works(fdset_remove(manager, set, 0));
     works(fdset_close(vmm, fd));
     static const enum fdset_event_kind kinds[] = {FDSET_EVENT_ADDED, FDSET_EVENT_OPENED,

@@ -158,7 +158,7 @@ static void test_roles(void **state) {
 
 static void test_close_has_no_reply(void **state) {
     struct helper *helper = helper_start(NULL);
-    uint32_t lease = 1;
+    uint64_t lease = 1;
     client_close_leases(helper->vmm, &lease, 1);
     client_barrier(helper->vmm);
 }

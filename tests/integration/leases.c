@@ -45,7 +45,7 @@ static void test_close_ends_a_lease(void **state) {
 
 static void test_close_of_many_and_of_nonsense(void **state) {
     struct helper *helper = helper_start(NULL);
-    uint32_t leases[64];
+    uint64_t leases[64];
     client_add_one(helper->manager, 1, file_open("disk", O_RDWR));
     for (int i = 0; i < 30; i++)
         leases[2 * i] = client_open_set(helper->vmm, 1, O_RDWR).lease;

@@ -185,7 +185,7 @@ void act_barrier(struct play *play, int client) {
 /* Its own, somebody else's, the same twice, or none. */
 void begin_close(struct play *play, int client) {
     struct reference *ref = &play->ref;
-    uint32_t leases[4];
+    uint64_t leases[4];
     size_t count = 1 + roll(play, 3);
     for (size_t i = 0; i < count; i++) {
         const struct ref_lease *lease = some_lease(play, client);
@@ -195,7 +195,8 @@ void begin_close(struct play *play, int client) {
         else if (ref->lease_count > 0 && chance(play, 70))
             leases[i] = ref->leases[0].id;
     }
-    say(play, "client %d closes %zu leases from %u\n", client, count, leases[0]);
+    say(play, "client %d closes %zu leases from %llu\n", client, count,
+        (unsigned long long)leases[0]);
     client_close_leases(play->clients[client], leases, count);
     ref_close(ref, client, leases, count);
 }
@@ -220,8 +221,8 @@ static void act_close_dirty(struct play *play, int client) {
     }
     if (ref_member_leases(&play->ref, member->id) == 1)
         assert_int_equal(fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) ^ (O_APPEND | O_NONBLOCK)), 0);
-    uint32_t id = lease->id;
-    say(play, "client %d closes lease %u\n", client, id);
+    uint64_t id = lease->id;
+    say(play, "client %d closes lease %u\n", client, (unsigned)id);
     client_close_leases(play->clients[client], &id, 1);
     ref_close(&play->ref, client, &id, 1);
     act_barrier(play, client);

@@ -63,13 +63,14 @@ static void add_member(struct text *text, const MemberInfo *member) {
 }
 
 static void add_lease(struct text *text, const Fdset__V1__LeaseInfo *lease, bool blind) {
-    text_add(text, "    lease %u flags %o connection %u pid %d name '%s'\n",
-             blind ? 0 : lease->lease, lease->flags, lease->connection, lease->pid, lease->name);
+    text_add(text, "    lease %llu flags %o connection %llu pid %d name '%s'\n",
+             blind ? 0 : (unsigned long long)lease->lease, lease->flags,
+             (unsigned long long)lease->connection, lease->pid, lease->name);
 }
 
 static void add_waiting(struct text *text, const WaitingInfo *waiting) {
-    text_add(text, "waiting '%s' flags %o connection %u pid %d name '%s'\n", waiting->path,
-             waiting->flags, waiting->connection, waiting->pid, waiting->name);
+    text_add(text, "waiting '%s' flags %o connection %llu pid %d name '%s'\n", waiting->path,
+             waiting->flags, (unsigned long long)waiting->connection, waiting->pid, waiting->name);
 }
 
 static void add_totals(struct text *text, const Totals *totals) {

@@ -336,7 +336,7 @@ void ref_open_many(struct reference *ref, int client, uint32_t serial, const str
     }
 }
 
-void ref_close(struct reference *ref, int client, const uint32_t *leases, size_t count) {
+void ref_close(struct reference *ref, int client, const uint64_t *leases, size_t count) {
     for (size_t i = 0; i < count; i++)
         for (int j = 0; j < ref->lease_count; j++)
             if (leases[i] && ref->leases[j].id == leases[i] && ref->leases[j].client == client) {

@@ -170,7 +170,7 @@ void ref_open(struct reference *ref, int client, uint32_t serial, const char *pa
               uint32_t wait_ms);
 void ref_open_many(struct reference *ref, int client, uint32_t serial, const struct wanted *wanted,
                    const uint32_t *wait_ms, size_t count);
-void ref_close(struct reference *ref, int client, const uint32_t *leases, size_t count);
+void ref_close(struct reference *ref, int client, const uint64_t *leases, size_t count);
 void ref_look(struct reference *ref, int client, uint32_t serial, const char *path);
 void ref_hold(struct reference *ref, int client, uint32_t serial, const char *path);
 void ref_unhold(struct reference *ref, int client, uint32_t serial, const char *path);

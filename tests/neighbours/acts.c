@@ -110,7 +110,7 @@ static void open_crowded(struct attacker *attacker) {
 static void open_many(struct attacker *attacker, const char *path) {
     struct wanted wanted[FDSET_MAX_OPENS];
     struct opened results[FDSET_MAX_OPENS];
-    uint32_t leases[FDSET_MAX_OPENS];
+    uint64_t leases[FDSET_MAX_OPENS];
     size_t count = 0;
 
     for (int i = 0; i < FDSET_MAX_OPENS; i++)
@@ -135,7 +135,7 @@ static void open_many_crowded(struct attacker *attacker) {
 
 /* Each byte of the packet is for a lease that it does not have, or that nobody has. */
 static void close_unknown(struct attacker *attacker) {
-    uint32_t leases[4000];
+    uint64_t leases[4000];
 
     for (uint32_t i = 0; i < 4000; i++)
         leases[i] = (uint32_t)attacker->round + i;

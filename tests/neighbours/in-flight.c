@@ -53,7 +53,7 @@ static void test_a_victim_that_opens_many_at_once(void **state) {
     struct helper *helper = scene_start(NULL);
     struct wanted wanted[OPENS];
     struct opened results[OPENS];
-    uint32_t leases[OPENS];
+    uint64_t leases[OPENS];
 
     hoard(helper, 50);
     for (int i = 0; i < OPENS; i++)

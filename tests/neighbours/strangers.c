@@ -91,7 +91,7 @@ static void test_leases_of_others(void **state) {
     struct helper *helper = scene_start(NULL);
     struct opened held = client_open_set(helper->vmm, VICTIMS, O_RDWR);
     struct client *attacker = attacker_connect(helper);
-    uint32_t leases[64];
+    uint64_t leases[64];
 
     assert_int_equal(client_hold(helper->vmm, "/dev/fdset/1")->body_case, REPLY(DONE));
     for (uint32_t first = 0; first < 4096; first += 64) {

@@ -169,7 +169,7 @@ static void test_a_connection_of_thousands_of_leases_ends(void **state) {
 static void test_a_close_of_thousands_of_leases(void **state) {
     struct helper *helper = start();
     struct client *attacker = attacker_with_leases(helper, 20);
-    static uint32_t leases[20 * FDSET_MAX_OPENS + 100];
+    static uint64_t leases[20 * FDSET_MAX_OPENS + 100];
     static uint8_t packet[FDSET_MAX_PACKET_BYTES];
     Fdset__V1__Close all = FDSET__V1__CLOSE__INIT;
     Request request = FDSET__V1__REQUEST__INIT;

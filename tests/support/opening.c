@@ -158,10 +158,10 @@ struct opened client_next_opened(struct client *client, uint32_t *serial) {
 
 /* ---------------------------------------------------------------- closing */
 
-void client_close_leases(struct client *client, const uint32_t *leases, size_t count) {
+void client_close_leases(struct client *client, const uint64_t *leases, size_t count) {
     Fdset__V1__Close close = FDSET__V1__CLOSE__INIT;
     Request request = FDSET__V1__REQUEST__INIT;
-    close.leases = (uint32_t *)leases;
+    close.leases = (uint64_t *)leases;
     close.n_leases = count;
     request.body_case = FDSET__V1__REQUEST__BODY_CLOSE;
     request.close = &close;

@@ -7,7 +7,7 @@
 /* What came of one open. */
 struct opened {
     int fd; /* kept by the harness until the test's end; -1 if refused */
-    uint32_t lease, member;
+    uint64_t lease, member;
     bool truncate;
     int code, error; /* 0 if opened */
     char text[512];
@@ -40,7 +40,7 @@ size_t pack_open_many(uint8_t *bytes, uint32_t serial, size_t opens);
 size_t client_flood(struct client *client, const uint8_t *bytes, size_t length);
 
 /* Close of any lease ids; and of one lease with its descriptor. */
-void client_close_leases(struct client *client, const uint32_t *leases, size_t count);
+void client_close_leases(struct client *client, const uint64_t *leases, size_t count);
 void client_close(struct client *client, struct opened *opened);
 
 /* As the helper's longest: longer than any test has patience for. */

@@ -71,7 +71,7 @@ void fake_send_bytes(const void *content, size_t length) {
     assert_int_equal(packet_send(fake.socket, content, length, NULL, 0, 0), 0);
 }
 
-void fake_opened(uint32_t serial, uint32_t lease, bool truncate, int fd) {
+void fake_opened(uint32_t serial, uint64_t lease, bool truncate, int fd) {
     Reply reply = FDSET__V1__REPLY__INIT;
     Fdset__V1__Opened opened = FDSET__V1__OPENED__INIT;
     reply.serial = serial;
@@ -284,7 +284,7 @@ int null_open(int flags) {
     return fd;
 }
 
-int open_lease(uint32_t lease) {
+int open_lease(uint64_t lease) {
     struct call call;
     int null = null_open(O_RDWR);
     call_open(&call, "/dev/fdset/1", O_RDWR | O_CLOEXEC);
@@ -295,7 +295,7 @@ int open_lease(uint32_t lease) {
     return fd;
 }
 
-void expect_close(uint32_t lease) {
+void expect_close(uint64_t lease) {
     Request *request = fake_receive(REQUEST_IS(CLOSE));
     assert_int_equal(request->close->n_leases, 1);
     assert_int_equal(request->close->leases[0], lease);

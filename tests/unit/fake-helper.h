@@ -60,7 +60,7 @@ void fake_receive_hangup(void);
 void fake_send(Reply *reply, uint32_t announced, const int *fds, size_t count);
 void fake_reply(Reply *reply, const int *fds, size_t count);
 void fake_send_bytes(const void *bytes, size_t length);
-void fake_opened(uint32_t serial, uint32_t lease, bool truncate, int fd);
+void fake_opened(uint32_t serial, uint64_t lease, bool truncate, int fd);
 void fake_error(uint32_t serial, int error, const char *text);
 void fake_done(uint32_t serial);
 void fake_hello(uint32_t serial, uint32_t version, Fdset__V1__Role role);
@@ -105,10 +105,10 @@ int call_end(struct call *call);
 int null_open(int flags);
 
 /* An open from request to result, answered with a descriptor of its own. */
-int open_lease(uint32_t lease);
+int open_lease(uint64_t lease);
 
 /* The next packet must be a Close of just this lease. */
-void expect_close(uint32_t lease);
+void expect_close(uint64_t lease);
 
 bool is_open(int fd);
 

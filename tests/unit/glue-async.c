@@ -2,6 +2,7 @@
 /* libfdset's opens for event loops: each that was submitted has one outcome,
  * whoever read it and whatever becomes of the helper, and who polls hears of it. */
 #include "fake-helper.h"
+#include "vmm/vmm.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -29,7 +30,7 @@ static void submit(struct outcome *outcome) {
         fdset_open_submit(fake.vmm, "/dev/fdset/1", O_RDWR | O_CLOEXEC, 0, note, outcome), 0);
 }
 
-static void answer(uint32_t serial, uint32_t lease) {
+static void answer(uint32_t serial, uint64_t lease) {
     int null = null_open(O_RDWR);
     fake_opened(serial, lease, false, null);
     close(null);
@@ -37,6 +38,38 @@ static void answer(uint32_t serial, uint32_t lease) {
 
 static uint32_t receive_open(void) {
     return fake_receive(REQUEST_IS(OPEN))->serial;
+}
+
+/* Serials have 32 bits, and one open may wait while all are used up. */
+static uint32_t submit_patiently(struct outcome *outcome) {
+    *outcome = (struct outcome){0};
+    assert_int_equal(fdset_open_submit(fake.vmm, "/dev/fdset/1", O_RDWR, 1000, note, outcome), 0);
+    return receive_open();
+}
+
+static void test_no_serial_is_used_that_is_waited_for(void **state) {
+    struct outcome patient, others[3];
+    uint32_t serials[3], first;
+    fake_begin_vmm();
+    struct connection *connection = &fake.vmm->connection;
+    connection->last_serial = UINT32_MAX - 1;
+    assert_int_equal(first = submit_patiently(&patient), UINT32_MAX);
+    assert_int_equal(serials[0] = submit_patiently(&others[0]), 1);
+    connection->last_serial = UINT32_MAX - 2;
+    assert_int_equal(serials[1] = submit_patiently(&others[1]), UINT32_MAX - 1);
+    assert_int_equal(serials[2] = submit_patiently(&others[2]), 2);
+    for (int i = 0; i < 3; i++)
+        answer(serials[i], 20 + (uint64_t)i);
+    answer(first, 30);
+    for (int count = 0; count < 4;)
+        count += fdset_vmm_dispatch(fake.vmm, -1);
+    assert_int_equal(fdset_lease(fake.vmm, patient.fd), 30);
+    close(patient.fd);
+    for (int i = 0; i < 3; i++) {
+        assert_int_equal(fdset_lease(fake.vmm, others[i].fd), 20 + i);
+        close(others[i].fd);
+    }
+    fake_end();
 }
 
 /* ------------------------------------------------------------------ a loop */
@@ -272,6 +305,7 @@ static void test_two_dispatch(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
+        oracle_test(test_no_serial_is_used_that_is_waited_for),
         oracle_test(test_poll_and_dispatch),
         oracle_test(test_outcomes_in_another_order_and_refused),
         oracle_test(test_wait_is_sent),

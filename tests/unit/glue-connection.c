@@ -152,7 +152,7 @@ static void test_replies_in_another_order(void **state) {
 
     call_open(&slow, "/dev/fdset/1", O_RDWR);
     uint32_t slow_serial = fake_receive(REQUEST_IS(OPEN))->serial;
-    for (uint32_t lease = 1; lease <= 10; lease++) {
+    for (uint64_t lease = 1; lease <= 10; lease++) {
         call_open(&fast, "/dev/fdset/2", O_RDWR);
         Request *request = fake_receive(REQUEST_IS(OPEN));
         assert_string_equal(request->open->path, "/dev/fdset/2");

@@ -11,7 +11,7 @@
 struct page {
     int set;
     uint32_t member;
-    uint32_t leases[4]; /* ended by 0 */
+    uint64_t leases[4]; /* ended by 0 */
     Fdset__V1__Cursor next;
     bool more;
 };

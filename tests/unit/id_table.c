@@ -20,7 +20,7 @@ static struct id_table table;
 static int begin(void **state) {
     if (slab_init(&slab, sizeof(struct object), OBJECTS) < 0)
         return -1;
-    return id_table_init(&table, PLACES / 2, &slab, offsetof(struct object, key));
+    return id_table_init(&table, PLACES / 2, &slab, offsetof(struct object, key), sizeof(uint32_t));
 }
 
 static int end(void **state) {
@@ -84,7 +84,9 @@ static void test_the_inverse_of_a_small_factor(void **state) {
 static void test_another_table_has_another_order(void **state) {
     uint32_t differ = 0;
     struct id_table other;
-    assert_int_equal(id_table_init(&other, PLACES / 2, &slab, offsetof(struct object, key)), 0);
+    assert_int_equal(
+        id_table_init(&other, PLACES / 2, &slab, offsetof(struct object, key), sizeof(uint32_t)),
+        0);
     for (uint32_t i = 0; i < OBJECTS; i++)
         id_table_add(&other, add(i));
     for (uint32_t i = 0; i < PLACES; i++)

@@ -133,19 +133,35 @@ static void test_automatic_ids(void **state) {
     assert_true(add_all(&member, 1, -1, LIFETIME_ANY) > first);
 }
 
-/* Lease and member ids begin again at 1 after the last, past those still in use. */
-static void test_ids_that_wrap(void **state) {
+/* What a VMM can count up has 64 bits: it would be through with 32 in a day. */
+static void test_lease_ids_do_not_wrap(void **state) {
     struct member *first = add(1, O_RDWR);
     struct lease *old = open_as(&vmm, first);
-    assert_int_equal(first->id, 1);
     assert_int_equal(old->id, 1);
-    model.next_member = model.next_lease = UINT32_MAX;
-    assert_int_equal(add(1, O_RDWR)->id, UINT32_MAX);
-    assert_int_equal(add(1, O_RDWR)->id, 2);
-    assert_int_equal(open_as(&vmm, first)->id, UINT32_MAX);
-    assert_int_equal(open_as(&vmm, first)->id, 2);
+    model.last_lease = UINT32_MAX;
+    struct lease *next = open_as(&vmm, first), *after = open_as(&vmm, first);
+    assert_int_equal(next->id, UINT32_MAX + UINT64_C(1));
+    assert_int_equal(after->id, UINT32_MAX + UINT64_C(2));
     assert_ptr_equal(lease_find(&model, &vmm, 1), old);
-    assert_null(lease_find(&model, &other, 1));
+    assert_ptr_equal(lease_find(&model, &vmm, after->id), after);
+    lease_end(&model, old);
+    assert_null(lease_find(&model, &vmm, 1));
+    assert_null(lease_find(&model, &other, after->id));
+}
+
+/* Of what only managers count up, no more are given after the last. */
+static void test_member_ids_are_not_given_twice(void **state) {
+    struct member *first = add(1, O_RDWR);
+    assert_int_equal(first->id, 1);
+    model.next_member = UINT32_MAX - 1;
+    struct member *two[] = {offer(50, O_RDWR), offer(51, O_RDWR)};
+    assert_int_equal(add_all(two, 2, 1, LIFETIME_ANY), -ENOSPC);
+    assert_int_equal(refusal.code, REFUSAL_LIMIT);
+    assert_int_equal(add_all(two, 1, 1, LIFETIME_ANY), 1);
+    assert_int_equal(two[0]->id, UINT32_MAX - 1);
+    assert_int_equal(add_all(two + 1, 1, 1, LIFETIME_ANY), -ENOSPC);
+    member_discard(&model, two[1]);
+    settle();
 }
 
 static void test_label(void **state) {
@@ -344,7 +360,8 @@ int main(void) {
         model_test(test_add_is_all_or_nothing),
         model_test(test_limits),
         model_test(test_automatic_ids),
-        model_test(test_ids_that_wrap),
+        model_test(test_lease_ids_do_not_wrap),
+        model_test(test_member_ids_are_not_given_twice),
         model_test(test_label),
         model_test(test_match),
         model_test(test_settling_member_is_told_of),

@@ -24,6 +24,10 @@ static uint32_t any_number(void) {
     return (any(0x7fffffff) << 1 | any(2)) >> any(33) % 32;
 }
 
+static uint64_t any_lease(void) {
+    return (uint64_t)any_number() << any(33) | any_number();
+}
+
 /* ------------------------------------------------------------- any message */
 
 static union {
@@ -40,7 +44,7 @@ static struct {
     Fdset__V1__OpenedMany opened_many;
     Fdset__V1__OpenedMany__Result result[MANY], *result_pointers[MANY];
     Fdset__V1__Error error;
-    uint32_t leases[MANY];
+    uint64_t leases[MANY];
     char path[MANY][300];
 } part;
 
@@ -62,7 +66,7 @@ static Fdset__V1__Open *any_open(size_t i) {
 
 static Fdset__V1__Opened *any_opened(size_t i) {
     fdset__v1__opened__init(&part.opened[i]);
-    part.opened[i].lease = any_number();
+    part.opened[i].lease = any_lease();
     part.opened[i].member = any_number();
     part.opened[i].truncate = any(2);
     return &part.opened[i];
@@ -94,7 +98,7 @@ static void any_request(void) {
         part.close.leases = part.leases;
         part.close.n_leases = any_count();
         for (size_t i = 0; i < part.close.n_leases; i++)
-            part.leases[i] = any_number();
+            part.leases[i] = any_lease();
         break;
     case 3: /* one that it does not know */
         request->body_case = FDSET__V1__REQUEST__BODY_HOLD;

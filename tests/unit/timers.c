@@ -224,6 +224,18 @@ static void test_what_waits_is_tried_again_after_a_change(void **state) {
     end_waiting(pair, session);
 }
 
+/* What VMMs can count up has 64 bits: 32 would begin again in a day or two. */
+static void test_numbers_do_not_wrap(void **state) {
+    int pair[2];
+
+    service.sessions.accepted = service.waits.last_number = UINT32_MAX;
+    struct session *session = begin_waiting(pair, 5000);
+    const struct waiting *waiting = list_object(session->waits.next, struct waiting, in_session);
+    assert_int_equal(session->holder.connection, UINT32_MAX + UINT64_C(1));
+    assert_int_equal(waiting->number, UINT32_MAX + UINT64_C(1));
+    end_waiting(pair, session);
+}
+
 static void test_a_wait_that_is_over_says_how_long_it_was(void **state) {
     int pair[2];
     struct session *session = begin_waiting(pair, 5000);
@@ -315,6 +327,7 @@ int main(void) {
         timers_test(test_settle_threads_are_looked_after),
         timers_test(test_nothing_that_is_due_is_slept_over),
         timers_test(test_what_waits_is_tried_again_after_a_change),
+        timers_test(test_numbers_do_not_wrap),
         timers_test(test_a_wait_that_is_over_says_how_long_it_was),
         timers_test(test_a_wait_that_is_over_before_the_vmm_reads),
         timers_test(test_a_wait_that_is_over_while_its_member_settles),

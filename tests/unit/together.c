@@ -103,7 +103,7 @@ void answer_many(uint32_t serial, const struct answer *answers, size_t count, in
     close(null);
 }
 
-void expect_lease(int number, uint32_t lease) {
+void expect_lease(int number, uint64_t lease) {
     assert_int_equal(outcomes[number].count, 1);
     assert_true(outcomes[number].fd >= 0);
     assert_int_equal(fdset_lease(fake.vmm, outcomes[number].fd), lease);

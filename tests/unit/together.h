@@ -34,7 +34,7 @@ uint32_t send_together(int last);
 
 /* One result. */
 struct answer {
-    uint32_t lease; /* 0: */
+    uint64_t lease; /* 0: */
     int error;      /* 0: neither */
     const char *text;
 };
@@ -47,5 +47,5 @@ void answer_many(uint32_t serial, const struct answer *answers, size_t count, in
 void dispatch(int count);
 
 /* The one outcome of this set. An open is closed by this. */
-void expect_lease(int number, uint32_t lease);
+void expect_lease(int number, uint64_t lease);
 void expect_failed(int number, int error, const char *text);

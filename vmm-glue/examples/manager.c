@@ -15,8 +15,9 @@ static void print_member(int set,
            member->opaque ? member->opaque : "no label");
     for (size_t i = 0; i < member->lease_count; i++) {
         const struct fdset_lease_info *lease = &member->leases[i];
-        printf("    lease %u of %s (process %d)\n", lease->lease,
-               lease->name, (int)lease->pid);
+        printf("    lease %llu of %s (process %d)\n",
+               (unsigned long long)lease->lease, lease->name,
+               (int)lease->pid);
     }
 }
 

@@ -235,14 +235,14 @@ struct query {
     struct question question; /* first */
     Fdset__V1__Query body;
     Fdset__V1__Cursor place;
-    uint32_t generation; /* of the connection that brought the first page */
+    uint64_t generation; /* of the connection that brought the first page */
     struct fdset_listing *pages, **listing;
 };
 
 /* A page: the next one is asked for from where this one has ended. */
 static int page_read(struct question *question, const Fdset__V1__Reply *reply) {
     struct query *query = (struct query *)question;
-    uint32_t generation = question->manager->connection.generation;
+    uint64_t generation = question->manager->connection.generation;
     const Fdset__V1__Cursor *next = reply->query->next;
 
     if (!query->body.after)

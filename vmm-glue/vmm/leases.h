@@ -17,8 +17,8 @@
 
 /* What to tell the helper of, and which: connection.h, `generation`. */
 struct lease_id {
-    uint32_t id; /* 0: none */
-    uint32_t generation;
+    uint64_t id; /* 0: none */
+    uint64_t generation;
 };
 
 /* One lease, counted. */

@@ -13,9 +13,9 @@
 /* One packet's worth of opens, and what became of them. */
 struct exchange {
     struct batch batch;
-    uint32_t generation;                       /* of the connection that brought the results */
+    uint64_t generation;                       /* of the connection that brought the results */
     Fdset__V1__Opened opened[FDSET_MAX_OPENS]; /* lease 0: refused */
-    uint32_t leases[FDSET_MAX_OPENS];
+    uint64_t leases[FDSET_MAX_OPENS];
 };
 
 /* Takes as many requests from the front as fit in a packet; stops at one whose

@@ -28,7 +28,7 @@ int close_all_the_same(int fd) {
     return (int)syscall(SYS_close, fd);
 }
 
-void leases_tell_closed(struct fdset_vmm *vmm, uint32_t generation, uint32_t *leases, size_t count,
+void leases_tell_closed(struct fdset_vmm *vmm, uint64_t generation, uint64_t *leases, size_t count,
                         bool wait) {
     Fdset__V1__Close closed = FDSET__V1__CLOSE__INIT;
     Fdset__V1__Request request = REQUEST(close = &closed, CLOSE);
@@ -85,7 +85,7 @@ static int lease_prepare(struct fdset_vmm *vmm, struct lease_id lease, bool trun
     return 0;
 }
 
-int lease_accept(struct fdset_vmm *vmm, const Fdset__V1__Opened *opened, uint32_t generation,
+int lease_accept(struct fdset_vmm *vmm, const Fdset__V1__Opened *opened, uint64_t generation,
                  int fd, int flags) {
     struct lease_id lease = {opened->lease, generation};
     int error = lease_prepare(vmm, lease, opened->truncate, fd, flags);

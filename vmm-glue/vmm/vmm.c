@@ -124,7 +124,7 @@ int fdset_open_wait(struct fdset_vmm *vmm, const char *path, int flags, unsigned
         return error;
 
     Fdset__V1__Opened opened = *connection->reply->opened;
-    uint32_t generation = connection->generation;
+    uint64_t generation = connection->generation;
     int fd = -1;
     error = reply_check_descriptors(connection, 1);
     if (!error)
@@ -249,7 +249,7 @@ void own_forget_wait(struct fdset_vmm *vmm, int fd) {
     leave(vmm, fd, false, true);
 }
 
-uint32_t fdset_lease(struct fdset_vmm *vmm, int fd) {
+uint64_t fdset_lease(struct fdset_vmm *vmm, int fd) {
     if (connection_foreign(&vmm->connection))
         return 0;
     struct lease_id lease = leases_find(&vmm->leases, fd);

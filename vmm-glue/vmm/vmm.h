@@ -33,7 +33,7 @@ struct submitted_open {
 
     /* The outcome, as it came: the lease is entered by who dispatches. */
     Fdset__V1__Opened lease;
-    uint32_t generation;
+    uint64_t generation;
     int fd;
 
     char path[];
@@ -70,7 +70,7 @@ int path_check(const char *path);
 /* Makes a received descriptor, which it consumes, the caller's lease, as open(2)
  * with `flags` would. Returns it, or -errno. `generation` is the connection's as it
  * was when the descriptor came. */
-int lease_accept(struct fdset_vmm *vmm, const Fdset__V1__Opened *opened, uint32_t generation,
+int lease_accept(struct fdset_vmm *vmm, const Fdset__V1__Opened *opened, uint64_t generation,
                  int fd, int flags);
 
 /* Tells the helper that gave it, and no other, that a lease is closed, or none with id 0.
@@ -79,7 +79,7 @@ void lease_tell_closed(struct fdset_vmm *vmm, struct lease_id lease);
 
 /* The same of several; with `wait`, waits for the helper to have let go of their locks, where it
  * answers that. One that has gone has. */
-void leases_tell_closed(struct fdset_vmm *vmm, uint32_t generation, uint32_t *leases, size_t count,
+void leases_tell_closed(struct fdset_vmm *vmm, uint64_t generation, uint64_t *leases, size_t count,
                         bool wait);
 
 /* As close(2), but a thread that is cancelled does not end in it: between the closing

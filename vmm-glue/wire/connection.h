@@ -109,6 +109,7 @@ struct connection {
     struct fdset_helper_info helper; /* what it said of itself, for managers */
     uint64_t features; /* what goes beyond version 1 and both sides know: bits of Feature */
     uint32_t last_serial;
+    bool serials_again;     /* all have been used once */
     struct waiter *waiters; /* those without a reply yet, */
     struct waiter *last;    /* and the last of them */
     bool buffers_taken;
@@ -118,7 +119,7 @@ struct connection {
 
     /* Counts the helpers: what one has given means nothing to the next. Does not
      * change while a thread has the buffers. */
-    uint32_t generation;
+    uint64_t generation;
     struct reconnecting link;
 
     /* Requests that were submitted. Those that were sent and have no reply yet are among

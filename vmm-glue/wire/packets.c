@@ -85,6 +85,26 @@ static int request_post(struct connection *connection, const Fdset__V1__Request 
     return error;
 }
 
+static bool serial_is_waited_for(const struct connection *connection, uint32_t serial) {
+    for (const struct waiter *waiter = connection->waiters; waiter; waiter = waiter->next)
+        if (waiter->serial == serial)
+            return true;
+    return false;
+}
+
+/* Those begin again at 1, past any whose reply has not come yet: an open may have waited since
+ * they began. 0 means no serial. */
+static uint32_t serial_next(struct connection *connection) {
+    do {
+        if (++connection->last_serial == 0) {
+            connection->last_serial = 1;
+            connection->serials_again = true;
+        }
+    } while (connection->serials_again &&
+             serial_is_waited_for(connection, connection->last_serial));
+    return connection->last_serial;
+}
+
 int request_send(struct connection *connection, Fdset__V1__Request *request, const int *descriptors,
                  size_t count, struct waiter *waiter) {
     bool over = connection->broken && !connection->link.greeting;
@@ -95,9 +115,7 @@ int request_send(struct connection *connection, Fdset__V1__Request *request, con
     waiter->failed = over ? connection->broken : 0;
     if (over)
         return 0;
-    if (++connection->last_serial == 0) /* 0 means no serial */
-        connection->last_serial = 1;
-    waiter->serial = request->serial = connection->last_serial;
+    waiter->serial = request->serial = serial_next(connection);
     waiter->wake = (pthread_cond_t)PTHREAD_COND_INITIALIZER;
     request->descriptors = (uint32_t)count;
     int error = request_post(connection, request, descriptors, count);

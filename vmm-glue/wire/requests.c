@@ -65,7 +65,7 @@ static int pump_for_room(struct connection *connection, const struct timespec *u
 
 int request_send_patiently(struct connection *connection, Fdset__V1__Request *request,
                            const int *descriptors, size_t count, struct waiter *waiter) {
-    uint32_t generation = connection->generation;
+    uint64_t generation = connection->generation;
     unsigned turns = 0;
     int error;
 

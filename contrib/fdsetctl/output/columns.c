@@ -60,9 +60,9 @@ MEMBER_CELL(member_device_number,
 MEMBER_CELL(member_opaque, text(row->member->opaque))
 
 /* Of a lease or a waiting open, and of either. */
-CELL(lease_number, xasprintf("%u", row->lease->lease))
+CELL(lease_number, xasprintf("%llu", (unsigned long long)row->lease->lease))
 CELL(lease_since, since(row->lease->age_ms))
-CELL(waiting_number, xasprintf("%u", row->waiting->waiting))
+CELL(waiting_number, xasprintf("%llu", (unsigned long long)row->waiting->waiting))
 CELL(waiting_path, text(row->waiting->path))
 CELL(waiting_expires, row->waiting->expires_ms ? duration(row->waiting->expires_ms) : NULL)
 CELL(opened_mode, text(mode_word(row->opened.flags)))

@@ -75,7 +75,7 @@ static char *event_text(const struct fdset_event *event) {
     if (event->member)
         fprintf(text.stream, " member %u", event->member);
     if (event->lease)
-        fprintf(text.stream, " lease %u", event->lease);
+        fprintf(text.stream, " lease %llu", (unsigned long long)event->lease);
     if (event->path[0])
         fprintf(text.stream, " %s", event->path);
     if (kind->has_flags)
@@ -86,8 +86,8 @@ static char *event_text(const struct fdset_event *event) {
     if (event->wait_ms)
         fprintf(text.stream, " for %ums", event->wait_ms);
     if (event->connection)
-        fprintf(text.stream, " by %s (pid %s, connection %u)", event->name,
-                pid_text(event->pid).text, event->connection);
+        fprintf(text.stream, " by %s (pid %s, connection %llu)", event->name,
+                pid_text(event->pid).text, (unsigned long long)event->connection);
     return text_stream_end(&text);
 }
 

@@ -13,7 +13,7 @@
 /* A note is never taken back: it is over when `fd` is not `lease` any more. */
 struct open_lease {
     int fd;
-    uint32_t lease; /* 0: an empty slot */
+    uint64_t lease; /* 0: an empty slot */
     bool locked;    /* the program has locked something by it */
     struct set_path set;
 };
@@ -46,7 +46,7 @@ void open_leases_note(struct fdset_vmm *vmm, const struct set_path *set, int fd)
 }
 
 void open_leases_note_lock(struct fdset_vmm *vmm, int fd) {
-    uint32_t lease = fdset_lease(vmm, fd);
+    uint64_t lease = fdset_lease(vmm, fd);
 
     pthread_mutex_lock(&lock);
     for (size_t i = 0; i < MAX_OPEN_LEASES && lease; i++)

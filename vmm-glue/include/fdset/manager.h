@@ -159,10 +159,10 @@ int fdset_remove_wait(struct fdset_manager *manager, int set, uint32_t member, u
 /* What there is, as of one moment for what fits in a packet (about a hundred
  * members). Arrays are owned by the listing. */
 struct fdset_lease_info {
-    uint32_t lease;
+    uint64_t lease;
     int flags; /* of the open */
     uint64_t age_ms;
-    uint32_t connection; /* the VMM: its connection's number in the helper's life, */
+    uint64_t connection; /* the VMM: its connection's number in the helper's life, */
     pid_t pid;           /* its process id, 0 if that is not known, */
     char *name;          /* and its name */
     uint64_t reserved[4];
@@ -212,12 +212,12 @@ struct fdset_info {
 
 /* An open that waits. */
 struct fdset_waiting_info {
-    uint32_t waiting; /* its number */
+    uint64_t waiting; /* its number */
     char *path;
     int flags;
     uint64_t age_ms;
     uint64_t expires_ms; /* until it fails; 0: it waits for a settling member */
-    uint32_t connection; /* the VMM, as in fdset_lease_info */
+    uint64_t connection; /* the VMM, as in fdset_lease_info */
     pid_t pid;
     char *name;
     uint64_t reserved[4];
@@ -320,12 +320,13 @@ struct fdset_event {
     uint64_t sequence; /* of all events of the helper's life */
     uint64_t lost;     /* events that were lost before this one, by helper or library */
     int set;           /* -1: the event is of no set */
-    uint32_t member, lease;
+    uint32_t member;
+    uint64_t lease;
     int flags;
     char path[272];   /* there is room for a set's path; a longer one ends in "..." */
     int code;         /* enum Code of fdset.proto */
     uint32_t wait_ms; /* how long the open would wait */
-    uint32_t connection;
+    uint64_t connection;
     pid_t pid;
     char name[64];
     uint64_t time_ms; /* when: since 1970, UTC, to a clock tick; 0: the helper does not say */

@@ -234,7 +234,7 @@ int fdset_close_wait(struct fdset_vmm *vmm, int fd);
  * `fd` need not be a lease; a lease that `copy` was before (dup2) has ended. fdset_forget()
  * counts `fd` as closed without closing it, for a caller that is about to close it by other
  * means (dup2, close_range). */
-uint32_t fdset_lease(struct fdset_vmm *vmm, int fd);
+uint64_t fdset_lease(struct fdset_vmm *vmm, int fd);
 int fdset_duplicated(struct fdset_vmm *vmm, int fd, int copy);
 void fdset_forget(struct fdset_vmm *vmm, int fd);
 
