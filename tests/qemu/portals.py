@@ -381,10 +381,81 @@ def test_what_fdsetctl_adds_and_removes():
         equal(1, scene.inside(), "images inside")
 
 
+class Giver:
+    """A manager who is told what is wanted, and passes it."""
+
+    def __init__(self, scene, name="image"):
+        self.scene, self.name = scene, name
+        self.watch = subprocess.Popen(
+            [tree.fdsetctl, "--wait", "--socket", scene.manage, "watch", "--json"],
+            stdout=subprocess.PIPE, text=True)
+        self.wanted = []
+
+    def give(self, count=1):
+        for line in self.watch.stdout:
+            event = json.loads(line)
+            if event.get("event") != "wanted":
+                continue
+            flag = "--read-only" if event["mode"] == "read-only" else "--read-write"
+            self.wanted.append((event["path"], event["mode"]))
+            fdsetctl(self.scene, "add", "--set", event["path"].rpartition("/")[2], flag, self.name)
+            count -= 1
+            if not count:
+                return
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.watch.kill()
+        self.watch.wait()
+        self.watch.stdout.close()
+
+
+def waiting():
+    return {**os.environ, "FDSET_WAIT_MS": "3600000"}
+
+
+def test_what_is_wanted_is_waited_for():
+    """A set that is not there, then a mode that it lacks; nothing of it is listed before."""
+    image("image")
+    with Scene("-qmp", "unix:qmp,server=on,wait=off", environment=waiting()) as scene:
+        monitor = Monitor("qmp")
+        equal([], monitor.execute("query-fdsets"), "sets")
+        with Giver(scene) as giver:
+            monitor.send("blockdev-add", node(True))
+            giver.give()
+            monitor.answer()
+            equal([("1", "read-only")], scene.leases(), "leases")
+            monitor.send("blockdev-reopen", {"options": [node(False)]})
+            giver.give()
+            monitor.answer()
+        equal([("/dev/fdset/1", "read-only"), ("/dev/fdset/1", "read-write")], giver.wanted, "wanted")
+        equal([("1", "read-write")], scene.leases(), "leases")
+        equal(1, scene.inside(), "images inside")
+        (entry,) = monitor.execute("query-fdsets")
+        equal((1, 2), (entry["fdset-id"], len(entry["fds"])), "what is listed")
+
+
+def test_what_the_command_line_wants_is_waited_for():
+    image("image")
+    with Scene("-qmp", "unix:qmp,server=on,wait=off", "-blockdev",
+               "driver=file,node-name=f,filename=/dev/fdset/7,read-only=on",
+               environment=waiting()) as scene:
+        with Giver(scene) as giver:
+            giver.give()
+        monitor = Monitor("qmp")
+        equal([("7", "read-only")], scene.leases(), "leases")
+        equal(1, scene.inside(), "images inside")
+        (entry,) = monitor.execute("query-fdsets")
+        equal((7, 1), (entry["fdset-id"], len(entry["fds"])), "what is listed")
+
+
 # ------------------------------------------------------------------- the guard
 
-def stray(*options):
-    """A file that comes by a socket of a serial port. What is said of it."""
+def stray(*options, inside):
+    """A file that comes by a socket of a serial port. What is said of it, once so many of it are
+    in QEMU's process."""
     image("image")
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind("serial")
@@ -400,24 +471,47 @@ def stray(*options):
             with open("image", "rb") as file:
                 socket.send_fds(serial, [b"x"], [file.fileno()])
             event = monitor.wait("FDSET_STRAY")
-            found = [name for name in wrapped.descriptors(scene.pid).values()
-                     if name == os.path.abspath("image")]
+            until(lambda: list(wrapped.descriptors(scene.pid).values()).count(
+                os.path.abspath("image")) == inside, f"{inside} in QEMU's process")
             serial.close()
             scene.process.kill()
-            return event["data"], scene.errors(), len(found)
+            return event["data"], scene.errors()
 
 
 def test_guard_tells():
-    data, text, found = stray()
+    data, text = stray(inside=1)
     assert os.path.abspath("image") in data["what"] and data["count"] == 1, data
     assert "not by way of the helper" in text, text
-    equal(1, found, "in QEMU's process")
 
 
 def test_guard_refuses():
-    data, text, found = stray("--fdset-strict")
+    data, text = stray("--fdset-strict", inside=0)
     assert "was refused" in data["what"] and "was refused" in text, (data, text)
-    equal(0, found, "in QEMU's process")
+
+
+def between(*options):
+    """A script between fdset-qemu and QEMU has a descriptor of its own."""
+    image("image")
+    with open("between", "w", encoding="ascii") as file:
+        file.write('#!/bin/sh\nexec qemu-system-x86_64 "$@" -add-fd fd=9,set=9 9<image\n')
+    os.chmod("between", 0o755)
+    return Scene("-qmp", "unix:qmp,server=on,wait=off", *options,
+                 environment={**os.environ, "FDSET_EMULATOR": os.path.abspath("between")})
+
+
+def test_guard_tells_of_an_add_fd():
+    with between() as scene:
+        Monitor("qmp").quit()
+        equal(0, scene.process.wait(wrapped.PATIENCE), "status")
+        text = scene.errors()
+        assert "image came by -add-fd and not by way of the helper" in text, text
+
+
+def test_guard_refuses_an_add_fd():
+    with between("--fdset-strict") as scene:
+        equal(1, scene.process.wait(wrapped.PATIENCE), "status")
+        text = scene.errors()
+        assert "image came by -add-fd and was refused" in text, text
 
 
 # ------------------------------------------------------------- when something ends

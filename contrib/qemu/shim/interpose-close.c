@@ -6,6 +6,7 @@
 #include "marks.h"
 #include "open_leases.h"
 #include "portals.h"
+#include "stray.h"
 #include "tell.h"
 #include "wire/own.h"
 
@@ -154,6 +155,16 @@ static void locked(int fd, const struct flock *lock) {
     }
 }
 
+/* QEMU asks whether an -add-fd's descriptor is close-on-exec, and then duplicates it. One that
+ * is no portal was unknown to fdset-qemu, such as that of a script between the two. */
+static bool is_refused_member(int fd, int command, int answer) {
+    static __thread int inherited __attribute__((tls_model("initial-exec"))) = -1;
+    bool is_member = command == F_DUPFD_CLOEXEC && fd == inherited && !marks_have(fd, MARK_LEASE);
+
+    inherited = command == F_GETFD && answer == 0 ? fd : -1;
+    return is_member && stray_refuse(fd, "-add-fd");
+}
+
 EXPORTED int fcntl(int fd, int command, ...) {
     va_list arguments;
 
@@ -169,6 +180,11 @@ EXPORTED int fcntl(int fd, int command, ...) {
         portals_duplicate(fd, (int)(long)argument, command == F_DUPFD_CLOEXEC, &result))
         return result;
     result = REAL(fcntl)(fd, command, argument);
+    if (is_refused_member(fd, command, result)) {
+        REAL(close)(result);
+        errno = EACCES;
+        return -1;
+    }
     if (result == 0 && (command == F_OFD_SETLK || command == F_OFD_SETLKW))
         locked(fd, argument);
     return command == F_DUPFD || command == F_DUPFD_CLOEXEC ? copied(fd, result) : result;
