@@ -52,13 +52,14 @@ static bool pair_put_in(int fd) {
  * descriptors would get into QEMU itself. */
 static void monitor_look(int fd, const void *bytes, size_t size) {
     int error = errno;
+    bool is_ours = fd < MARKS_END && marks_have(fd, MARK_MONITOR);
 
-    if (!is_greeting(bytes, size) || !shim_is_joined() || marks_have(fd, MARK_MONITOR) ||
-        !shim_is_owner() || shim_is_inside() || !is_connected_stream(fd)) {
+    if (!is_greeting(bytes, size) || is_ours || !shim_is_joined() || !shim_is_owner() ||
+        shim_is_inside() || !is_connected_stream(fd)) {
         errno = error;
         return;
     }
-    if (pair_put_in(fd))
+    if (fd < MARKS_END && pair_put_in(fd))
         marks_set(fd, MARK_MONITOR);
     else
         shutdown(fd, SHUT_RDWR);

@@ -4,24 +4,22 @@
 
 #include <stdatomic.h>
 
-#define NUMBERS 65536
-
-static atomic_uchar all[NUMBERS];
+static atomic_uchar all[MARKS_END];
 static atomic_int limit;
 
 bool marks_have(int fd, unsigned marks) {
-    return fd >= NUMBERS || (fd >= 0 && all[fd] & marks);
+    return fd >= MARKS_END || (fd >= 0 && all[fd] & marks);
 }
 
 void marks_set(int fd, enum mark mark) {
     if (fd >= limit)
         limit = fd + 1;
-    if (fd >= 0 && fd < NUMBERS)
+    if (fd >= 0 && fd < MARKS_END)
         atomic_fetch_or(&all[fd], mark);
 }
 
 void marks_clear(int fd, unsigned marks) {
-    if (fd >= 0 && fd < NUMBERS)
+    if (fd >= 0 && fd < MARKS_END)
         atomic_fetch_and(&all[fd], ~marks);
 }
 

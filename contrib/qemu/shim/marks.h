@@ -10,7 +10,10 @@ enum mark {
     MARK_MONITOR = 4, /* our end of a pair, which stands where a monitor's client was */
 };
 
-/* May `fd` be one of these? If not, it is not. Of the highest numbers nothing is known. */
+/* Of this number and higher ones nothing is known. */
+#define MARKS_END 65536
+
+/* May `fd` be one of these? If not, it is not. */
 bool marks_have(int fd, unsigned marks);
 
 void marks_set(int fd, enum mark mark);
