@@ -123,6 +123,15 @@ static void test_lifetime_is_the_sets(void **state) {
 }
 
 /* A manager that adds to an orphaned set has it as its own. */
+static void test_a_manager_removes_what_another_has_added(void **state) {
+    struct helper *helper = helper_start(NULL);
+    struct client *manager = connect_manager(helper);
+    add_with(manager, 1, LIFETIME(KEEP), file_open("disk", O_RDWR));
+    assert_int_equal(client_remove(helper->manager, 1, 0)->body_case, REPLY(REMOVED));
+    assert_int_equal(client_open_set(helper->vmm, 1, O_RDWR).fd, -1);
+    hang_up_and_wait(helper, manager);
+}
+
 static void test_orphan_is_adopted(void **state) {
     struct helper *helper = helper_start(NULL);
     struct client *manager = connect_manager(helper), *next = connect_manager(helper);
@@ -170,6 +179,7 @@ int main(void) {
         helper_test(test_orphaned_set_of_a_vmm_that_ends),
         helper_test(test_only_its_own_sets_go),
         helper_test(test_lifetime_is_the_sets),
+        helper_test(test_a_manager_removes_what_another_has_added),
         helper_test(test_orphan_is_adopted),
         helper_test(test_half_closed_manager),
     };

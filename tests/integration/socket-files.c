@@ -8,6 +8,7 @@
 #include <poll.h>
 #include <pwd.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/socket.h>
@@ -111,6 +112,19 @@ static void test_owner_may_connect(void **state) {
 }
 
 /* Who may connect may not yet manage. */
+/* It sees all users but its own as one: whom the file lets in is a manager. */
+static void test_a_users_helper_lets_the_mode_decide(void **state) {
+    if (geteuid() != 0)
+        skip();
+    assert_int_equal(chmod(file_path(""), 0777), 0);
+    setenv("FDSET_TEST_WRAPPER", "setpriv --reuid 4242 --regid 4242 --clear-groups", 1);
+    helper_start(ARGUMENTS("--manage-mode", "0666", "--observe-mode", "0600"));
+    unsetenv("FDSET_TEST_WRAPPER");
+    assert_int_equal(connect_as(4243, ROLE(MANAGER)), 0);
+    assert_int_equal(connect_as(4243, ROLE(OBSERVER)), EACCES);
+    assert_int_equal(connect_as(4242, ROLE(OBSERVER)), 0);
+}
+
 static void test_mode_makes_no_manager(void **state) {
     if (geteuid() != 0)
         skip();
@@ -247,6 +261,7 @@ int main(void) {
         helper_test(test_modes_as_asked),
         helper_test(test_owners_as_asked),
         helper_test(test_owner_may_connect),
+        helper_test(test_a_users_helper_lets_the_mode_decide),
         helper_test(test_mode_makes_no_manager),
         helper_test(test_stale_socket_is_replaced),
         helper_test(test_live_socket_is_left_alone),
