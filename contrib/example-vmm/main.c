@@ -160,6 +160,8 @@ static void clients_begin(void) {
     int listening = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
     if (!socket_address(&address, listen_path))
         errx(1, "%s: too long for a socket", listen_path);
+    if (listening < 0)
+        err(1, "socket");
     if (bind(listening, (struct sockaddr *)&address, sizeof(address)) < 0 ||
         listen(listening, MAX_CLIENTS) < 0)
         err(1, "%s", listen_path);
