@@ -6,10 +6,11 @@
 . "$(dirname "$0")/fdsetctl-scene.sh"
 
 # watch_start OPTION...: its output is to be read from $events. It has subscribed.
-# It does not stay for ever where an event does not come.
+# It does not stay for ever where an event does not come. A job in the background ignores
+# SIGINT, and so would timeout, and fdsetctl.
 watch_start() {
     mkfifo events
-    timeout 60 "$FDSETCTL" watch --ready "$@" >events 2>watch.log &
+    env --default-signal=INT timeout 60 "$FDSETCTL" watch --ready "$@" >events 2>watch.log &
     watch=$!
     exec {events}<events
     event_is ready
