@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "cage.h"
@@ -25,6 +26,24 @@ static void set_starter(const char *who) {
         fail_msg("SANDBOX_STARTER is not set: run this by meson test");
     snprintf(wrapper, sizeof(wrapper), "%s %s", starter, who);
     setenv("FDSET_TEST_WRAPPER", wrapper, 1);
+}
+
+/* An ordinary user cannot where the checkout is below a directory of root's alone. */
+static bool can_run_helper(uid_t uid) {
+    const char *helper = getenv("FDSET_TEST_HELPER");
+    int status = -1;
+    pid_t child = fork();
+
+    if (child == 0) {
+        if (uid != geteuid())
+            cage_become(uid);
+        _exit(access(helper, X_OK) == 0 ? 0 : 1);
+    }
+    if (waitpid(child, &status, 0) == child && status == 0)
+        return true;
+    fprintf(stderr, "user %d cannot run %s: let others search the directories above it\n", uid,
+            helper);
+    return false;
 }
 
 /* The helper's standard error is a pipe; what is wanted is in it before the
@@ -81,6 +100,8 @@ int subject_start(void **state) {
                   : starts_as_root(who) ? 1000000 + (uid_t)getpid() /* the harness says so */
                                         : CAGE_UID;
     if (!starts_as_root(who) && chown(file_path(""), subject.uid, subject.uid) < 0)
+        return -1;
+    if (!can_run_helper(starts_as_root(who) ? geteuid() : subject.uid))
         return -1;
     set_starter(who);
     start();
