@@ -75,7 +75,7 @@ def name_in_path():
 
 
 def start():
-    user = ["-runas", "nobody"] if os.geteuid() == 0 else []
+    user = wrapped.as_nobody() if os.geteuid() == 0 else []
     write("qemu.conf", CONFIG.format(directory=os.getcwd()))
     with open("qemu.early.log", "w+", encoding="utf-8") as log:
         done = subprocess.run(

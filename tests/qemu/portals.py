@@ -289,8 +289,7 @@ def test_as_another_user_in_another_root():
     if os.geteuid() != 0:
         raise Skip("only root becomes another user")
     os.mkdir("root")
-    played("-qmp", "unix:qmp,server=on,wait=off", "-chroot", os.path.abspath("root"), "-runas",
-           "nobody")
+    played("-qmp", "unix:qmp,server=on,wait=off", *wrapped.as_nobody(os.path.abspath("root")))
 
 
 def test_with_a_process_that_tears_down():

@@ -676,11 +676,17 @@ def reconnect(c, number=0):
     c.q = c.world.client(number)
 
 
+# What QEMU leaves of what is not in use: up to 9.0 nothing, later all.
+left = []
+
+
 @row("1.7", "the last monitor hangs up while the machine runs", running=True)
 def _(c):
     c.add(fdset_id=1)
     reconnect(c)
-    c.sets_are()
+    if not c.world.proxied:
+        left[:] = c.sets()
+    c.sets_are(*left)
 
 
 @row("1.7", "the last monitor hangs up while it does not run")

@@ -93,6 +93,15 @@ def descriptors(pid):
     return found
 
 
+def as_nobody(root=None):
+    """The words by which QEMU changes its user, and its root; later ones have others."""
+    text = subprocess.run(["qemu-system-x86_64", "-help"], stdout=subprocess.PIPE, check=True,
+                          text=True).stdout
+    if "-runas" in text:
+        return [*(["-chroot", root] if root else []), "-runas", "nobody"]
+    return ["-run-with", "user=nobody" + (f",chroot={root}" if root else "")]
+
+
 class Refused(Exception):
     """The monitor's answer was an error."""
 
