@@ -57,6 +57,9 @@ static bool argument_compare(const struct confine_plan *plan, uint32_t architect
     case FILTER_STATUS_FLAGS:
         *compare = compare_int(index, INT_MASK & ~status_flags(architecture), 0);
         return true;
+    case FILTER_WITHIN:
+        *compare = compare_int(index, INT_MASK & ~argument->value, 0);
+        return true;
     case FILTER_NULL:
         *compare = compare_pointer(index, NULL);
         return true;
@@ -73,9 +76,17 @@ static bool argument_compare(const struct confine_plan *plan, uint32_t architect
     return false;
 }
 
+/* As the native architecture numbers it, which libseccomp translates. */
+static int call_number(uint32_t architecture, const struct filter_rule *rule) {
+    bool there = seccomp_syscall_resolve_name_arch(architecture, rule->call) >= 0;
+
+    assert(there || rule->elsewhere);
+    return seccomp_syscall_resolve_name(there ? rule->call : rule->elsewhere);
+}
+
 static int rule_add(scmp_filter_ctx context, const struct confine_plan *plan, uint32_t architecture,
                     const struct filter_rule *rule) {
-    int call = seccomp_syscall_resolve_name(rule->call);
+    int call = call_number(architecture, rule);
     size_t variant = 0;
     int result;
 
@@ -105,8 +116,8 @@ static int rules_add(scmp_filter_ctx context, const struct confine_plan *plan,
             result = seccomp_arch_add(context, architecture);
     }
     for (size_t i = 0; result == 0 && i < filter_rule_count; i++) {
-        result = seccomp_syscall_priority(
-            context, seccomp_syscall_resolve_name(filter_rules[i].call), UINT8_MAX - i);
+        result = seccomp_syscall_priority(context, call_number(architecture, &filter_rules[i]),
+                                          UINT8_MAX - i);
         if (result == 0)
             result = rule_add(context, plan, architecture, &filter_rules[i]);
     }

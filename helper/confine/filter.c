@@ -36,6 +36,16 @@ size_t filter_make(const struct confine_plan *plan, struct sock_filter *program)
     return COUNT(enforce);
 }
 
+size_t filter_call_count(void) {
+    size_t count = 0;
+
+    /* A call's rules stand together. */
+    for (size_t i = 0; i < filter_rule_count; i++)
+        if (i == 0 || strcmp(filter_rules[i].call, filter_rules[i - 1].call) != 0)
+            count++;
+    return count;
+}
+
 /* Holds after it: the table of rules, on all threads, for good.
  * Must not have happened before: anything that the table does not allow comes
  * too late now, and nothing follows it. */

@@ -22,6 +22,7 @@ enum filter_test {
     FILTER_SETTLE_SOCKET, /* likewise, one from CONFINE_SETTLE_SOCKETS on */
     FILTER_CLOSABLE,      /* likewise, at least CONFINE_FREE; the only one of its rule */
     FILTER_STATUS_FLAGS,  /* likewise, no bit but those that the helper sets and restores */
+    FILTER_WITHIN,        /* likewise, no bit but those of `value` */
 
     /* All 64 bits must be those: */
     FILTER_NULL,
@@ -42,6 +43,7 @@ struct filter_rule {
     const char *call;
     const char *reason; /* who needs it, and why no more than that */
     struct filter_argument arguments[FILTER_MAX_ARGUMENTS];
+    const char *elsewhere; /* NULL; else what libc calls where the architecture has no `call` */
 };
 
 /* Calls that are used more often stand first. */

@@ -88,11 +88,10 @@ int capabilities_stage(struct confinement *confinement, struct confine_stage *st
     bool locked = securebits_add(SECUREBITS_ALL);
     int result;
 
-    (void)confinement;
     if (prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0) < 0)
         return stage_failed(stage, -errno, "PR_CAP_AMBIENT", "it needs Linux 4.3");
     /* A confined root may have lost the two already: then ids will say so. */
-    result = is_root() ? capabilities_keep(for_ids) : -EPERM;
+    result = is_root() && confinement->plan->uid ? capabilities_keep(for_ids) : -EPERM;
     if (result < 0)
         result = capabilities_keep(0);
     if (result < 0)

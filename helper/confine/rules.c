@@ -83,13 +83,3 @@ const struct filter_rule filter_rules[] = {
 };
 
 const size_t filter_rule_count = sizeof(filter_rules) / sizeof(filter_rules[0]);
-
-size_t filter_call_count(void) {
-    size_t count = 0;
-
-    /* A call's rules stand together. */
-    for (size_t i = 0; i < filter_rule_count; i++)
-        if (i == 0 || strcmp(filter_rules[i].call, filter_rules[i - 1].call) != 0)
-            count++;
-    return count;
-}

@@ -36,6 +36,8 @@ static bool argument_fits(const struct filter_argument *argument, const call_inf
 
     if (argument->test == FILTER_INT)
         return (uint32_t)value == argument->value;
+    if (argument->test == FILTER_WITHIN)
+        return ((uint32_t)value & ~argument->value) == 0;
     return argument->test != FILTER_NULL || value == 0;
 }
 
