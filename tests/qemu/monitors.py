@@ -432,6 +432,10 @@ def run(cases):
                 function()
                 print(f"ok {number} - {name}", flush=True)
             except Exception as error:  # pylint: disable=broad-except
+                if os.geteuid() and isinstance(error, PermissionError) and \
+                        str(error.filename).startswith("/proc/"):
+                    print(f"ok {number} - {name} # SKIP only root sees what it has open", flush=True)
+                    continue
                 failed = 1
                 text = str(error) if isinstance(error, Failure) else traceback.format_exc()
                 print(f"not ok {number} - {name}")

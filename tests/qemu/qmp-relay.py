@@ -1084,6 +1084,22 @@ def events_without_end_hold_up_nobody(bench):
 
 
 @case
+def it_is_confined(bench):
+    """All of its threads, and there is nothing that it was not given or made."""
+    bench.negotiated()
+    process = f"/proc/{bench.proxy.pid}"
+    for task in os.listdir(f"{process}/task"):
+        with open(f"{process}/task/{task}/status", encoding="utf-8") as file:
+            status = dict(line.split(":", 1) for line in file)
+        for name, wanted in (("CapPrm", "0" * 16), ("CapEff", "0" * 16), ("NoNewPrivs", "1"),
+                             ("Seccomp", "2")):
+            equal(status[name].strip(), wanted, name)
+    kinds = {os.readlink(f"{process}/fd/{number}").split(":")[0]
+             for number in os.listdir(f"{process}/fd") if int(number) > 2}
+    equal(kinds, {"socket", "anon_inode"}, "what it has open")
+
+
+@case
 def it_ends_with_the_emulator(bench):
     client, emulator = bench.negotiated()
     bench.joint.close()

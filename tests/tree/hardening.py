@@ -32,7 +32,7 @@ TAKEN_BACK = r"-(fno-stack-|fcf-protection=none|ftrivial-auto-var-init=uninit|fd
 NOTHING_TO_CHECK = ("example-glib-loop", "example-poll-loop", "example-sd-event-loop")
 
 # Runs while the rest is built, and never after.
-TOOLS = ("write-filter",)
+TOOLS = ("write-filter", "write-relay-filter")
 
 
 def run(*command):
@@ -153,7 +153,7 @@ def branches():
 
 def product_commands():
     return [entry for entry in commands()
-            if not re.match(r"tests/|.*/(lib)?(write-filter|filter-compiler)\b",
+            if not re.match(r"tests/|.*/(lib)?(write-filter|write-relay-filter|filter-compiler)\b",
                             entry["output"])]
 
 

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "common/say.h"
+#include "confine.h"
 #include "joint/joint.h"
 #include "link.h"
 #include "members.h"
@@ -176,7 +177,7 @@ int relay_run(const struct relay_setup *setup) {
         .relay = {.waits = setup->waits, .listen = joint_listen, .pump = link_pump},
     };
     raise_limit();
-    if (state_begin(&serving, setup) < 0)
+    if (state_begin(&serving, setup) < 0 || relay_confine() < 0)
         return 1;
     say_ready(setup->ready);
     loop_run(&serving.relay.loop);
