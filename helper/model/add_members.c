@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "model/model_private.h"
+#include "model/order.h"
 
 static const char *lifetime_name(enum lifetime lifetime) {
     static const char *const names[] = {"any", "connection", "keep", "once", "idle"};
@@ -18,12 +19,8 @@ static const char *lifetime_name(enum lifetime lifetime) {
 /* A member of the set that tells which file it is of: NULL where all were
  * removed, and the next may be of any. */
 static const struct member *representative(const struct fdset *set) {
-    list_for_each (link, &set->members) {
-        const struct member *member = list_object(link, struct member, in_set);
-        if (member->state == MEMBER_LISTED)
-            return member;
-    }
-    return NULL;
+    return list_empty(&set->listed) ? NULL
+                                    : list_object(set->listed.next, struct member, in_listed);
 }
 
 /* A device is what its number says, whatever its nodes are. */
@@ -242,6 +239,7 @@ static struct fdset *set_make(struct model *model, const struct new_members *add
     set->mixed = addition->mixed;
     set->reserved = addition->reserved ? addition->reserved : owner->bound;
     list_init(&set->members);
+    list_init(&set->listed);
     list_init(&set->holds);
     list_insert(set_place(model, set->id), &set->by_id);
     id_table_add(&model->sets_by_id, set);
@@ -268,7 +266,13 @@ static void member_list(struct model *model, struct fdset *set, struct member *m
     member->state = MEMBER_LISTED;
     member->added_ms = model->now_ms;
     list_append(&set->members, &member->in_set);
+    list_append(&set->listed, &member->in_listed);
     set->member_count++;
+    set->listed_count++;
+    set->mode_counts[member->flags & O_ACCMODE]++;
+    set->read_count += member->serves_read_only && (member->flags & O_ACCMODE) == O_RDWR;
+    order_begin(set);
+    member_moved(member);
     model->member_count++;
     model->totals.added++;
     member_changed(model, member);
@@ -294,8 +298,8 @@ static void add(struct model *model, struct new_members *addition, const struct 
     if (addition->name && !set->name) {
         name_add(model, set, addition->name);
         /* Whom an open by this name finds has been there for a while. */
-        list_for_each (link, &set->members)
-            member_changed(model, list_object(link, struct member, in_set));
+        list_for_each (link, &set->listed)
+            member_changed(model, list_object(link, struct member, in_listed));
     }
     const struct member *first = representative(set);
     if (addition->replace)

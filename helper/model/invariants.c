@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Invariants, and that no object has leaked: asserted after each request in debug
  * builds. */
-#include "model/model.h"
+#include "model/order.h"
 
 #include <assert.h>
 
@@ -44,6 +44,7 @@ static uint32_t check_set(const struct model *model, const struct fdset *set) {
     }
     list_for_each (link, &set->holds)
         holds++;
+    order_check(set);
     assert(members == set->member_count && leases == set->lease_count && holds == set->hold_count);
     assert(members + holds > 0 && closing == set->closing_count);
     assert(!deadline_runs(&set->deadline) || set->lifetime != LIFETIME_IDLE || leases + holds == 0);

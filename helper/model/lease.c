@@ -7,6 +7,7 @@
 #include <stdio.h>
 
 #include "model/model_private.h"
+#include "model/order.h"
 
 void holder_init(struct holder *holder, struct endpoint *endpoint, uint64_t connection, pid_t pid) {
     *holder = (struct holder){.endpoint = endpoint, .connection = connection, .pid = pid};
@@ -46,6 +47,7 @@ struct lease *lease_open(struct model *model, struct holder *holder, struct memb
     list_append(&member->leases, &lease->in_member);
     list_append(&holder->leases, &lease->in_holder);
     member->lease_count++;
+    member_moved(member);
     member->set->lease_count++;
     holder->lease_count++;
     return lease;
@@ -79,7 +81,9 @@ static bool lease_drop(struct model *model, struct lease *lease) {
     endpoint_give(&model->endpoints, lease->holder->endpoint, RESOURCE_LEASES);
     slab_give(&model->lease_slab, lease);
     member->set->lease_count--;
-    return --member->lease_count == 0;
+    member->lease_count--;
+    member_moved(member);
+    return member->lease_count == 0;
 }
 
 /* Nobody has had the descriptor, so there is nothing to clear or to put back. */

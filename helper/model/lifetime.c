@@ -6,12 +6,24 @@
 #include <string.h>
 
 #include "model/model_private.h"
+#include "model/order.h"
+
+static void member_unlist(struct member *member) {
+    struct fdset *set = member->set;
+
+    list_remove(&member->in_listed);
+    set->listed_count--;
+    set->mode_counts[member->flags & O_ACCMODE]--;
+    set->read_count -= member->serves_read_only && (member->flags & O_ACCMODE) == O_RDWR;
+    member_moved(member);
+}
 
 /* No open is served from it any more; closed when its last lease ends. */
 static void member_remove(struct model *model, struct member *member) {
     if (member->state == MEMBER_REMOVED)
         return;
     member->state = MEMBER_REMOVED;
+    member_unlist(member);
     model->totals.removed++;
     member_changed(model, member);
     tell_member(model, EVENT_REMOVED, member);
@@ -22,11 +34,8 @@ static void member_remove(struct model *model, struct member *member) {
 int set_clear(struct model *model, struct fdset *set) {
     int removed = 0;
 
-    list_for_each (link, &set->members) {
-        struct member *member = list_object(link, struct member, in_set);
-        removed += member->state != MEMBER_REMOVED;
-        member_remove(model, member);
-    }
+    for (; !list_empty(&set->listed); removed++)
+        member_remove(model, list_object(set->listed.next, struct member, in_listed));
     return removed;
 }
 
@@ -49,8 +58,12 @@ int model_remove(struct model *model, uint32_t id, uint32_t only, const struct e
 void set_trim(struct model *model, struct fdset *set) {
     if (!set->orphaned || set->hold_count > 0)
         return;
-    list_for_each (link, &set->members) {
-        struct member *member = list_object(link, struct member, in_set);
+    for (struct member *unused; set->ordered && (unused = order_unused(set));)
+        member_remove(model, unused);
+    if (set->ordered)
+        return;
+    list_for_each_safe (link, &set->listed) {
+        struct member *member = list_object(link, struct member, in_listed);
         if (member->lease_count == 0)
             member_remove(model, member);
     }

@@ -10,6 +10,8 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "model/order.h"
+
 /* What keeps a member from serving, the nearer to success the higher. */
 enum fitness {
     FIT_REMOVED,
@@ -39,13 +41,6 @@ static const struct lease *sharing_conflict(const struct member *member,
 
 int match_status(const struct member *member, int flags) {
     return (flags & STATUS_SETTABLE) | (member->flags & member->status & O_NOATIME);
-}
-
-/* The flags that cannot change without a lease's reads and writes noticing. */
-static int felt_flags(const struct member *member) {
-    bool waits = member->type == S_IFIFO || member->type == S_IFCHR || member->type == S_IFSOCK;
-    bool writes = (member->flags & O_ACCMODE) != O_RDONLY;
-    return O_DIRECT | (writes ? O_APPEND : 0) | (waits ? O_NONBLOCK : 0);
 }
 
 /* Those of them that an open with `flags` would have to change under a lease. */
@@ -100,17 +95,11 @@ static const char *mode_name(int flags) {
 
 /* "read-only and read-write", of the members that may be opened. */
 static const char *modes_there(const struct fdset *set, char *text, size_t size) {
-    unsigned seen = 0;
-
     text[0] = '\0';
-    list_for_each (link, &set->members) {
-        const struct member *member = list_object(link, struct member, in_set);
-        unsigned bit = 1u << (member->flags & O_ACCMODE);
-        if (member->state != MEMBER_LISTED || seen & bit)
-            continue;
+    for (int mode = O_RDONLY; mode <= O_RDWR; mode++) {
         size_t used = strlen(text);
-        snprintf(text + used, size - used, "%s%s", seen ? " and " : "", mode_name(member->flags));
-        seen |= bit;
+        if (set->mode_counts[mode] > 0)
+            snprintf(text + used, size - used, "%s%s", used ? " and " : "", mode_name(mode));
     }
     return text;
 }
@@ -165,6 +154,137 @@ static __attribute__((noinline)) int explain(const struct fdset *set, const stru
     return -refusal->error;
 }
 
+/* Says what was found. */
+static inline int conclude(const struct fdset *set, const struct holder *holder, int flags,
+                           struct member *best, enum fitness nearest, const struct lease *obstacle,
+                           struct match *match, struct refusal *refusal) {
+    *match = (struct match){.member = best,
+                            .set_flags = nearest == FIT_SERVES && best->lease_count == 0 &&
+                                         best->status != match_status(best, flags),
+                            .settling = nearest == FIT_IN_SETTLING};
+    return nearest < FIT_IN_SETTLING ? explain(set, holder, nearest, obstacle, flags, refusal) : 0;
+}
+
+/* ------------------------------------------------------------------ large sets */
+
+/* The classes of members that serve an open in mode and O_SYNC. */
+struct classes {
+    struct {
+        uint64_t key;
+        bool writes;
+    } all[2];
+    int count;
+};
+
+/* Those whose O_DIRECT agrees, or those whose does not. */
+static struct classes classes_of(int flags, bool agrees) {
+    int mode = flags & O_ACCMODE;
+    int rest = (flags & STATUS_SYNC) | (agrees ? flags & O_DIRECT : ~flags & O_DIRECT);
+
+    if (mode == O_RDONLY)
+        return (struct classes){{{order_class(O_RDONLY | rest, false), false},
+                                 {order_class(O_RDWR | rest, true), true}},
+                                2};
+    return (struct classes){
+        {{order_class(mode | rest, false), true}, {order_class(mode | rest, true), true}},
+        mode == O_RDWR ? 2 : 1};
+}
+
+static void take_newer(struct member **newest, struct member *member) {
+    if (member && (!*newest || member->id > (*newest)->id))
+        *newest = member;
+}
+
+/* Of those without a lease. */
+static struct member *newest_unused(const struct fdset *set, enum use use,
+                                    const struct classes *classes) {
+    struct member *newest = NULL;
+
+    for (int i = 0; i < classes->count; i++)
+        take_newer(&newest,
+                   order_newest(set, order_group(use, classes->all[i].key, false, 0, NULL)));
+    return newest;
+}
+
+/* Of those that the holder may have one more lease of, and whose flags agree, or do not. */
+static struct member *newest_used(const struct fdset *set, const struct holder *holder, int flags,
+                                  bool agree, const struct classes *classes) {
+    struct member *newest = NULL;
+
+    for (int i = 0; i < 2 * classes->count; i++) {
+        uint64_t class = classes->all[i / 2].key;
+        bool waits = i % 2;
+        int felt = felt_of(classes->all[i / 2].writes, waits), status = felt;
+
+        do {
+            if (!((status ^ flags) & felt) == agree) {
+                take_newer(&newest,
+                           order_newest(set, order_group(USE_SHARED, class, waits, status, NULL)));
+                take_newer(&newest, order_newest(set, order_group(USE_ONE_VMM, class, waits, status,
+                                                                  holder)));
+            }
+            status = (status - 1) & felt; /* each part of `felt` once */
+        } while (status != felt);
+    }
+    return newest;
+}
+
+static struct member *any_of_others(const struct fdset *set, const struct classes *classes) {
+    struct member *member = NULL;
+
+    for (int i = 0; i < classes->count && !member; i++) {
+        member = order_any(set, USE_ONE_VMM, classes->all[i].key);
+        if (!member)
+            member = order_any(set, USE_EXCLUSIVE, classes->all[i].key);
+    }
+    return member;
+}
+
+static enum fitness fit_none(const struct fdset *set, int flags) {
+    int mode = flags & O_ACCMODE;
+
+    if (set->listed_count == 0)
+        return FIT_REMOVED;
+    bool mode_is_there =
+        mode != O_ACCMODE && (set->mode_counts[mode] > 0 || (mode == O_RDONLY && set->read_count));
+    return mode_is_there ? FIT_OTHER_SYNC : FIT_OTHER_MODE;
+}
+
+/* As match_member() does it by a look at each, by the order in which the members of a large set stand: from what is wanted
+ * most to what is farthest from it. Of those that others have it takes any: it only has to tell
+ * who is in the way. */
+static __attribute__((noinline)) int match_many(const struct fdset *set,
+                                                const struct holder *holder, int flags,
+                                                struct match *match, struct refusal *refusal) {
+    enum fitness nearest = FIT_SERVES;
+    const struct classes both[] = {classes_of(flags, true), classes_of(flags, false)};
+    struct member *member = NULL;
+
+    for (int i = 0; i < 2 && !member; i++) {
+        nearest = FIT_SERVES;
+        member = newest_unused(set, USE_FREE, &both[i]);
+        if (!member)
+            member = newest_used(set, holder, flags, true, &both[i]);
+    }
+    for (int i = 0; i < 2 && !member; i++) {
+        nearest = FIT_IN_SETTLING;
+        member = newest_unused(set, USE_SETTLING, &both[i]);
+    }
+    for (int i = 0; i < 2 && !member; i++) {
+        nearest = FIT_BUSY_FLAGS;
+        member = newest_used(set, holder, flags, false, &both[i]);
+    }
+    for (int i = 0; i < 2 && !member; i++) {
+        nearest = FIT_BUSY;
+        member = any_of_others(set, &both[i]);
+    }
+    if (!member)
+        nearest = fit_none(set, flags);
+    const struct lease *obstacle =
+        member && nearest < FIT_IN_SETTLING ? member_first_lease(member) : NULL;
+    return conclude(set, holder, flags, member, nearest, obstacle, match, refusal);
+}
+
 int match_member(const struct fdset *set, const struct holder *holder, int flags,
                  struct match *match, struct refusal *refusal) {
     struct member *best = NULL;
@@ -175,8 +295,10 @@ int match_member(const struct fdset *set, const struct holder *holder, int flags
     if (set->spent)
         return refuse(refusal, REFUSAL_EMPTY_SET, EACCES,
                       "set %u was for one open, which has taken place", set->id);
-    list_for_each (link, &set->members) {
-        struct member *member = list_object(link, struct member, in_set);
+    if (set->ordered)
+        return match_many(set, holder, flags, match, refusal);
+    list_for_each (link, &set->listed) {
+        struct member *member = list_object(link, struct member, in_listed);
         const struct lease *in_the_way;
         enum fitness fitness = weigh(member, holder, flags, &in_the_way);
         if (fitness > nearest || (fitness == nearest && (!best || better(member, best, flags)))) {
@@ -185,9 +307,5 @@ int match_member(const struct fdset *set, const struct holder *holder, int flags
             best = member;
         }
     }
-    *match = (struct match){.member = best,
-                            .set_flags = nearest == FIT_SERVES && best->lease_count == 0 &&
-                                         best->status != match_status(best, flags),
-                            .settling = nearest == FIT_IN_SETTLING};
-    return nearest < FIT_IN_SETTLING ? explain(set, holder, nearest, obstacle, flags, refusal) : 0;
+    return conclude(set, holder, flags, best, nearest, obstacle, match, refusal);
 }

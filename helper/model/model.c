@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "containers/buckets.h"
+#include "model/order.h"
 
 /* Most labels are a few words. Both kinds have room for a label of every
  * member and two of every set, so that no add can fail for want of one. */
@@ -200,6 +201,7 @@ void member_queue(struct model *model, struct member *member, unsigned work) {
     member->work |= work;
     if ((member->work & ~member->working) && list_empty(&member->queue))
         list_append(&model->unsettled, &member->queue);
+    member_moved(member);
 }
 
 void set_release(struct model *model, struct fdset *set) {
@@ -220,6 +222,7 @@ static void member_free(struct model *model, struct member *member) {
     list_remove(&member->queue);
     list_remove(&member->changed);
     list_remove(&member->in_set);
+    assert(list_empty(&member->in_listed) && !member->in_order);
     member_label(model, member, NULL);
     if (set) {
         id_table_drop(&model->members_by_id, member);
@@ -241,13 +244,19 @@ void member_settled(struct model *model, struct member *member, unsigned done) {
     } else {
         if (member->work)
             member_queue(model, member, 0);
+        member_moved(member);
         if (done & WORK_RESTORE)
             member_changed(model, member);
     }
 }
 
-void member_flags_seen(struct model *model, struct member *member, int status) {
+void member_flags_set(struct member *member, int status) {
     member->status = status;
+    member_moved(member);
+}
+
+void member_flags_seen(struct model *model, struct member *member, int status) {
+    member_flags_set(member, status);
     member_changed(model, member);
 }
 
@@ -256,6 +265,7 @@ struct member *member_offer(struct model *model, int fd) {
     if (!member)
         return NULL;
     list_init(&member->in_set);
+    list_init(&member->in_listed);
     list_init(&member->leases);
     list_init(&member->queue);
     list_init(&member->changed);

@@ -61,7 +61,9 @@ enum work {
 struct fdset {
     struct list by_id;   /* in model.sets, ascending */
     struct list members; /* oldest first; removed ones stay while leased */
+    struct list listed;  /* those that may be opened, oldest first */
     struct list holds;
+    struct member *order;     /* of a large set: order.h */
     struct fdset *same_hash;  /* another set whose name has the same hash */
     char *name;               /* NULL for none */
     char *owner;              /* the manager's label, NULL for none */
@@ -69,6 +71,9 @@ struct fdset {
     uint32_t id;
     uint32_t name_hash;
     uint32_t member_count;
+    uint32_t listed_count;
+    uint32_t mode_counts[3]; /* of these by access mode */
+    uint32_t read_count;     /* of these that are O_RDWR and serve O_RDONLY too */
     uint32_t lease_count;
     uint32_t hold_count;
     uint32_t closing_count;          /* members that are removed and being closed */
@@ -81,18 +86,22 @@ struct fdset {
     bool orphaned; /* its manager has gone for good: unused members go */
     bool spent;    /* LIFETIME_ONCE, and an open has succeeded: the refusal says so */
     bool mixed;    /* members may be of different files */
+    bool ordered;  /* its members are kept in order */
 };
 
 struct member {
     struct list in_set;
-    struct list leases;     /* oldest first */
-    struct list queue;      /* in model.unsettled or with the settle threads */
-    struct list changed;    /* in model.changed */
-    struct fdset *set;      /* NULL while offered, and for a refused one */
-    char *opaque;           /* NULL where none was given */
-    uint64_t inode;         /* with `device`, which file: st_ino */
-    uint32_t device;        /* st_dev, as device_pack() has it */
-    uint32_t device_number; /* of a device, which one: st_rdev */
+    struct list in_listed;
+    struct list leases;            /* oldest first */
+    struct list queue;             /* in model.unsettled or with the settle threads */
+    struct list changed;           /* in model.changed */
+    struct member *before, *after; /* in its set's order */
+    uint64_t group;                /* there */
+    struct fdset *set;             /* NULL while offered, and for a refused one */
+    char *opaque;                  /* NULL where none was given */
+    uint64_t inode;                /* with `device`, which file: st_ino */
+    uint32_t device;               /* st_dev, as device_pack() has it */
+    uint32_t device_number;        /* of a device, which one: st_rdev */
     uint64_t added_ms;
     union {
         uint32_t id;
@@ -111,6 +120,7 @@ struct member {
     bool serves_read_only : 1;
     bool keep_content : 1;
     bool keep_locks : 1;
+    bool in_order : 1; /* of its set */
 };
 
 /* A device number as Linux itself has it: 12 bits of major, 20 of minor. */
@@ -128,7 +138,7 @@ static inline bool member_is_device(const struct member *member) {
     return S_ISBLK(member->type) || S_ISCHR(member->type);
 }
 
-static_assert(sizeof(struct member) == 128, "there may be many: nothing is wasted");
+static_assert(sizeof(struct member) == 168, "there may be many: nothing is wasted");
 
 struct lease {
     struct list in_member;
@@ -231,6 +241,9 @@ void member_label(struct model *model, struct member *member, const char *text);
  * in the member. A member that was closed is
  * freed, and its set if it was the last; `member` must not be used after. */
 void member_settled(struct model *model, struct member *member, unsigned done);
+
+/* The description of a leased member has been given these flags. */
+void member_flags_set(struct member *member, int status);
 
 /* A VMM has changed the flags of what it has open: the member's are these now. */
 void member_flags_seen(struct model *model, struct member *member, int status);

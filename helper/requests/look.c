@@ -13,27 +13,24 @@
 #include "requests/opening.h"
 #include "settle/open_file.h"
 
-/* Which access modes a member serves, as Looked.modes has them. */
-static uint32_t member_modes(const struct member *member) {
-    int mode = member->flags & O_ACCMODE; /* not 3: member_inspect() */
+/* Which access modes the members serve that may be opened, as Looked.modes has them. */
+static uint32_t set_modes(const struct fdset *set) {
+    uint32_t modes = 0;
 
-    return 1u << mode | (member->serves_read_only && mode == O_RDWR ? 1u << O_RDONLY : 0);
+    for (int mode = O_RDONLY; mode <= O_RDWR; mode++)
+        modes |= (uint32_t) !!set->mode_counts[mode] << mode;
+    return modes | (uint32_t) !!set->read_count << O_RDONLY;
 }
 
 /* The newest member that may be opened, be it now or when it is settled; and what all
  * of them serve together. */
 static const struct member *set_look(const struct fdset *set, uint32_t *modes,
                                      struct refusal *refusal) {
-    const struct member *newest = NULL;
+    const struct member *newest = list_empty(&set->listed)
+                                      ? NULL
+                                      : list_object(set->listed.previous, struct member, in_listed);
 
-    *modes = 0;
-    list_for_each (link, &set->members) {
-        const struct member *member = list_object(link, struct member, in_set);
-        if (set->spent || member->state != MEMBER_LISTED)
-            continue;
-        *modes |= member_modes(member);
-        newest = member;
-    }
+    *modes = set_modes(set);
     if (!newest)
         refuse(refusal, REFUSAL_EMPTY_SET, EACCES, "set %u has no member left that may be opened",
                set->id);

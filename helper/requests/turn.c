@@ -44,6 +44,8 @@ void session_end(struct session *session) {
 static __attribute__((noinline)) void end_gone(struct service *service) {
     struct list *gone = &service->sessions.gone, ending;
 
+    if (list_empty(gone))
+        return;
     list_init(&ending);
     /* Who waits for what one had may be served now, and found gone too. */
     while (!list_empty(gone)) {
