@@ -152,7 +152,7 @@ _fdsetctl_columns() {
 # _fdsetctl_takes OPTION: it takes an argument, as its own word or behind a '='.
 _fdsetctl_takes() {
     case $1 in
-    --socket | --set | --opaque | --fd | --sharing | --name | --owner | --lifetime | --grace | \
+    --socket | --set | --opaque | --fd | --sharing | --name | --for | --owner | --lifetime | --grace | \
         --idle | --output | --values | --kinds | --count | --vm | \
         --file | --directory | --timeout | --copies) return 0 ;;
     esac
@@ -169,6 +169,7 @@ _fdsetctl_argument() {
     *--socket | *-S | *--file | *--directory) compopt -o default ;;
     *--set | add-*s) _fdsetctl_values "$2" SET ;;
     *--name) _fdsetctl_values "$2" NAME ;;
+    *--for) _fdsetctl_values "$2" FOR ;;
     *--owner) _fdsetctl_values "$2" OWNER ;;
     list--opaque) _fdsetctl_values "$2" OPAQUE ;;
     *--lifetime) _fdsetctl_words "$2" 'keep idle once connection' ;;

@@ -114,6 +114,31 @@ test_a_lifetime_ends() {
     total_becomes sets 0
 }
 
+# For the VMM of the helper's other socket there is no such set.
+test_for_one_machine() {
+    helper_start --vmm vm1.sock,name=vm1 --manage bound,for=vm1
+    images_make
+    fdsetctl add --set 1 --for vm1 a.img >output
+    equal vm1 "$(fdsetctl list --no-headings --output FOR)" "whom it is for"
+    fdsetctl list --json >list
+    json list 'j["sets"][0]["reserved_for"] == "vm1"'
+    vmm_start
+    vmm_ask open /dev/fdset/1 r 0
+    vmm_says 'there is no set 1'
+    refused "there are 'vmm', 'vm1'" fdsetctl add --for nobody b.img
+    refused 'set 1 exists and is for vm1' fdsetctl add --set 1 --for vmm a.img
+    status 2 fdsetctl add --for '' a.img
+
+    # By a socket that is bound to it nothing else is seen.
+    fdsetctl add --set 2 b.img >output
+    equal 1 "$(fdsetctl -S bound list --no-headings --output SET | xargs)" "what is seen"
+    fdsetctl -S bound add --set 3 b.img >output
+    equal vm1 "$(fdsetctl list 3 --no-headings --output FOR)" "whom it is for"
+    fdsetctl -S bound info >info
+    equal 'Bound to: vm1' "$(grep '^Bound' info | xargs)" "what it is bound to"
+    refused 'no set 2' fdsetctl -S bound remove 2
+}
+
 test_filters() {
     helper_start
     images_make

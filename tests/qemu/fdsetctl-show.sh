@@ -105,12 +105,12 @@ for line in lines[:-2]:
         last = family
         continue
     name, label, value = re.fullmatch(
-        r"([a-z_]+)\{vm=\"((?:[^\"\\\n]|\\[\"\\n])*)\"(?:,version=\"[^\"]+\")?\} ([0-9]+(?:\.[0-9]+)?)",
+        r"([a-z_]+)\{vm=\"((?:[^\"\\\n]|\\[\"\\n])*)\"(?:,version=\"[^\"]+\"|,endpoint=\"vmm\")?\} ([0-9]+(?:\.[0-9]+)?)",
         line).groups()
     assert name == last + text_of[families[last]["TYPE"]], line
     assert label == labels.setdefault("vm", label), line
     samples[last] = value
-assert len(families) == 31 and all("HELP" in f and "TYPE" in f for f in families.values())
+assert len(families) == 40 and all("HELP" in f and "TYPE" in f for f in families.values())
 for wanted in sys.argv[1:]:
     family, value = wanted.split("=", 1)
     if family == "vm":
@@ -139,6 +139,7 @@ test_stats() {
     fdsetctl stats --openmetrics >metrics
     openmetrics_check fdset_helper_members=2 fdset_helper_opens=1 fdset_helper_denied=2 \
         fdset_helper_expired=1 fdset_helper_hangups=0 fdset_helper_members_limit=4096 \
+        fdset_helper_endpoint_leases=1 fdset_helper_endpoint_waiting=0 \
         "vm=${PWD##*/}" <metrics
     fdsetctl stats --openmetrics --vm 'a "b" \c'$'\n' >metrics
     openmetrics_check 'vm=a \"b\" \\c\\x0a' <metrics
@@ -154,7 +155,9 @@ test_info() {
     json info "(j['pid'], j['vm']) == ($helper, '${PWD##*/}')"
     json info 'j["limits"]["sets"] == {"used": 1, "maximum": 7} and j["uptime_ms"] >= 0'
     json info 'j["limits"]["members"]["used"] == 2 and j["limits"]["packet_bytes"]["used"] is None'
+    json info '[(e["name"], e["leases"]) for e in j["endpoints"]] == [("vmm", 0)]'
     fdsetctl -S observe info >output
+    equal 'vmm 0/8192 0/128 0/512' "$(awk '$1 == "vmm" { print $1, $2, $3, $4 }' output)" "endpoint"
     equal 'This socket: observer' "$(grep '^This' output | xargs)" "role"
     equal 'LIMIT USED MAXIMUM USED% MEANING' "$(grep '^LIMIT' output | xargs)" "columns"
     equal 'sets 1 7 14' "$(awk '$1 == "sets" { print $1, $2, $3, $4 }' output)" "sets"

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "duplicates.h"
+#include "feature.h"
 #include "manager/manager.h"
 #include "wire/failure.h"
 
@@ -76,6 +77,19 @@ static int members_write(struct adding *adding, const struct fdset_add *set) {
     return error;
 }
 
+/* An older helper would put it there for all, and say nothing. */
+static int reservation_check(struct adding *adding, const struct fdset_add *set) {
+    struct connection *connection = &adding->question.manager->connection;
+
+    if (!set->reserved_for)
+        return 0;
+    LOCKED(connection->lock);
+    if (connection->features & FEATURE_BIT(ENDPOINTS))
+        return 0;
+    return fail(EOPNOTSUPP, "this fdset-helper cannot reserve a set for '%s': a newer one can",
+                set->reserved_for);
+}
+
 static int set_write(struct adding *adding, struct fdset_add *theirs, size_t size) {
     size_t index = adding->body.n_sets, first = adding->member_count;
     struct fdset_add ours, *set = &ours;
@@ -83,6 +97,8 @@ static int set_write(struct adding *adding, struct fdset_add *theirs, size_t siz
 
     if (!error && set->set < 0 && set->set != FDSET_NEW_SET)
         error = fail(EINVAL, "a set's number is 0 to 2147483647, not %d", set->set);
+    if (!error)
+        error = reservation_check(adding, set);
     if (!error)
         error = members_write(adding, set);
     if (error)
@@ -102,6 +118,8 @@ static int set_write(struct adding *adding, struct fdset_add *theirs, size_t siz
     to->mixed = set->mixed;
     to->grace_ms = set->grace_ms;
     to->idle_ms = set->idle_ms;
+    if (set->reserved_for)
+        to->reserved_for = (char *)set->reserved_for;
     to->n_members = set->member_count;
     to->members = &adding->member_pointers[first];
     return 0;

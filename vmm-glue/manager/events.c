@@ -18,6 +18,14 @@ static struct fdset_event *next_place(struct fdset_manager *manager) {
     return &manager->events[place];
 }
 
+static void keep_holder(struct fdset_event *event, const Fdset__V1__LeaseInfo *from) {
+    event->held_by_lease = from->lease;
+    event->held_by_connection = from->connection;
+    event->held_by_pid = from->pid;
+    snprintf(event->held_by_name, sizeof(event->held_by_name), "%s", from->name);
+    snprintf(event->held_by_endpoint, sizeof(event->held_by_endpoint), "%s", from->endpoint);
+}
+
 static void keep(struct fdset_manager *manager, const Fdset__V1__Event *from) {
     if (manager->event_count == EVENTS_KEPT) {
         manager->lost++;
@@ -40,6 +48,10 @@ static void keep(struct fdset_manager *manager, const Fdset__V1__Event *from) {
     };
     snprintf(event->path, sizeof(event->path), "%s", from->path);
     snprintf(event->name, sizeof(event->name), "%s", from->name);
+    snprintf(event->endpoint, sizeof(event->endpoint), "%s", from->endpoint);
+    snprintf(event->reserved_for, sizeof(event->reserved_for), "%s", from->reserved_for);
+    if (from->held_by)
+        keep_holder(event, from->held_by);
     manager->lost = 0;
 }
 

@@ -49,6 +49,7 @@ static int lease_append(struct fdset_member_info *member, const Fdset__V1__Lease
             .connection = from->connection,
             .pid = from->pid,
             .name = copy(from->name, &error),
+            .endpoint = copy_if_any(from->endpoint, &error),
         };
     return error;
 }
@@ -105,6 +106,7 @@ static int set_append(struct fdset_listing *listing, const Fdset__V1__SetInfo *f
             .expires_ms = expires ? (int64_t)from->expires_ms : -1,
             .mixed = from->mixed,
             .holds = from->holds,
+            .reserved_for = copy_if_any(from->reserved_for, &error),
         };
     }
     for (size_t i = 0; !error && i < from->n_members; i++)
@@ -124,9 +126,31 @@ static int waiting_append(struct fdset_listing *listing, const Fdset__V1__Waitin
             .flags = (int)from->flags,
             .age_ms = from->age_ms,
             .expires_ms = from->expires_ms,
+            .endpoint = copy_if_any(from->endpoint, &error),
             .connection = from->connection,
             .pid = from->pid,
             .name = copy(from->name, &error),
+        };
+    return error;
+}
+
+static int endpoint_append(struct fdset_listing *listing, const Fdset__V1__EndpointInfo *from) {
+    int error = 0;
+    struct fdset_endpoint_info *endpoint =
+        append(&listing->endpoints, &listing->endpoint_count, sizeof(*endpoint), &error);
+
+    if (endpoint)
+        *endpoint = (struct fdset_endpoint_info){
+            .name = copy(from->name, &error),
+            .leases = from->leases,
+            .leases_kept = from->leases_kept,
+            .waiting = from->waiting,
+            .waiting_kept = from->waiting_kept,
+            .holds = from->holds,
+            .holds_kept = from->holds_kept,
+            .connections = from->connections,
+            .connections_kept = from->connections_kept,
+            .in_flight = from->in_flight,
         };
     return error;
 }
@@ -179,14 +203,18 @@ static int listing_append(struct fdset_listing *listing, const Fdset__V1__QueryR
         error = waiting_append(listing, page->waiting[i]);
     for (size_t i = 0; !error && i < page->n_sandbox; i++)
         error = sandbox_append(listing, page->sandbox[i]);
+    for (size_t i = 0; !error && i < page->n_endpoints; i++)
+        error = endpoint_append(listing, page->endpoints[i]);
     if (page->totals)
         totals_copy(&listing->totals, page->totals);
     return error;
 }
 
 static void member_free(struct fdset_member_info *member) {
-    for (size_t i = 0; i < member->lease_count; i++)
+    for (size_t i = 0; i < member->lease_count; i++) {
         free(member->leases[i].name);
+        free(member->leases[i].endpoint);
+    }
     free(member->leases);
     free(member->opaque);
 }
@@ -201,16 +229,21 @@ void fdset_listing_free(struct fdset_listing *listing) {
         free(set->members);
         free(set->name);
         free(set->owner);
+        free(set->reserved_for);
     }
     for (size_t i = 0; i < listing->waiting_count; i++) {
         free(listing->waiting[i].path);
         free(listing->waiting[i].name);
+        free(listing->waiting[i].endpoint);
     }
     for (size_t i = 0; i < listing->sandbox_count; i++) {
         free(listing->sandbox[i].name);
         free(listing->sandbox[i].detail);
     }
     free(listing->waiting);
+    for (size_t i = 0; i < listing->endpoint_count; i++)
+        free(listing->endpoints[i].name);
+    free(listing->endpoints);
     free(listing->sandbox);
     free(listing->sets);
     free(listing);
@@ -221,6 +254,8 @@ void fdset_listing_free(struct fdset_listing *listing) {
 /* Is `next` further on than `place`? Pages of a faulty helper must not go on
  * for ever. */
 static bool cursor_advances(const Fdset__V1__Cursor *place, const Fdset__V1__Cursor *next) {
+    if (next->endpoint != place->endpoint) /* endpoints come last, after waiting opens */
+        return next->endpoint > place->endpoint;
     if (next->waiting != place->waiting) /* waiting opens come after all sets */
         return next->waiting > place->waiting;
     if (next->set != place->set)
@@ -294,6 +329,7 @@ static int filter_write(Fdset__V1__Query *query, const struct fdset_filter *thei
         query->opaque = (char *)filter->opaque;
     }
     query->sandbox = filter->sandbox;
+    query->endpoints = filter->endpoints;
     return 0;
 }
 

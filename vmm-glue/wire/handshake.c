@@ -101,6 +101,7 @@ static void helper_keep(struct connection *connection, const Fdset__V1__HelloRep
         .role = (enum fdset_role)hello->role,
     };
     snprintf(info->helper, sizeof(info->helper), "%s", hello->helper);
+    snprintf(info->endpoint, sizeof(info->endpoint), "%s", hello->endpoint);
     if (!limits)
         return;
     info->limits = (struct fdset_limits){

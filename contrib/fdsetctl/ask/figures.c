@@ -42,13 +42,28 @@ const struct figure limit_figures[] = {
     LIMIT(sets, "Sets that there may be"),
     LIMIT(members, "Members that there may be, with those that are removed but leased"),
     LIMIT(leases, "Descriptors that VMMs may have open"),
-    LIMIT(leases_per_vmm, "Descriptors that one connection of a VMM may have open"),
+    LIMIT(leases_per_vmm, "Descriptors that one virtual machine may have open"),
     LIMIT(connections, "Connections that there may be"),
     LIMIT(waiting, "Opens that may wait"),
     LIMIT(holds, "Holds that there may be"),
     LIMIT(event_queue, "Events that are kept for a subscriber that does not read"),
     LIMIT(packet_bytes, "Bytes of a packet"),
     LIMIT(packet_descriptors, "Descriptors of a packet"),
+    {NULL},
+};
+
+#define ENDPOINT(field, help) FIGURE(fdset_endpoint_info, field, FIGURE_GAUGE, help)
+
+const struct figure endpoint_figures[] = {
+    ENDPOINT(leases, "Descriptors that a virtual machine has open"),
+    ENDPOINT(leases_kept, "Descriptors that are kept for it"),
+    ENDPOINT(waiting, "Opens of a virtual machine that wait"),
+    ENDPOINT(waiting_kept, "Waiting opens that are kept for it"),
+    ENDPOINT(holds, "Holds of a virtual machine"),
+    ENDPOINT(holds_kept, "Holds that are kept for it"),
+    ENDPOINT(connections, "Connections of a virtual machine"),
+    ENDPOINT(connections_kept, "Connections that are kept for it"),
+    ENDPOINT(in_flight, "Descriptors that a virtual machine may not have received yet"),
     {NULL},
 };
 
@@ -73,14 +88,12 @@ uint64_t figure_value(const struct figure *figure, const void *figures) {
     return wide;
 }
 
-struct fdset_totals totals_ask(struct fdset_manager *manager) {
+struct fdset_listing *totals_ask(struct fdset_manager *manager) {
     /* Of no owner's sets: what is wanted comes with them. */
-    struct fdset_filter nothing = {.owner = "\x7f"};
+    struct fdset_filter nothing = {.owner = "\x7f", .endpoints = true};
     struct fdset_listing *listing;
 
     if (fdset_query_filtered(manager, &nothing, &listing) < 0)
         die("%s", fdset_error_text());
-    struct fdset_totals answer = listing->totals;
-    fdset_listing_free(listing);
-    return answer;
+    return listing;
 }

@@ -23,11 +23,14 @@ struct figure {
 /* Of struct fdset_totals and of struct fdset_limits; each ends with a NULL name. */
 extern const struct figure total_figures[], limit_figures[];
 
+/* Of struct fdset_endpoint_info, likewise. */
+extern const struct figure endpoint_figures[];
+
 /* The total that comes up to a limit, or NULL. */
 const struct figure *limit_total(const struct figure *limit);
 
 /* `figures` is the structure that `figure` is a member of. */
 uint64_t figure_value(const struct figure *figure, const void *figures);
 
-/* The helper's, or ends the program. */
-struct fdset_totals totals_ask(struct fdset_manager *manager);
+/* The helper's, with its endpoints and no set, or ends the program. */
+struct fdset_listing *totals_ask(struct fdset_manager *manager);

@@ -43,6 +43,7 @@ CELL(set_lifetime,
 CELL(set_name, text(row->set->name))
 CELL(set_owner, text(row->set->owner))
 CELL(set_expires, row->set->expires_ms >= 0 ? duration(row->set->expires_ms) : NULL)
+CELL(set_for, text(row->set->reserved_for))
 CELL(set_holds, xasprintf("%u", row->set->holds))
 
 /* Of a member. */
@@ -70,6 +71,7 @@ CELL(opened_flags, list(flags_words(row->opened.flags)))
 CELL(opened_age, duration(row->opened.age_ms))
 CELL(opened_pid, row->opened.pid > 0 ? xasprintf("%d", (int)row->opened.pid) : NULL)
 CELL(opened_name, text(row->opened.name))
+CELL(opened_endpoint, text(row->opened.endpoint))
 
 /* ----------------------------------------------------------------- columns */
 
@@ -88,6 +90,7 @@ static const struct column member_columns[] = {
     {{"OWNER"}, set_owner, IF_ANY},
     {{"EXPIRES", true}, set_expires, IF_ANY},
     {{"HOLDS", true}, set_holds, IF_ANY},
+    {{"FOR"}, set_for, IF_ANY},
     {{"TYPE"}, member_type, IF_NAMED},
     {{"DEVICE-NUMBER"}, member_device_number, IF_ANY},
     {{"DEVICE"}, member_device, IF_NAMED},
@@ -108,6 +111,7 @@ static const struct column lease_columns[] = {
     {{"SINCE"}, lease_since, IF_NAMED},
     {{"PID", true}, opened_pid},
     {{"NAME"}, opened_name},
+    {{"ENDPOINT"}, opened_endpoint, IF_DIFFERENT},
     {{"OPAQUE"}, member_opaque, IF_NAMED},
     {{NULL}},
 };
@@ -122,6 +126,7 @@ static const struct column waiting_columns[] = {
     {{"EXPIRES", true}, waiting_expires},
     {{"PID", true}, opened_pid},
     {{"NAME"}, opened_name},
+    {{"ENDPOINT"}, opened_endpoint, IF_DIFFERENT},
     {{NULL}},
 };
 

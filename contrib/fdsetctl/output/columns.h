@@ -17,7 +17,7 @@ struct opened {
     int flags;
     uint64_t age_ms;
     pid_t pid;
-    const char *name;
+    const char *name, *endpoint;
 };
 
 /* What a line is about; what its view has no use for is NULL. */
@@ -33,8 +33,9 @@ struct row {
 /* When a column is shown that nobody has named. */
 enum column_use {
     ALWAYS,
-    IF_ANY,     /* where a line has something there, and not "0" */
-    IF_SEVERAL, /* where several helpers were asked */
+    IF_ANY,       /* where a line has something there, and not "0" */
+    IF_SEVERAL,   /* where several helpers were asked */
+    IF_DIFFERENT, /* where two lines differ in it */
     IF_NAMED,
 };
 

@@ -88,6 +88,11 @@ static char *event_text(const struct fdset_event *event) {
     if (event->connection)
         fprintf(text.stream, " by %s (pid %s, connection %llu)", event->name,
                 pid_text(event->pid).text, (unsigned long long)event->connection);
+    if (event->held_by_lease)
+        fprintf(text.stream, ", held by %s (pid %s) of %s", event->held_by_name,
+                pid_text(event->held_by_pid).text, event->held_by_endpoint);
+    if (event->reserved_for[0])
+        fprintf(text.stream, ", for %s", event->reserved_for);
     return text_stream_end(&text);
 }
 
@@ -104,7 +109,7 @@ struct field {
     bool is_flags;        /* JSON has a list */
 };
 
-#define FIELD_COUNT 18
+#define FIELD_COUNT 24
 
 /* All of one event, with the texts that they point to. */
 struct fields {
@@ -140,6 +145,14 @@ static void fields_make(struct fields *fields, const struct told *told) {
         {"NAME", "FDSET_VMM_NAME", "name", event->name},
         {"CONNECTION", "FDSET_VMM_CONNECTION", "connection",
          NUMBER(event->connection, event->connection)},
+        {"ENDPOINT", "FDSET_ENDPOINT", "endpoint", event->endpoint},
+        {"FOR", "FDSET_FOR", "reserved_for", event->reserved_for},
+        {"HELD-LEASE", "FDSET_HELD_LEASE", "held_lease",
+         NUMBER(event->held_by_lease, event->held_by_lease)},
+        {"HELD-PID", "FDSET_HELD_PID", "held_pid",
+         NUMBER(event->held_by_pid, event->held_by_pid > 0)},
+        {"HELD-NAME", "FDSET_HELD_NAME", "held_name", event->held_by_name},
+        {"HELD-ENDPOINT", "FDSET_HELD_ENDPOINT", "held_endpoint", event->held_by_endpoint},
         {"SEQUENCE", "FDSET_SEQUENCE", "sequence", NUMBER(event->sequence, true)},
         {"LOST", "FDSET_LOST", "lost", NUMBER(event->lost, event->lost), .is_for_programs = true},
         {"VM", "FDSET_VM", "vm", told->vm},

@@ -73,10 +73,11 @@ static json_t *pid_json(pid_t pid) {
 }
 
 json_t *lease_json(const struct fdset_lease_info *lease) {
-    return json_pack("{s:I, s:s, s:o, s:I, s:I, s:o, s:o}", "lease", (json_int_t)lease->lease,
+    return json_pack("{s:I, s:s, s:o, s:I, s:I, s:o, s:o, s:o}", "lease", (json_int_t)lease->lease,
                      "mode", mode_word(lease->flags), "flags", flags_json(lease->flags), "age_ms",
                      (json_int_t)lease->age_ms, "connection", (json_int_t)lease->connection, "pid",
-                     pid_json(lease->pid), "name", json_text(lease->name));
+                     pid_json(lease->pid), "name", json_text(lease->name), "endpoint",
+                     json_text(lease->endpoint));
 }
 
 static json_t *member_json(const struct fdset_member_info *member) {
@@ -104,13 +105,14 @@ static json_t *set_json(const struct fdset_info *set, const struct file_id *file
     for (size_t i = 0; i < set->member_count; i++)
         if (file_id_fits(file, &set->members[i]))
             json_array_append_new(members, member_json(&set->members[i]));
-    return json_pack("{s:i, s:s, s:s, s:b, s:o, s:o, s:I, s:I, s:I, s:o, s:b, s:I, s:o}", "set",
-                     set->set, "path", path, "lifetime", lifetime_word(set->lifetime), "orphaned",
-                     set->orphaned, "name", json_text(set->name), "owner", json_text(set->owner),
-                     "owner_uid", (json_int_t)set->owner_uid, "grace_ms", (json_int_t)set->grace_ms,
-                     "idle_ms", (json_int_t)set->idle_ms, "expires_ms",
+    return json_pack("{s:i, s:s, s:s, s:b, s:o, s:o, s:I, s:I, s:I, s:o, s:b, s:I, s:o, s:o}",
+                     "set", set->set, "path", path, "lifetime", lifetime_word(set->lifetime),
+                     "orphaned", set->orphaned, "name", json_text(set->name), "owner",
+                     json_text(set->owner), "owner_uid", (json_int_t)set->owner_uid, "grace_ms",
+                     (json_int_t)set->grace_ms, "idle_ms", (json_int_t)set->idle_ms, "expires_ms",
                      number_json(set->expires_ms, set->expires_ms >= 0), "mixed", set->mixed,
-                     "holds", (json_int_t)set->holds, "members", members);
+                     "holds", (json_int_t)set->holds, "reserved_for", json_text(set->reserved_for),
+                     "members", members);
 }
 
 static json_t *waiting_json(const struct fdset_listing *listing) {
@@ -119,13 +121,13 @@ static json_t *waiting_json(const struct fdset_listing *listing) {
     for (size_t i = 0; i < listing->waiting_count; i++) {
         const struct fdset_waiting_info *waiting = &listing->waiting[i];
         json_array_append_new(
-            array, json_pack("{s:I, s:o, s:s, s:o, s:I, s:o, s:I, s:o, s:o}", "waiting",
+            array, json_pack("{s:I, s:o, s:s, s:o, s:I, s:o, s:I, s:o, s:o, s:o}", "waiting",
                              (json_int_t)waiting->waiting, "path", json_text(waiting->path), "mode",
                              mode_word(waiting->flags), "flags", flags_json(waiting->flags),
                              "age_ms", (json_int_t)waiting->age_ms, "expires_ms",
                              number_json(waiting->expires_ms, waiting->expires_ms), "connection",
                              (json_int_t)waiting->connection, "pid", pid_json(waiting->pid), "name",
-                             json_text(waiting->name)));
+                             json_text(waiting->name), "endpoint", json_text(waiting->endpoint)));
     }
     return array;
 }
@@ -136,6 +138,19 @@ json_t *totals_json(const struct fdset_totals *totals) {
     for (const struct figure *total = total_figures; total->name; total++)
         json_object_set_new(object, total->name, json_integer(figure_value(total, totals)));
     return object;
+}
+
+json_t *endpoints_json(const struct fdset_listing *listing) {
+    json_t *array = json_array();
+
+    for (size_t i = 0; i < listing->endpoint_count; i++) {
+        const struct fdset_endpoint_info *endpoint = &listing->endpoints[i];
+        json_t *object = json_pack("{s:o}", "name", json_text(endpoint->name));
+        for (const struct figure *figure = endpoint_figures; figure->name; figure++)
+            json_object_set_new(object, figure->name, json_integer(figure_value(figure, endpoint)));
+        json_array_append_new(array, object);
+    }
+    return array;
 }
 
 json_t *sandbox_json(const struct fdset_listing *listing) {

@@ -31,6 +31,7 @@ json_t *holders_json(const struct sources *sources, const struct file_id *file);
 /* The first set, and the opens that wait. */
 json_t *listing_set_json(const struct fdset_listing *listing);
 
+json_t *endpoints_json(const struct fdset_listing *listing);
 json_t *totals_json(const struct fdset_totals *totals);
 json_t *sandbox_json(const struct fdset_listing *listing);
 

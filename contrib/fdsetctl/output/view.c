@@ -65,7 +65,9 @@ struct sink {
     void (*line)(struct sink *sink, const struct row *row);
     struct libscols_table *table; /* of a table, */
     void *seen;                   /* of values: those that have been printed */
-    bool is_any;                  /* of a column: there is a value in it */
+    bool is_any;                  /* of a column: there is a value in it, */
+    char *first;                  /* the first, */
+    bool differs;                 /* and another */
     const char *vm;               /* whose lines those are */
 };
 
@@ -77,7 +79,8 @@ static void row_give(struct sink *sink, struct row row) {
 static void leases_give(struct sink *sink, struct row row) {
     for (size_t i = 0; i < row.member->lease_count; i++) {
         const struct fdset_lease_info *lease = row.lease = &row.member->leases[i];
-        row.opened = (struct opened){lease->flags, lease->age_ms, lease->pid, lease->name};
+        row.opened =
+            (struct opened){lease->flags, lease->age_ms, lease->pid, lease->name, lease->endpoint};
         row_give(sink, row);
     }
 }
@@ -85,7 +88,8 @@ static void leases_give(struct sink *sink, struct row row) {
 static void waiting_give(struct sink *sink, const struct fdset_waiting_info *waiting) {
     row_give(sink, (struct row){
                        .waiting = waiting,
-                       .opened = {waiting->flags, waiting->age_ms, waiting->pid, waiting->name},
+                       .opened = {waiting->flags, waiting->age_ms, waiting->pid, waiting->name,
+                                  waiting->endpoint},
                    });
 }
 
@@ -121,15 +125,21 @@ static void value_look(struct sink *sink, const struct row *row) {
     char *value = sink->choice.all[0]->fill(row);
 
     sink->is_any |= value && strcmp(value, "0") != 0;
-    free(value);
+    sink->differs |= value && sink->first && strcmp(value, sink->first) != 0;
+    if (!sink->first)
+        sink->first = value;
+    else
+        free(value);
 }
 
 static bool is_usual(const struct column *column, const struct view_request *request) {
     struct sink sink = {.line = value_look, .choice = {.all = {column}, .count = 1}};
 
-    if (column->use == IF_ANY)
+    if (column->use == IF_ANY || column->use == IF_DIFFERENT)
         lines_give(&sink, request);
-    return column->use == ALWAYS || sink.is_any ||
+    free(sink.first);
+    return column->use == ALWAYS || (column->use == IF_ANY && sink.is_any) ||
+           (column->use == IF_DIFFERENT && sink.differs) ||
            (column->use == IF_SEVERAL && request->sources->several);
 }
 

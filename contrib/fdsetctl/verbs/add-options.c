@@ -20,6 +20,8 @@ static const char help[] =
     "      --name NAME      the name of the set, for /dev/fdset/NAME; without --set, the set\n"
     "                       that has the name, if there is one\n"
     "      --replace        take out the set's other members in the same step\n"
+    "      --for NAME       only for the virtual machine that the helper's command line calls\n"
+    "                       NAME: for others there is no such set\n"
     "  -o, --opaque TEXT    a label by which you find the members again\n"
     "      --fd N           descriptor N instead of a file; may be repeated\n"
     "\n"
@@ -104,6 +106,14 @@ static void owner_option(void *place, const char *name, const char *argument) {
     *(const char **)place = argument;
 }
 
+static void for_option(void *place, const char *name, const char *argument) {
+    size_t length = strlen(argument);
+
+    if (length < 1 || length > FDSET_MAX_NAME_BYTES)
+        die_usage("--%s: a virtual machine's name has 1 to %d bytes", name, FDSET_MAX_NAME_BYTES);
+    *(const char **)place = argument;
+}
+
 static void sharing_option(void *place, const char *name, const char *argument) {
     struct add_options *options = place;
 
@@ -139,6 +149,7 @@ static const struct verb_option table[] = {
     /* the set */
     {"set", required_argument, 's', PLACE(set), set_option},
     {"name", required_argument, 0, PLACE(each.name), name_option},
+    {"for", required_argument, 0, PLACE(each.reserved_for), for_option},
     {"replace", no_argument, 0, PLACE(each.replace)},
     {"lifetime", required_argument, 0, PLACE(each.lifetime), lifetime_option},
     {"grace", required_argument, 0, PLACE(each.grace_ms), time_option},

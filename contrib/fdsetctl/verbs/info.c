@@ -30,6 +30,7 @@ struct info {
     pid_t pid; /* 0 where it is not known */
     struct fdset_helper_info helper;
     struct fdset_totals totals;
+    struct fdset_listing *listing; /* whose totals those are, and its endpoints */
 };
 
 /* Who made the socket listen: the helper, or systemd for it. */
@@ -77,6 +78,28 @@ static void limits_print(const struct info *info, bool headings) {
     table_print(table);
 }
 
+/* What each virtual machine has, of what is kept for it: "3/64". */
+static void endpoints_print(const struct fdset_listing *listing, bool headings) {
+    static const struct table_column columns[] = {
+        {"ENDPOINT"},    {"LEASES", true},      {"WAITING", true},
+        {"HOLDS", true}, {"CONNECTIONS", true}, {"IN-FLIGHT", true},
+        {NULL},
+    };
+    struct libscols_table *table = table_new(columns, headings);
+
+    for (size_t i = 0; i < listing->endpoint_count; i++) {
+        const struct fdset_endpoint_info *endpoint = &listing->endpoints[i];
+        struct libscols_line *line = table_line(table);
+        table_cell(line, 0, "%s", endpoint->name);
+        table_cell(line, 1, "%u/%u", endpoint->leases, endpoint->leases_kept);
+        table_cell(line, 2, "%u/%u", endpoint->waiting, endpoint->waiting_kept);
+        table_cell(line, 3, "%u/%u", endpoint->holds, endpoint->holds_kept);
+        table_cell(line, 4, "%u/%u", endpoint->connections, endpoint->connections_kept);
+        table_cell(line, 5, "%u", endpoint->in_flight);
+    }
+    table_print(table);
+}
+
 static void info_print(const struct info *info, bool headings) {
     static const struct table_column columns[] = {{"FIELD"}, {"VALUE"}, {NULL}};
     struct libscols_table *table = table_new(columns, false);
@@ -85,11 +108,16 @@ static void info_print(const struct info *info, bool headings) {
     table_field(table, "Version", "%s", info->helper.helper);
     table_field(table, "Protocol", "%" PRIu32, info->helper.protocol);
     table_field(table, "This socket", "%s", role_word(info->helper.role));
+    if (info->helper.endpoint[0])
+        table_field(table, "Bound to", "%s", info->helper.endpoint);
     table_field(table, "Process", "%s", pid_text(info->pid).text);
     table_field(table, "Uptime", "%s", duration_text(info->totals.uptime_ms).text);
     table_print(table);
     puts("");
     limits_print(info, headings);
+    if (info->listing->endpoint_count > 0)
+        puts("");
+    endpoints_print(info->listing, headings);
 }
 
 static json_t *info_json(const struct info *info) {
@@ -103,11 +131,13 @@ static json_t *info_json(const struct info *info) {
                             json_pack("{s:o, s:o}", "used", number_json(used, total), "maximum",
                                       number_json(maximum, maximum)));
     }
-    return json_pack("{s:o, s:o, s:I, s:s, s:o, s:I, s:o}", "vm", json_text(info->vm), "version",
-                     json_text(info->helper.helper), "protocol", (json_int_t)info->helper.protocol,
-                     "role", role_word(info->helper.role), "pid",
-                     number_json(info->pid, info->pid > 0), "uptime_ms",
-                     (json_int_t)info->totals.uptime_ms, "limits", limits);
+    return json_pack("{s:o, s:o, s:I, s:s, s:o, s:o, s:I, s:o, s:o}", "vm", json_text(info->vm),
+                     "version", json_text(info->helper.helper), "protocol",
+                     (json_int_t)info->helper.protocol, "role", role_word(info->helper.role),
+                     "endpoint", json_text(info->helper.endpoint[0] ? info->helper.endpoint : NULL),
+                     "pid", number_json(info->pid, info->pid > 0), "uptime_ms",
+                     (json_int_t)info->totals.uptime_ms, "limits", limits, "endpoints",
+                     endpoints_json(info->listing));
 }
 
 static int info_run(struct verb_line *line) {
@@ -124,12 +154,14 @@ static int info_run(struct verb_line *line) {
     struct fdset_manager *manager = manager_connect(line, NULL);
     info.vm = vm_name(socket_path(line));
     info.pid = helper_pid(fdset_manager_socket(manager));
-    info.totals = totals_ask(manager);
+    info.listing = totals_ask(manager);
+    info.totals = info.listing->totals;
     fdset_manager_helper_info(manager, &info.helper);
     if (options.json)
         json_print(info_json(&info));
     else
         info_print(&info, !options.no_headings);
+    fdset_listing_free(info.listing);
     free(info.vm);
     fdset_manager_free(manager);
     return EXIT_DONE;

@@ -74,13 +74,22 @@ static void label_print(const char *name, const char *value) {
     free(plain);
 }
 
+static void labels_print(const char *vm, const char *endpoint) {
+    if (!vm && !endpoint)
+        return;
+    putchar('{');
+    if (vm)
+        label_print("vm", vm);
+    if (vm && endpoint)
+        putchar(',');
+    if (endpoint)
+        label_print("endpoint", endpoint);
+    putchar('}');
+}
+
 static void sample_print(const char *name, const char *suffix, const char *vm) {
     printf(PREFIX "%s%s", name, suffix);
-    if (vm) {
-        putchar('{');
-        label_print("vm", vm);
-        putchar('}');
-    }
+    labels_print(vm, NULL);
     putchar(' ');
 }
 
@@ -105,6 +114,20 @@ static void metric_print(const struct figure *total, uint64_t value, const char 
     printf("%" PRIu64 "\n", value);
 }
 
+/* A family for each figure, a sample for each virtual machine. */
+static void endpoints_print(const struct fdset_listing *listing, const char *vm) {
+    for (const struct figure *figure = endpoint_figures; figure->name; figure++) {
+        if (listing->endpoint_count == 0)
+            continue;
+        family_print("endpoint_", figure->name, "gauge", figure->help);
+        for (size_t i = 0; i < listing->endpoint_count; i++) {
+            printf(PREFIX "endpoint_%s", figure->name);
+            labels_print(vm, listing->endpoints[i].name);
+            printf(" %" PRIu64 "\n", figure_value(figure, &listing->endpoints[i]));
+        }
+    }
+}
+
 static void version_print(const struct fdset_helper_info *helper, const char *vm) {
     family_print("build", "", "info", "The helper's version");
     fputs(PREFIX "build_info{", stdout);
@@ -116,8 +139,9 @@ static void version_print(const struct fdset_helper_info *helper, const char *vm
     puts("} 1");
 }
 
-static void metrics_print(const struct fdset_totals *totals, const struct fdset_helper_info *helper,
-                          const char *vm) {
+static void metrics_print(const struct fdset_listing *listing,
+                          const struct fdset_helper_info *helper, const char *vm) {
+    const struct fdset_totals *totals = &listing->totals;
     const struct figure *figure;
 
     for (figure = total_figures; figure->name; figure++)
@@ -130,6 +154,7 @@ static void metrics_print(const struct fdset_totals *totals, const struct fdset_
         sample_print(figure->name, "_limit", vm);
         printf("%" PRIu64 "\n", maximum);
     }
+    endpoints_print(listing, vm);
     version_print(helper, vm);
     puts("# EOF");
 }
@@ -140,16 +165,17 @@ static int stats_run(struct verb_line *line) {
 
     stats_options_read(&options, line);
     struct fdset_manager *manager = manager_connect(line, NULL);
-    struct fdset_totals totals = totals_ask(manager);
+    struct fdset_listing *listing = totals_ask(manager);
     fdset_manager_helper_info(manager, &helper);
     fdset_manager_free(manager);
     char *vm = vm_name(socket_path(line));
     if (options.json)
-        json_print(totals_json(&totals));
+        json_print(totals_json(&listing->totals));
     else if (options.openmetrics)
-        metrics_print(&totals, &helper, options.vm ? options.vm : vm);
+        metrics_print(listing, &helper, options.vm ? options.vm : vm);
     else
-        table_of_totals_print(&totals, !options.no_headings);
+        table_of_totals_print(&listing->totals, !options.no_headings);
+    fdset_listing_free(listing);
     free(vm);
     return EXIT_DONE;
 }

@@ -122,6 +122,11 @@ struct fdset_add {
     bool mixed;        /* a new set's members may be of different files */
     uint32_t grace_ms; /* a new set's, of FDSET_CONNECTION or FDSET_ONCE */
     uint32_t idle_ms;  /* a new set's, of FDSET_IDLE: at least 1 */
+
+    /* The name of the endpoint, which is a virtual machine, whose VMMs alone may open a new set
+     * (--vmm PATH,name=NAME); NULL: all, or the one that this manager's socket is bound to.
+     * -EINVAL if there is none of that name, -EOPNOTSUPP if the helper is too old. */
+    const char *reserved_for;
 };
 
 /* Adds all members to all sets or, if it fails, none to any. At most 253 members in one call. A
@@ -165,7 +170,8 @@ struct fdset_lease_info {
     uint64_t connection; /* the VMM: its connection's number in the helper's life, */
     pid_t pid;           /* its process id, 0 if that is not known, */
     char *name;          /* and its name */
-    uint64_t reserved[4];
+    char *endpoint;      /* of the VMM; NULL: the helper does not say */
+    uint64_t reserved[3];
 };
 
 enum fdset_member_state {
@@ -206,8 +212,9 @@ struct fdset_info {
     uint32_t grace_ms, idle_ms;
     int64_t expires_ms; /* until its grace or idle time is over; -1: none is running */
     bool mixed;
-    uint32_t holds; /* VMMs that hold it */
-    uint64_t reserved[4];
+    uint32_t holds;     /* VMMs that hold it */
+    char *reserved_for; /* the endpoint whose VMMs alone may open it, NULL: all */
+    uint64_t reserved[3];
 };
 
 /* An open that waits. */
@@ -220,6 +227,19 @@ struct fdset_waiting_info {
     uint64_t connection; /* the VMM, as in fdset_lease_info */
     pid_t pid;
     char *name;
+    char *endpoint;
+    uint64_t reserved[3];
+};
+
+/* What an endpoint, which is a virtual machine, has now; and what is kept for it: more it gets
+ * while there is some that is kept for nobody. */
+struct fdset_endpoint_info {
+    char *name;
+    uint32_t leases, leases_kept;
+    uint32_t waiting, waiting_kept;
+    uint32_t holds, holds_kept;
+    uint32_t connections, connections_kept;
+    uint32_t in_flight; /* descriptors that it may not have received yet */
     uint64_t reserved[4];
 };
 
@@ -247,7 +267,9 @@ struct fdset_listing {
     size_t waiting_count;
     struct fdset_sandbox_info *sandbox; /* where it was asked for */
     size_t sandbox_count;
-    uint64_t reserved[4];
+    struct fdset_endpoint_info *endpoints; /* where they were asked for */
+    size_t endpoint_count;
+    uint64_t reserved[2];
 };
 
 /* What to list. Zero-initialise, then set what matters; conditions are joined
@@ -260,6 +282,7 @@ struct fdset_filter {
     const char *owner;
     const char *opaque; /* members with this label, and their sets */
     bool sandbox;       /* tell the stages of the sandbox too */
+    bool endpoints;     /* tell of the endpoints too */
 };
 
 /* Lists all sets, or one. Free the listing with fdset_listing_free(). -ENOENT if the set does
@@ -289,6 +312,7 @@ struct fdset_helper_info {
     uint32_t protocol;    /* version that is spoken */
     enum fdset_role role; /* what this connection may do */
     struct fdset_limits limits;
+    char endpoint[64]; /* the one that this socket is bound to; empty: none */
     uint64_t reserved[4];
 };
 
@@ -329,7 +353,15 @@ struct fdset_event {
     uint64_t connection;
     pid_t pid;
     char name[64];
-    uint64_t time_ms; /* when: since 1970, UTC, to a clock tick; 0: the helper does not say */
+    uint64_t time_ms;      /* when: since 1970, UTC, to a clock tick; 0: the helper does not say */
+    char endpoint[64];     /* the VMM's, "" if the event is of none */
+    char reserved_for[64]; /* the set's, "" for all */
+
+    /* Of DENIED and WANTED because of CODE_BUSY, the lease in the way: held_by_lease is 0 if
+     * there is none, or if it is not told. */
+    uint64_t held_by_lease, held_by_connection;
+    pid_t held_by_pid;
+    char held_by_name[64], held_by_endpoint[64];
     uint64_t reserved[4];
 };
 
