@@ -116,6 +116,8 @@ static void test_owner_may_connect(void **state) {
 static void test_a_users_helper_lets_the_mode_decide(void **state) {
     if (geteuid() != 0)
         skip();
+    if (getenv("FDSET_TEST_WRAPPER")) /* which it would replace */
+        return;
     assert_int_equal(chmod(file_path(""), 0777), 0);
     setenv("FDSET_TEST_WRAPPER", "setpriv --reuid 4242 --regid 4242 --clear-groups", 1);
     helper_start(ARGUMENTS("--manage-mode", "0666", "--observe-mode", "0600"));
