@@ -104,13 +104,19 @@ const char *endpoints_names(const struct endpoints *endpoints, char *text, size_
     return text;
 }
 
+/* The limit that is in the way: one for each VM, or the one of all of them. */
+static const char *limit_reached(const struct share *share, enum resource resource) {
+    return resource == RESOURCE_LEASES && share->used >= share->most ? "leases-per-vmm"
+                                                                     : resource_names[resource];
+}
+
 int refuse_share(const struct endpoint *endpoint, enum resource resource, struct refusal *refusal) {
     static const char *const what[RESOURCES] = {"leases", "waiting opens", "holds", "connections"};
+    const struct share *share = &endpoint->shares[resource];
 
     return refuse(refusal, REFUSAL_LIMIT, ENFILE,
                   "this VM has %u %s, as many as it may: start fdset-helper with --limit %s=N, or "
                   "with %s=N in the --vmm of this VM (also by FDSET_HELPER_OPTIONS)",
-                  endpoint->shares[resource].used, what[resource],
-                  resource == RESOURCE_LEASES ? "leases-per-vmm" : resource_names[resource],
+                  share->used, what[resource], limit_reached(share, resource),
                   resource_names[resource]);
 }
