@@ -114,10 +114,14 @@ uint32_t model_adopt(struct model *model, const struct owner *owner) {
     return adopted;
 }
 
+/* The others are still due in the next turn. */
+#define EXPIRE_AT_ONCE 16
+
 void model_expire(struct model *model) {
     struct deadline *due;
 
-    while ((due = deadlines_due(&model->deadlines, model->now_ms))) {
+    for (int i = 0; i < EXPIRE_AT_ONCE && (due = deadlines_due(&model->deadlines, model->now_ms));
+         i++) {
         struct fdset *set = list_object(due, struct fdset, deadline);
         deadline_stop(&model->deadlines, due);
         if (set->lifetime == LIFETIME_IDLE)

@@ -48,5 +48,5 @@ static inline bool ends_with_manager(const struct fdset *set) {
     return set->lifetime == LIFETIME_CONNECTION || set->lifetime == LIFETIME_ONCE;
 }
 
-/* Ends what is due by now_ms. */
+/* Ends what is due by now_ms, some of it at a time. */
 void model_expire(struct model *model);

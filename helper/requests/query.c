@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <limits.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "requests/opening.h"
@@ -37,6 +38,7 @@ static struct {
     uint32_t set_count, member_count, lease_count, waiting_count, stage_count, endpoint_count;
     const struct endpoint *bound; /* of whom asks: it sees no more than its; NULL: all */
     size_t room;                  /* bytes */
+    int looks;                    /* at what a filter leaves out */
     uint64_t now_ms;
     Fdset__V1__Cursor last; /* what was put in last */
 } page;
@@ -47,6 +49,27 @@ static bool page_takes(size_t bytes, uint32_t count, uint32_t most) {
     page.room -= bytes;
     return true;
 }
+
+/* What a filter leaves out takes time too. A page is of so many looks at it, and may be empty;
+ * to look at a set or a waiting open is as much as to look at ten members. */
+#define PAGE_LOOKS 1000
+#define SET_LOOKS  10
+
+static bool page_looks(int looks) {
+    page.looks -= looks;
+    return page.looks > 0;
+}
+
+/* The next page goes on after this member of this set. */
+static bool page_ends(uint32_t set, uint32_t member) {
+    page.last = (Fdset__V1__Cursor)FDSET__V1__CURSOR__INIT;
+    page.last.set = (int32_t)set;
+    page.last.member = member;
+    return false;
+}
+
+/* In a cursor: after the set's last member. */
+#define LAST_MEMBER UINT32_MAX
 
 static uint64_t remaining(uint64_t due_ms) {
     return due_ms > page.now_ms ? due_ms - page.now_ms : 0;
@@ -165,9 +188,11 @@ static bool has_lease_after(const struct member *member, uint64_t lease) {
 static bool member_wanted(const struct member *member, const Fdset__V1__Query *query) {
     if (query->label_case != FDSET__V1__QUERY__LABEL_OPAQUE)
         return true;
-    return member->opaque && strcmp(member->opaque, query->opaque) == 0;
+    return member->opaque && *member->opaque == *query->opaque &&
+           strcmp(member->opaque, query->opaque) == 0;
 }
 
+/* But for the label. */
 static bool set_wanted(const struct fdset *set, const Fdset__V1__Query *query) {
     if (!set_is_seen(set, page.bound))
         return false;
@@ -175,13 +200,19 @@ static bool set_wanted(const struct fdset *set, const Fdset__V1__Query *query) {
         return false;
     if (*query->name && (!set->name || strcmp(set->name, query->name) != 0))
         return false;
-    if (*query->owner && (!set->owner || strcmp(set->owner, query->owner) != 0))
-        return false;
-    if (query->label_case != FDSET__V1__QUERY__LABEL_OPAQUE)
-        return true;
-    list_for_each (link, &set->members)
+    return !*query->owner || (set->owner && strcmp(set->owner, query->owner) == 0);
+}
+
+static bool is_labelled(const Fdset__V1__Query *query) {
+    return query->label_case == FDSET__V1__QUERY__LABEL_OPAQUE;
+}
+
+static bool set_has_label(const struct fdset *set, const Fdset__V1__Query *query) {
+    list_for_each (link, &set->members) {
         if (member_wanted(list_object(link, struct member, in_set), query))
             return true;
+        page_looks(1);
+    }
     return false;
 }
 
@@ -192,21 +223,42 @@ static bool is_filtered(const Fdset__V1__Query *query) {
 
 /* ----------------------------------------------------------------- listing */
 
-/* Members stand in the order of their ids, so a cursor's place is found even
- * when its member has gone. */
-static bool list_set(const struct fdset *set, const Fdset__V1__Query *query) {
-    const Fdset__V1__Cursor *after = query->after;
-    bool here = after && after->set == (int32_t)set->id;
+/* Where the listing of a set goes on. Members stand in the order of their ids, so a cursor's
+ * place is found even when its member has gone. */
+static const struct list *first_member(const struct model *model, const struct fdset *set,
+                                       const Fdset__V1__Cursor *after) {
+    const struct list *link = set->members.next;
 
-    if (!put_set(set))
+    if (!after || after->set != (int32_t)set->id)
+        return link;
+    const struct member *member = model_find_member(model, after->member);
+    if (member && member->set == set)
+        return has_lease_after(member, after->lease) ? &member->in_set : member->in_set.next;
+    while (link != &set->members && list_object(link, struct member, in_set)->id < after->member)
+        link = link->next;
+    return link;
+}
+
+/* By label only a set is listed that has a member of it. */
+static bool list_set(const struct model *model, const struct fdset *set,
+                     const Fdset__V1__Query *query) {
+    const Fdset__V1__Cursor *after = query->after;
+    bool here = after && after->set == (int32_t)set->id, put = !is_labelled(query);
+
+    if (put && !put_set(set))
         return false;
-    list_for_each (link, &set->members) {
+    for (const struct list *link = first_member(model, set, after); link != &set->members;
+         link = link->next) {
         const struct member *member = list_object(link, struct member, in_set);
-        bool last = here && member->id == after->member;
-        if (here &&
-            (member->id < after->member || (last && !has_lease_after(member, after->lease))))
+        if (!member_wanted(member, query)) {
+            if (!page_looks(1))
+                return page_ends(set->id, member->id);
             continue;
-        if (member_wanted(member, query) && !list_member(member, last ? after->lease : 0))
+        }
+        if (!put && !put_set(set))
+            return false;
+        put = true;
+        if (!list_member(member, here && member->id == after->member ? after->lease : 0))
             return false;
     }
     return true;
@@ -224,29 +276,41 @@ static const struct fdset *first_set(const struct model *model, const Fdset__V1_
     return set ? set : model_next_set(model, id);
 }
 
+static bool is_before(const struct fdset *set, const Fdset__V1__Cursor *after) {
+    return after && ((int32_t)set->id < after->set ||
+                     ((int32_t)set->id == after->set && after->member == LAST_MEMBER));
+}
+
 static bool list_sets(const struct model *model, const Fdset__V1__Query *query) {
     bool single = query->which_case == FDSET__V1__QUERY__WHICH_SET || *query->name;
 
     for (const struct fdset *set = first_set(model, query); set;
          set = single ? NULL : model_next_set(model, set->id)) {
-        bool before = query->after && (int32_t)set->id < query->after->set;
-        if (!before && set_wanted(set, query) && !list_set(set, query))
+        if (!is_before(set, query->after) && set_wanted(set, query) && !list_set(model, set, query))
             return false;
+        if (is_filtered(query) && !page_looks(SET_LOOKS))
+            return page_ends(set->id, LAST_MEMBER);
     }
     return true;
 }
 
-/* An open that waits is of a set that may not exist: its path tells. */
+/* The set of an open that waits, if there is one. */
+static const struct fdset *set_of(const struct model *model, const struct waiting *waiting) {
+    const char *word = waiting->path + strlen(SET_PATH_PREFIX);
+
+    return word[strspn(word, "0123456789")]
+               ? model_find_name(model, word)
+               : model_find_set(model, (uint32_t)strtoul(word, NULL, 10));
+}
+
 static bool waiting_wanted(const struct model *model, const struct waiting *waiting,
                            const Fdset__V1__Query *query) {
-    struct refusal refusal;
-
     if (page.bound && waiting->session->holder.endpoint != page.bound)
         return false;
     if (!is_filtered(query))
         return true;
-    const struct fdset *set = find_path(model, NULL, waiting->path, &refusal);
-    return set && set_wanted(set, query);
+    const struct fdset *set = set_of(model, waiting);
+    return set && set_wanted(set, query) && (!is_labelled(query) || set_has_label(set, query));
 }
 
 static bool put_waiting(struct service *service, const struct waiting *waiting) {
@@ -276,10 +340,18 @@ static bool put_waiting(struct service *service, const struct waiting *waiting) 
 }
 
 static bool list_waiting(struct service *service, const Fdset__V1__Query *query) {
+    uint64_t seen = query->after ? query->after->waiting : 0;
+
     list_for_each (link, &service->waits.all) {
         const struct waiting *waiting = list_object(link, struct waiting, link);
-        if (query->after && waiting->number <= query->after->waiting)
+        if (waiting->number <= seen)
             continue;
+        if (is_filtered(query) && !page_looks(SET_LOOKS)) {
+            page_ends(INT_MAX, LAST_MEMBER); /* all sets are done */
+            page.last.waiting = seen;
+            return false;
+        }
+        seen = waiting->number;
         if (waiting_wanted(&service->model, waiting, query) && !put_waiting(service, waiting))
             return false;
     }
@@ -402,6 +474,7 @@ static bool fill_page(struct service *service, const Fdset__V1__Query *query) {
     page.set_count = page.member_count = page.lease_count = 0;
     page.waiting_count = page.stage_count = page.endpoint_count = 0;
     page.room = FDSET_MAX_PACKET_BYTES - FRAME_BYTES;
+    page.looks = PAGE_LOOKS;
     page.now_ms = service->model.now_ms;
     page.last = query->after ? *query->after : (Fdset__V1__Cursor)FDSET__V1__CURSOR__INIT;
     if (query->sandbox && !query->after)

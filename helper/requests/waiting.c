@@ -213,10 +213,15 @@ void waiting_resume(struct service *service, struct session *session) {
         retry(service, list_object(link, struct waiting, in_session));
 }
 
+/* The others are still due in the next turn. */
+#define EXPIRE_AT_ONCE 16
+
 void waiting_expire(struct service *service) {
     struct deadline *due;
 
-    while ((due = deadlines_due(&service->waits.deadlines, service->model.now_ms))) {
+    for (int i = 0; i < EXPIRE_AT_ONCE &&
+                    (due = deadlines_due(&service->waits.deadlines, service->model.now_ms));
+         i++) {
         deadline_stop(&service->waits.deadlines, due);
         retry(service, list_object(due, struct waiting, deadline));
     }

@@ -243,6 +243,39 @@ static void test_observer_sees_the_same(void **state) {
     assert_int_equal(page->sets[0]->set, 3);
 }
 
+/* What a filter leaves out takes time too, so a page can be empty. */
+static void test_what_is_left_out_comes_in_pages_too(void **state) {
+    struct helper *helper = helper_start((const char *[]){"--limit", "members=1500", NULL});
+    struct new_member members[240];
+    Query query = FDSET__V1__QUERY__INIT;
+    int disk = file_open("disk", O_RDWR), found = 0, pages = 0;
+    uint32_t last = 0;
+
+    for (int i = 0; i < 240; i++)
+        members[i] = (struct new_member){.fd = disk, .opaque = "common"};
+    for (int i = 0; i < 5; i++)
+        client_add_set(helper->manager, 1, LIFETIME(KEEP), members, 240);
+    members[0].opaque = "rare";
+    client_add_set(helper->manager, 1, LIFETIME(KEEP), members, 1);
+    query.label_case = FDSET__V1__QUERY__LABEL_OPAQUE;
+    query.opaque = (char *)"rare";
+    for (Cursor after; ++pages < 100; query.after = &after) {
+        const QueryReply *page = client_query_with(helper->manager, &query);
+        for (size_t i = 0; i < page->n_sets; i++) {
+            assert_int_equal(page->sets[i]->n_members, 1);
+            assert_string_equal(page->sets[i]->members[0]->opaque, "rare");
+            found++;
+        }
+        if (!page->next)
+            break;
+        assert_true(page->next->set > 1 || page->next->member > last);
+        last = page->next->member;
+        after = *page->next;
+    }
+    assert_int_equal(found, 1);
+    assert_in_range(pages, 2, 10);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         helper_test(test_nothing_there),
@@ -256,6 +289,7 @@ int main(void) {
         helper_test(test_long_labels),
         helper_test(test_cursor_of_what_has_gone),
         helper_test(test_observer_sees_the_same),
+        helper_test(test_what_is_left_out_comes_in_pages_too),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
