@@ -4,6 +4,7 @@ whose images nobody but root may open."""
 
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -91,7 +92,7 @@ class Session:
         try:
             output = self.virsh(*commands, fds=fds)
         except Failed as failure:
-            assert text in str(failure), f"'{failure}' has no '{text}' in it"
+            assert re.search(text, str(failure)), f"'{failure}' has no '{text}' in it"
             return
         raise AssertionError(f"{commands} succeeded: {output}")
 
