@@ -3,6 +3,7 @@
 #include "start.h"
 
 #include <fdset/manager.h>
+#include <malloc.h>
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -71,6 +72,7 @@ static int relay_begin(void *argument) {
         dup2(begin->log, STDERR_FILENO);
         close(begin->log);
     }
+    malloc_trim(0); /* what was the wrapper's */
     return relay_run(&begin->setup);
 }
 
