@@ -13,6 +13,10 @@
 #include "settle/open_file.h"
 #include "shortcut/shortcut.h"
 
+/* Bytes of a path that a refusal repeats: what does not fit into its text is dear to leave
+ * out, as vsnprintf() does so byte by byte. */
+#define MOST_SHOWN 255
+
 /* The set of this name or, if it is digits alone, of this id; each id has one spelling, so
  * that no two paths are the same set. */
 static struct fdset *find_word(const struct model *model, const char *word,
@@ -27,7 +31,8 @@ static struct fdset *find_word(const struct model *model, const char *word,
     if (set_name_is_valid(word))
         return model_find_name(model, word);
     refuse(refusal, REFUSAL_PATH, EINVAL,
-           "neither a set's number (0 to %d, without leading zeros) nor a name: %s", INT_MAX, word);
+           "neither a set's number (0 to %d, without leading zeros) nor a name: %.*s", INT_MAX,
+           MOST_SHOWN, word);
     return NULL;
 }
 
@@ -44,8 +49,8 @@ struct fdset *find_path(const struct model *model, const struct endpoint *endpoi
     const char *word = path + strlen(SET_PATH_PREFIX);
 
     if (!is_set_path(path)) {
-        refuse(refusal, REFUSAL_PATH, EINVAL, "not a path of the form " SET_PATH_PREFIX "N: %s",
-               path);
+        refuse(refusal, REFUSAL_PATH, EINVAL, "not a path of the form " SET_PATH_PREFIX "N: %.*s",
+               MOST_SHOWN, path);
         return NULL;
     }
     refusal->code = REFUSAL_NO_SET;
