@@ -380,17 +380,27 @@ def test_what_fdsetctl_adds_and_removes():
         equal(1, scene.inside(), "images inside")
 
 
+def nothing_wanted(*_):
+    raise AssertionError("nothing is wanted")
+
+
+signal.signal(signal.SIGALRM, nothing_wanted)
+
+
 class Giver:
     """A manager who is told what is wanted, and passes it."""
 
     def __init__(self, scene, name="image"):
         self.scene, self.name = scene, name
         self.watch = subprocess.Popen(
-            [tree.fdsetctl, "--wait", "--socket", scene.manage, "watch", "--json"],
+            [tree.fdsetctl, "--wait", "--socket", scene.manage, "watch", "--json", "--ready"],
             stdout=subprocess.PIPE, text=True)
+        equal("ready\n", self.watch.stdout.readline(), "what a manager who listens says")
         self.wanted = []
 
-    def give(self, count=1):
+    def give(self):
+        """Waits until something is, and gives it."""
+        signal.alarm(wrapped.PATIENCE)
         for line in self.watch.stdout:
             event = json.loads(line)
             if event.get("event") != "wanted":
@@ -398,9 +408,9 @@ class Giver:
             flag = "--read-only" if event["mode"] == "read-only" else "--read-write"
             self.wanted.append((event["path"], event["mode"]))
             fdsetctl(self.scene, "add", "--set", event["path"].rpartition("/")[2], flag, self.name)
-            count -= 1
-            if not count:
-                return
+            signal.alarm(0)
+            return
+        raise AssertionError("fdsetctl has ended")
 
     def __enter__(self):
         return self
@@ -438,10 +448,16 @@ def test_what_is_wanted_is_waited_for():
 
 def test_what_the_command_line_wants_is_waited_for():
     image("image")
+    os.mkfifo("go")  # until somebody listens
+    with open("between", "w", encoding="ascii") as file:
+        file.write('#!/bin/sh\nread -r go <go\nexec qemu-system-x86_64 "$@"\n')
+    os.chmod("between", 0o755)
     with Scene("-qmp", "unix:qmp,server=on,wait=off", "-blockdev",
                "driver=file,node-name=f,filename=/dev/fdset/7,read-only=on",
-               environment=waiting()) as scene:
+               environment={**waiting(), "FDSET_EMULATOR": os.path.abspath("between")}) as scene:
         with Giver(scene) as giver:
+            with open("go", "w", encoding="ascii") as file:
+                file.write("go\n")
             giver.give()
         monitor = Monitor("qmp")
         equal([("7", "read-only")], scene.leases(), "leases")
