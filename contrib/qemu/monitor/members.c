@@ -75,7 +75,7 @@ void adding_abandon(struct add_command *adding) {
     if (adding->done && !adding->error) {
         struct known_portal *portal = portal_by_member(adding->relay->portals, adding->member.id);
         if (portal)
-            portal_forget(&adding->relay->portals, portal);
+            mirror_forget(adding->relay, portal);
         mirror_remove(adding->relay, adding->add.set, adding->member.id, NULL, NULL);
     }
     adding_free(adding);
@@ -358,7 +358,7 @@ static void portals_leave(struct relay *relay, uint64_t link, struct remove_comm
         }
         portal->removed |= removing != NULL;
         if (portal->closed)
-            portal_forget(&relay->portals, portal);
+            mirror_forget(relay, portal);
     }
 }
 
@@ -425,7 +425,7 @@ void members_closed(struct relay *relay, int number, int set, uint32_t member) {
         return;
     if (portal->member && !portal->removed)
         mirror_remove(relay, portal->set, portal->member, NULL, NULL);
-    portal_forget(&relay->portals, portal);
+    mirror_forget(relay, portal);
 }
 
 void members_abandon(struct qmp_link *link) {

@@ -173,6 +173,14 @@ static bool has_carrier(const struct relay *relay) {
     return link;
 }
 
+void mirror_forget(struct relay *relay, const struct known_portal *portal) {
+    struct injection *injection = relay->mirror.in_flight;
+
+    if (injection && injection->portal == portal)
+        injection->portal = NULL;
+    portal_forget(&relay->portals, portal);
+}
+
 bool mirror_has_work(struct qmp_link *link) {
     struct mirror *mirror = &link->relay->mirror;
     bool is_idle = is_carrier(link) && !link->busy && link->expected == 0;
@@ -295,7 +303,7 @@ static void compare(struct relay *relay, const struct fdset_listing *sets) {
         if (portal->number >= 0)
             inject(relay, portal->set, portal->number, 0, 0, NULL);
         else
-            portal_forget(&relay->portals, portal);
+            mirror_forget(relay, portal);
     }
     for (size_t i = 0; i < sets->count; i++)
         set_put(relay, &sets->sets[i]);

@@ -21,6 +21,9 @@ void mirror_refresh(struct relay *relay);
  * wait at the helper. */
 void mirror_name_sets(struct relay *relay, struct span text);
 
+/* Forgets a portal, which may be one that is just put into the emulator's sets. */
+void mirror_forget(struct relay *relay, const struct known_portal *portal);
+
 /* Takes a member out of the emulator's sets. */
 void mirror_take_out(struct relay *relay, int set, int number);
 
