@@ -11,7 +11,7 @@
 #include <unistd.h>
 
 #define WISHES      8
-#define LONG_WISHES 1000
+#define LONG_WISHES 200
 
 /* More events than a socket and the shortest queue keep. */
 #define LATE 80
