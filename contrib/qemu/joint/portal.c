@@ -24,7 +24,7 @@ struct content {
     uint32_t reserved;
 };
 
-static const char magic[16] = "fdset-portal\n 1\n";
+static const char magic[16] = "fdset-portal 1\n";
 
 static struct content *content_map(int fd) {
     void *content = mmap(NULL, sizeof(struct content), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
