@@ -12,18 +12,22 @@ modules="virtio_ring virtio virtio_pci_modern_dev virtio_pci_legacy_dev virtio_p
 
 # ------------------------------------------------------------ what it takes
 
-# download PACKAGE: into the current directory; with new package lists if need be.
+# download PACKAGE...: into the current directory; with new package lists if need be.
 download() {
-    apt-get -q download "$1" 2>>apt.log && return
+    apt-get -q download "$@" 2>>apt.log && return
     local sudo=''
     [ "$(id -u)" = 0 ] || sudo='sudo -n'
     $sudo apt-get -q -o DPkg::Lock::Timeout=120 update >>apt.log 2>&1
-    apt-get -q download "$1" >>apt.log 2>&1
+    apt-get -q download "$@" >>apt.log 2>&1
 }
 
-# The one with a version in its name.
-kernel_package() {
-    apt-cache depends linux-image-cloud-amd64 | sed -n 's/^ *Depends: \(linux-image-[0-9].*\)/\1/p' | grep -m 1 .
+# kernel_packages: the one with a version in its name; in later releases it is empty, and
+# depends on those that have the kernel and its modules.
+kernel_packages() {
+    local image
+    image=$(apt-cache depends linux-image-cloud-amd64 |
+        sed -n 's/^ *Depends: \(linux-image-[0-9].*\)/\1/p' | grep -m 1 .) && echo "$image" &&
+        apt-cache depends "$image" | sed -n 's/^ *Depends: \(linux-\(binary\|modules\)-[0-9].*\)/\1/p'
 }
 
 cannot_download() {
@@ -43,7 +47,7 @@ unpack() {
 # Debian's kernel and busybox, unpacked once and kept in the build directory, never
 # installed: $linux/vmlinuz, $linux/busybox, $linux/NAME.ko.
 linux_fetch() {
-    local kernel module files=()
+    local kernels package module files=()
     linux=$FDSET_BUILD/linux
     [ ! -e "$linux" ] || return 0
     [ "$(dpkg --print-architecture 2>/dev/null)" = amd64 ] || skip "no Debian amd64 to take a kernel from"
@@ -51,19 +55,24 @@ linux_fetch() {
     download busybox-static || cannot_download busybox-static
     # The first time may have brought new package lists.
     for _ in 1 2; do
-        kernel=$(kernel_package) && download "$kernel" && break
-        kernel=''
+        kernels=$(kernel_packages) && download $kernels && break
+        kernels=''
     done
-    [ "$kernel" ] || cannot_download "Debian's kernel"
-    # Later releases have busybox below /usr, and their modules are compressed.
+    [ "$kernels" ] || cannot_download "Debian's kernel"
+    # Later releases have busybox below /usr, compress their modules, and have some of them
+    # built in: tar tells of what it does not find.
     for module in $modules; do
         files+=("*/$module.ko*")
     done
     mkdir linux unpacked
     unpack busybox-static '*/bin/busybox' || fail "no busybox in its package"
-    unpack "$kernel" './boot/vmlinuz-*' "${files[@]}" || fail "not what a kernel should have"
-    find unpacked -name '*.xz' -exec xz -d {} + && mv unpacked/boot/vmlinuz-* linux/vmlinuz &&
-        find unpacked -type f -exec mv -t linux {} + || fail "not what a kernel should have"
+    for package in $kernels; do
+        unpack "$package" '*/vmlinuz*' "${files[@]}" 2>>unpack.log || true
+    done
+    find unpacked -name '*.xz' -exec xz -d {} +
+    find unpacked -name 'vmlinuz*' -exec mv {} linux/vmlinuz \;
+    find unpacked -type f -exec mv -t linux {} +
+    [ -e linux/vmlinuz ] || fail "not what a kernel should have: $(cat unpack.log)"
     # All of it or nothing.
     cd .. && mv fetch/linux "$linux.$$" && mv -T "$linux.$$" "$linux" || fail "cannot keep it in $linux"
 }
@@ -71,7 +80,7 @@ linux_fetch() {
 initramfs_make() {
     local module files=()
     for module in $modules; do
-        files+=("modules/$module.ko=$linux/$module.ko")
+        [ ! -e "$linux/$module.ko" ] || files+=("modules/$module.ko=$linux/$module.ko")
     done
     succeeds "$here/initramfs.py" "init=$here/linux-init" "bin/busybox=$linux/busybox" "${files[@]}" >initramfs
 }
