@@ -31,6 +31,13 @@ SYSTEM = ["qemu-system-x86_64", "-machine", "none", "-nodefaults", "-no-user-con
 STORAGE_DAEMON = ["qemu-storage-daemon"]
 
 
+def qemu_version():
+    """As a pair of numbers."""
+    text = subprocess.run([SYSTEM[0], "-version"], stdout=subprocess.PIPE, check=True,
+                          text=True).stdout
+    return tuple(int(part) for part in text.split("version ")[1].split(".")[:2])
+
+
 class Failure(Exception):
     """What is said of a test that did not go as it should."""
 

@@ -14,6 +14,8 @@ import subprocess
 import sys
 import traceback
 
+from monitors import qemu_version
+
 PATIENCE = 60  # seconds after which what does not come is a failure
 
 
@@ -100,6 +102,11 @@ def as_nobody(root=None):
     if "-runas" in text:
         return [*(["-chroot", root] if root else []), "-runas", "nobody"]
     return ["-run-with", "user=nobody" + (f",chroot={root}" if root else "")]
+
+
+def no_member_fits():
+    """What QEMU says where a set has no member of the mode; since 9.1 it has words of its own."""
+    return "Permission denied" if qemu_version() < (9, 1) else "with matching flags"
 
 
 class Refused(Exception):
