@@ -30,7 +30,7 @@ OWN = '{"execute": "x-fdset-query-leases"}'
 def portal_of(fd):
     """What a portal says: its flags, whether it is hidden, set, member, whether it is bound."""
     content = os.pread(fd, 64, 0)
-    equal(content[:13], b"fdset-portal\n", "it is a portal")
+    equal(content[:15], b"fdset-portal 1\n", "it is a portal")
     return dict(zip(("flags", "hidden", "set", "member", "bound"), struct.unpack("iIiII", content[16:36])))
 
 
