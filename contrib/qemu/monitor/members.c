@@ -144,21 +144,8 @@ static void adding_settle(struct add_command *adding) {
         relay->pump(link);
 }
 
-static void adding_ask(struct add_command *adding);
-
-static void added(struct fdset_manager *manager, int result, void *context) {
-    struct add_command *adding = context;
-
+static void adding_done(struct add_command *adding, int result) {
     adding->error = result < 0 ? strdup(fdset_error_text()) : NULL;
-    mirror_added(adding->relay, result >= 0);
-    if (result == -EINVAL && adding->add.lifetime == FDSET_KEEP) {
-        /* It may be somebody else's set, who has chosen another lifetime. */
-        adding->add.lifetime = FDSET_LIFETIME_DEFAULT;
-        free(adding->error);
-        adding->error = NULL;
-        adding_ask(adding);
-        return;
-    }
     adding->done = true;
     /* It is to come into the emulator by the command, and by nothing else. */
     if (adding->number < 0 && !adding->error)
@@ -173,21 +160,43 @@ static void added(struct fdset_manager *manager, int result, void *context) {
 }
 
 /* In QEMU anything may be in any set, and what is there stays until it is removed. */
-static void adding_ask(struct add_command *adding) {
+static void adding_ask(struct add_command *adding, fdset_done_function answered) {
     adding->asked = true;
     adding->member = (struct fdset_member){.fd = adding->fd, .opaque = adding->opaque};
     adding->add.mixed = true;
     adding->add.members = &adding->member;
     adding->add.member_count = 1;
     mirror_adding(adding->relay);
-    int error = fdset_add_submit(adding->relay->manager, &adding->add, 1, added, adding);
-    if (error)
-        added(adding->relay->manager, error, adding);
+    int error = fdset_add_submit(adding->relay->manager, &adding->add, 1, answered, adding);
+    if (error) {
+        mirror_added(adding->relay, false);
+        adding_done(adding, error);
+    }
+}
+
+static void added(struct fdset_manager *manager, int result, void *context) {
+    struct add_command *adding = context;
+
+    mirror_added(adding->relay, result >= 0);
+    adding_done(adding, result);
+}
+
+static void added_to_keep(struct fdset_manager *manager, int result, void *context) {
+    struct add_command *adding = context;
+
+    if (result != -EINVAL) {
+        added(manager, result, adding);
+        return;
+    }
+    /* It may be somebody else's set, who has chosen another lifetime. */
+    mirror_added(adding->relay, false);
+    adding->add.lifetime = FDSET_LIFETIME_DEFAULT;
+    adding_ask(adding, added);
 }
 
 static void adding_ask_for(struct add_command *adding, int set) {
     adding->add = (struct fdset_add){.set = set, .lifetime = FDSET_KEEP};
-    adding_ask(adding);
+    adding_ask(adding, added_to_keep);
 }
 
 /* ------------------------------------------------------------------ add-fd */
