@@ -3,6 +3,7 @@
 #include "child.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <sys/stat.h>
 
 static int disk;
@@ -121,7 +122,7 @@ static void opens_all_the_time(struct child_side *side) {
         if (opened.fd < 0)
             fail_msg("in the middle of a replace: %s", opened.text);
         if (opened.member < last || opened.member > expected->first + REPLACES)
-            fail_msg("member %u after %u", opened.member, last);
+            fail_msg("member %" PRIu64 " after %u", opened.member, last);
         last = opened.member;
         assert_int_equal(fstat(opened.fd, &file), 0);
         assert_int_equal(file.st_ino, expected->inodes[(last - expected->first) % 2]);
