@@ -12,7 +12,7 @@ import refusals
 import words
 
 PHRASES = [
-    (r"(?<!virtual )(?<![-\w])machines?\b",
+    (r"(?<![Vv]irtual )(?<![-\w])[Mm]achines?\b",
      "say whether it is the host, a virtual machine, or its emulator"),
     (r"\bbut for\b", "say 'except'"),
     (r"\b[Ww]ho hangs? up\b", "say whose connection ends"),
