@@ -51,11 +51,16 @@ static void turn_away(struct sessions *sessions, int socket, struct refusal *ref
     close(socket);
 }
 
-static void refuse_connection(const struct sessions *sessions, uint32_t taken,
+static void refuse_connection(const struct sessions *sessions, const struct share *share,
                               struct refusal *refusal) {
-    uint32_t descriptors = sessions->limits->descriptors;
+    uint32_t descriptors = sessions->limits->descriptors, taken = share->used;
 
-    if (descriptors > 0)
+    if (share->is_given)
+        refuse(refusal, REFUSAL_LIMIT, EMFILE,
+               "%u connections are taken, as many as this VM may have: start fdset-helper with a "
+               "larger connections=N in the --vmm of this VM",
+               taken);
+    else if (descriptors > 0)
         refuse(
             refusal, REFUSAL_LIMIT, EMFILE,
             "%u connections are taken, as many as this socket may have: " LIMIT_RAISE_DESCRIPTORS,
@@ -89,7 +94,7 @@ static void admit(struct listener *listener, int socket) {
     struct refusal refusal;
 
     if (!share_has(share, sessions->endpoints->free[RESOURCE_CONNECTIONS])) {
-        refuse_connection(sessions, share->used, &refusal);
+        refuse_connection(sessions, share, &refusal);
         turn_away(sessions, socket, &refusal);
         return;
     }

@@ -42,8 +42,9 @@ static void divide(struct endpoints *endpoints, const struct endpoint_plan *plan
         kept = 1;
     for (uint32_t i = 0; i < endpoints->count; i++) {
         uint32_t given = plans[i].given[resource];
-        endpoints->all[i].shares[resource] = given ? (struct share){.kept = given, .most = given}
-                                                   : (struct share){.kept = kept, .most = most};
+        endpoints->all[i].shares[resource] =
+            given ? (struct share){.kept = given, .most = given, .is_given = true}
+                  : (struct share){.kept = kept, .most = most};
     }
     endpoints->free[resource] = room - kept * sharing;
 }
@@ -114,9 +115,14 @@ int refuse_share(const struct endpoint *endpoint, enum resource resource, struct
     static const char *const what[RESOURCES] = {"leases", "waiting opens", "holds", "connections"};
     const struct share *share = &endpoint->shares[resource];
 
+    if (share->is_given) /* and no limit makes it more */
+        return refuse(refusal, REFUSAL_LIMIT, ENFILE,
+                      "this VM has %u %s, as many as it may: start fdset-helper with a larger %s=N "
+                      "in the --vmm of this VM",
+                      share->used, what[resource], resource_names[resource]);
     return refuse(refusal, REFUSAL_LIMIT, ENFILE,
-                  "this VM has %u %s, as many as it may: start fdset-helper with --limit %s=N, or "
-                  "with %s=N in the --vmm of this VM (also by FDSET_HELPER_OPTIONS)",
+                  "this VM has %u %s, as many as it may: start fdset-helper with --limit %s=N "
+                  "(also by FDSET_HELPER_OPTIONS), or with %s=N in the --vmm of this VM",
                   share->used, what[resource], limit_reached(share, resource),
                   resource_names[resource]);
 }

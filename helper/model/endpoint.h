@@ -28,6 +28,7 @@ struct share {
     uint32_t used;
     uint32_t kept; /* nobody else gets these */
     uint32_t most;
+    bool is_given; /* by the --vmm of this endpoint */
 };
 
 struct endpoint {

@@ -186,10 +186,14 @@ static int fit_limit(struct start_options *options, enum resource resource,
         needed += options->endpoints[i].given[resource];
     if (resource == RESOURCE_CONNECTIONS && needed > 0)
         needed += needed / 4 + 1; /* managers and observers keep an eighth and a sixteenth of all */
-    if (needed > LIMITS_LARGEST || (*limits_find(&options->asked, name) && needed > *limit))
+    if (needed > LIMITS_LARGEST)
         return refuse(refusal, REFUSAL_ARGUMENT, EINVAL,
-                      "what the VMM sockets have by %s=N needs --limit %s=%llu, which may be %d",
-                      name, name, (unsigned long long)needed, LIMITS_LARGEST);
+                      "what the VMM sockets have by %s=N needs %llu in all, and there may be %d",
+                      name, (unsigned long long)needed, LIMITS_LARGEST);
+    if (*limits_find(&options->asked, name) && needed > *limit)
+        return refuse(refusal, REFUSAL_ARGUMENT, EINVAL,
+                      "what the VMM sockets have by %s=N needs --limit %s=%llu", name, name,
+                      (unsigned long long)needed);
     for (uint32_t i = 0; i < options->endpoint_count; i++)
         needed += options->endpoints[i].given[resource] ? 0 : each;
     if (!*limits_find(&options->asked, name) && needed > *limit)

@@ -282,6 +282,8 @@ static void test_command_lines_that_make_no_sense(void **state) {
                  "called 'x' are one VM, which has leases=5 or leases=6");
     expect_wrong(ARGUMENTS("--limit", "leases=10", "--vmm", "a,leases=11"),
                  "needs --limit leases=11");
+    expect_wrong(ARGUMENTS("--vmm", "a,leases=1000000", "--vmm", "b,leases=1"),
+                 "by leases=N needs 1000001 in all, and there may be 1000000");
     expect_wrong(ARGUMENTS("--vmm", "a/b,c"), "a comma is written twice");
 }
 

@@ -73,13 +73,13 @@ class Helper:
 
     number = 0
 
-    def __init__(self, *arguments, limit=None):
+    def __init__(self, *arguments, limit=None, said_of_vmm="", said_of_manage=""):
         Helper.number += 1
         self.manage = os.path.join(base, f"manage{Helper.number}")
         self.vmm = os.path.join(base, f"vmm{Helper.number}")
         self.process = subprocess.Popen(
-            [program("fdset-helper"), "--verbose", "--manage", self.manage, "--vmm", self.vmm,
-             *arguments], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+            [program("fdset-helper"), "--verbose", "--manage", self.manage + said_of_manage,
+             "--vmm", self.vmm + said_of_vmm, *arguments], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE, env=ENVIRONMENT, preexec_fn=limit)
         started.append(self.process)
         self.said = self.process.stderr.readline().decode()
@@ -106,10 +106,10 @@ class Helper:
         return process
 
 
-def start(*arguments, limit=None):
+def start(*arguments, **others):
     """Status and text of one that is not to start."""
     try:
-        Helper(*arguments, limit=limit)
+        Helper(*arguments, **others)
         return 0, "it serves"
     except Wrong as wrong:
         return 1, str(wrong)
@@ -419,6 +419,49 @@ def limit_by_environment():
                   **{text[2]: f"{text[1]}=2"}))
 
 
+def given(name):
+    """What the --vmm of a VM gives it, no limit makes more."""
+    text = refused(LIMITS[name](Helper(said_of_vmm=f",name=vm1,{name}=1")),
+                   rf"fdset-helper with a larger ({name}=)N in the --vmm of this VM")
+    works(LIMITS[name](Helper(said_of_vmm=f",name=vm1,{text[1]}8")))
+
+
+def given_connections():
+    def two(helper):
+        works(helper.ctl("add", "--set", "1", "--shared", image()))
+        holder = helper.holder("exec 5<//dev/fdset/1 && echo open && read")
+        holder.stdout.readline()
+        return helper.vmm_shell("exec 5<//dev/fdset/1")
+    text = refused(two(Helper(said_of_vmm=",connections=1")),
+                   r"fdset-helper with a larger (connections=)N in the --vmm of this VM")
+    works(two(Helper(said_of_vmm=f",{text[1]}2")))
+
+
+def or_given_by_the_vmm():
+    """The other thing that the refusal of a lease says."""
+    text = refused(many_leases(Helper("--limit", "leases-per-vmm=1")),
+                   r"or with (leases=)N in the --vmm of this VM")
+    works(many_leases(Helper("--limit", "leases-per-vmm=1", said_of_vmm=f",{text[1]}2")))
+
+
+def more_given_than_there_is():
+    text = refused(start("--limit", "leases=3", said_of_vmm=",leases=4"),
+                   r"needs (--limit) (leases=\d+)")
+    Helper(text[1], text[2], said_of_vmm=",leases=4")
+
+
+def bound_to_no_vm():
+    text = refused(start(said_of_manage=",for=vm1"), r"say --vmm PATH(,name=vm1)")
+    Helper(said_of_manage=",for=vm1", said_of_vmm=text[1])
+
+
+def reserved_for_no_vm():
+    """By a manager: it takes one of those that there are."""
+    helper = Helper(said_of_vmm=",name=vm1")
+    text = refused(helper.ctl("add", "--for", "vm2", image()), r"there are '(vm1)'")
+    works(helper.ctl("add", "--for", text[1], image()))
+
+
 def main():
     cases = [(function.__name__.replace("_", " "), function) for function in [
         every_try_help, no_socket, nobody_could_reach, descriptor_not_open,
@@ -426,7 +469,9 @@ def main():
         no_member_of_the_mode, held_by_another,
         open_with_other_flags, no_member_with_sync, not_a_manager,
         not_a_manager_by_an_inherited_socket, few_descriptors, many_descriptors,
-        limit_by_environment]]
+        limit_by_environment, given_connections, or_given_by_the_vmm, more_given_than_there_is,
+        bound_to_no_vm, reserved_for_no_vm]]
+    cases += [(f"given {name}", lambda name=name: given(name)) for name in ("leases", "waiting")]
     cases += [(f"limit {name}", lambda name=name: limit(name)) for name in LIMITS]
     words.tell([(name, lambda function=function: attempt(function)) for name, function in cases])
 

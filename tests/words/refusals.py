@@ -170,8 +170,9 @@ def check_options(text):
 
 
 def is_for_others(text):
-    """The helper's refusals are sent to its clients; what it logs is for who started it."""
-    if text.speaker != "fdset-helper" or "/confine/" in text.path:
+    """The helper's refusals are sent to its clients. Who started it reads what it logs, and what
+    it refuses before it serves."""
+    if text.speaker != "fdset-helper" or "/confine/" in text.path or "/start/" in text.path:
         return False
     return not re.search(r"\b(log_line|log_die|usage_die|usage_number|die_usage|die|number|f?printf|f?puts)\(", text.call)
 
