@@ -133,6 +133,23 @@ def played(*arguments, path="qmp", **more):
         play(scene, Monitor(path))
 
 
+def test_a_member_that_was_opened_for_direct_access():
+    """QEMU sets the status flags of what it receives, and a portal has no pages of a disk."""
+    image("image")
+    with Scene("-qmp", "unix:qmp,server=on,wait=off") as scene:
+        monitor = Monitor("qmp")
+        for flags in (os.O_RDONLY, os.O_RDWR):
+            for more in (os.O_DIRECT, os.O_DIRECT | os.O_NONBLOCK, os.O_DIRECT | os.O_APPEND):
+                add(monitor, "image", flags | more, 1)
+        monitor.execute("blockdev-add", node(cache={"direct": True}))
+        equal([("1", "read-write")], scene.leases(), "leases")
+        equal(1, scene.inside(), "images inside")
+        (lease,) = [number for number, what in wrapped.descriptors(scene.pid).items()
+                    if os.path.basename(what) == "image"]
+        with open(f"/proc/{scene.pid}/fdinfo/{lease}", encoding="ascii") as file:
+            assert int(file.read().split("flags:")[1].split()[0], 8) & os.O_DIRECT, "not direct"
+
+
 # ------------------------------------------------------------ a monitor made by ...
 
 def test_made_by_qmp():

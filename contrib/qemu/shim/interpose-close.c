@@ -176,6 +176,9 @@ EXPORTED int fcntl(int fd, int command, ...) {
     int result;
     if (command == F_GETFL && portals_get_flags(fd, &result))
         return result;
+    /* QEMU makes what it receives blocking. The flags of a member are left as they are. */
+    if (command == F_SETFL && portals_get_flags(fd, &result))
+        return 0;
     if ((command == F_DUPFD || command == F_DUPFD_CLOEXEC) &&
         portals_duplicate(fd, (int)(long)argument, command == F_DUPFD_CLOEXEC, &result))
         return result;
