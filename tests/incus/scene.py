@@ -7,6 +7,7 @@ lack for virtual machines of Incus is stood in for by stand-in.c."""
 import glob
 import json
 import os
+import struct
 import subprocess
 import sys
 
@@ -141,15 +142,37 @@ class Daemon:
         return json.loads(self.does("query", path))
 
 
+RING, SECTOR = range(64, 128), 512  # where guest.S writes, round after round
+
+
 class Instance:
-    """A virtual machine of Incus, without a guest: what its firmware finds is empty."""
+    """A virtual machine of Incus, whose guest uses its disk all the time."""
 
     def __init__(self, daemon, name, *options):
         self.daemon, self.name = daemon, name
         daemon.does("init", "--empty", "--vm", name, "-c", "security.secureboot=false",
-                    "-c", "limits.memory=64MiB", "-c", "limits.cpu=1", *options,
+                    "-c", "security.csm=true", "-c", "limits.memory=64MiB", "-c", "limits.cpu=1",
                     # KVM may be there and not be whole.
-                    "-c", "raw.qemu.conf=[machine]\naccel = \"tcg\"\n", "-c", "raw.qemu=-cpu qemu64")
+                    "-c", "raw.qemu.conf=[machine]\naccel = \"tcg\"\n", "-c", "raw.qemu=-cpu qemu64",
+                    *options)
+        self.disk = f"{daemon.home}/storage-pools/pool/virtual-machines/{name}/root.img"
+        source = os.path.join(os.environ["FDSET_SOURCE"], "contrib/qemu/guest.S")
+        run("as", "--32", "-o", "guest.o", source)
+        run("ld", "-m", "elf_i386", "-Ttext", "0x7c00", "--oformat", "binary", "-o", "guest.bin",
+            "guest.o")
+        with open("guest.bin", "rb") as program, open(self.disk, "r+b") as disk:
+            disk.write(program.read())
+
+    def rounds(self):
+        """How many the guest has done, as its disk tells."""
+        with open(self.disk, "rb") as disk:
+            disk.seek(RING[0] * SECTOR)
+            ring = disk.read(len(RING) * SECTOR)
+        return max(number for (number,) in struct.iter_unpack("<I", ring))
+
+    def goes_on(self):
+        before = self.rounds()
+        until(lambda: self.rounds() != before, "the guest's next round")
 
     def does(self, verb, *words):
         return self.daemon.does(*verb.split(), self.name, *words)
@@ -196,7 +219,7 @@ class Instance:
     def images_open(self):
         """What QEMU has open of the disks. Its firmware's variables are passed by number."""
         return sorted(file for file in wrapped.descriptors(self.process()).values()
-                      if file.startswith(self.daemon.base) and file.endswith((".img", ".iso")))
+                      if file.startswith(self.daemon.base) and file.endswith((".img", ".iso", ".qcow2")))
 
     def companions(self):
         """The processes beside QEMU."""
