@@ -79,6 +79,30 @@ def test_probing():
     wrapped.equal([], tree.processes(), "helpers and proxies")
 
 
+def test_the_relay_is_there():
+    """However libvirt has made its monitor: it stands between libvirt and QEMU, answers what
+    QEMU could not, and nothing that libvirt passed is in QEMU. After libvirt's restart, too."""
+    machine = domain()
+    machine.start()
+    for again in (False, True):
+        if again:
+            session.restart()
+        machine.goes_on()
+        wrapped.equal(1, len(tree.processes("relay")), "relays")
+        leases = machine.monitor("x-fdset-query-leases")
+        # The images; and the serial port's log, which libvirt passes so by itself.
+        wrapped.equal(["read-only", "read-only", "read-write", "write-only"],
+                      sorted(lease["mode"] for lease in leases), "leases")
+        for found in machine.monitor("query-fdsets"):
+            for member in found["fds"]:
+                link = session.run(["readlink", f"/proc/{machine.pid()}/fd/{member['fd']}"])
+                assert "fdset-portal" in link, f"a member's number is {link}"
+        for group in machine.modes:
+            wrapped.equal(1, machine.descriptors(group), f"descriptors of {group} in QEMU")
+    machine.destroy()
+    over(machine)
+
+
 def test_commit_in_the_middle_and_pivot():
     machine = domain()
     machine.start()

@@ -242,3 +242,7 @@ class Domain:
     def descriptors(self, group):
         """How many QEMU has of an image."""
         return self.session.run(["ls", "-l", f"/proc/{self.pid()}/fd"]).count(self.path(group))
+
+    def monitor(self, command):
+        """What the monitor that libvirt has answers to it."""
+        return json.loads(self.does(f"qemu-monitor-command '{json.dumps({'execute': command})}'"))["return"]
