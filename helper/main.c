@@ -79,17 +79,26 @@ static void serve(void) {
 static void settle_last(void) {
     uint64_t until = loop_now() + LAST_SETTLE_MS;
 
-    while (service.settle.count > 0 && loop_now() < until)
+    while (settle_is_busy(&service.settle) && loop_now() < until)
         turn(10);
 }
 
 /* A process that holds a file whose server hangs does not end in the kernel, and
  * its sockets stay open with it. Our peers hear of the end all the same, and
- * another helper can listen in our place. */
+ * another helper can listen in our place. What may take its time to close, settle threads
+ * close; what none of them has begun with when the time is over is closed here, as it may be
+ * what others wait for. */
 static void hang_up(void) {
+    uint64_t until = loop_now() + LAST_SETTLE_MS;
+
     sockets_close(&sockets);
     list_for_each (link, &service.sessions.all)
-        close(list_object(link, struct session, link)->watch.fd);
+        session_hang_up_last(list_object(link, struct session, link));
+    list_for_each (link, &service.sessions.unread)
+        session_hang_up_last(list_object(link, struct session, gone));
+    while (service.settle.leftovers_count > 0 && loop_now() < until)
+        must("epoll", loop_turn(&service.sessions.loop, 10));
+    settle_close_rest(&service.settle);
 }
 
 int main(int argc, char **argv) {

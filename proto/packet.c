@@ -118,6 +118,24 @@ int packet_receive(int socket, uint8_t *bytes, struct packet_descriptors *descri
     return 0;
 }
 
+int packet_look(int socket, uint8_t *bytes, int recvmsg_flags, struct packet_info *info) {
+    struct iovec vector = {bytes, FDSET_MAX_PACKET_BYTES};
+    struct msghdr header = {.msg_iov = &vector, .msg_iovlen = 1};
+    ssize_t length;
+
+    do {
+        header.msg_flags = 0;
+        length =
+            syscall(SYS_recvmsg, socket, &header, recvmsg_flags | MSG_PEEK | MSG_CMSG_CLOEXEC);
+    } while (length < 0 && errno == EINTR);
+    if (length < 0)
+        return -errno;
+    info->length = (size_t)length;
+    info->truncated = header.msg_flags & MSG_CTRUNC;
+    info->hangup = length == 0 && !info->truncated;
+    return 0;
+}
+
 int packet_send(int socket, const uint8_t *bytes, size_t length, const int *descriptors,
                 size_t count, int sendmsg_flags) {
     UNINITIALIZED union control control; /* as far as it is sent, here */

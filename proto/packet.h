@@ -81,6 +81,11 @@ struct packet_info {
 int packet_receive(int socket, uint8_t *bytes, struct packet_descriptors *descriptors,
                    int recvmsg_flags, struct packet_info *info);
 
+/* Looks at the packet that is next, and leaves it there: its bytes into `bytes`, as above, and
+ * whether there are descriptors with it, which are not received: info->truncated, which the
+ * length alone does not set here. Returns as packet_receive(). */
+int packet_look(int socket, uint8_t *bytes, int recvmsg_flags, struct packet_info *info);
+
 /* Sends one packet with `count` descriptors, which it borrows. Never raises
  * SIGPIPE. Returns 0 or -errno: -EAGAIN where the socket is full and
  * MSG_DONTWAIT was in `sendmsg_flags`, -EPIPE or -ECONNRESET where the peer

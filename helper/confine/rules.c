@@ -24,6 +24,10 @@ const struct filter_rule filter_rules[] = {
      "receives closes on exec.",
      {INT(2, flags, MSG_DONTWAIT | MSG_CMSG_CLOEXEC)}},
     {"recvmsg",
+     "Looks whether descriptors come with a packet, while there is no room for them, and leaves "
+     "them where they are.",
+     {INT(2, flags, MSG_PEEK | MSG_DONTWAIT | MSG_CMSG_CLOEXEC)}},
+    {"recvmsg",
      "A settle thread waits for work, on its own socket only: no other call can hang.",
      {{FILTER_SETTLE_SOCKET, 0, "fd = a settle thread's socket", 0},
       INT(2, flags, MSG_CMSG_CLOEXEC)}},

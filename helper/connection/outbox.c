@@ -177,7 +177,7 @@ bool outbox_flush(struct session *session) {
         return false;
     }
     outbox_drop(session);
-    loop_change(&session->sessions->loop, &session->watch, EPOLLIN);
+    loop_change(&session->sessions->loop, &session->watch, session_events(session));
     if (result < 0)
         list_append(&session->sessions->gone, &session->gone);
     return true;

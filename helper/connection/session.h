@@ -8,12 +8,14 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/epoll.h>
 #include <sys/types.h>
 
 #include "connection/loop.h"
 #include "containers/deadline.h"
 #include "model/model.h"
 #include "packet.h"
+#include "settle/settle.h"
 
 struct pending;
 struct event_queue;
@@ -24,7 +26,7 @@ enum role { ROLE_VMM = 1, ROLE_MANAGER = 2, ROLE_OBSERVER = 3 };
 
 struct session {
     struct watch watch; /* fd owned; -1 after session_hang_up() */
-    struct list link;   /* in sessions.all */
+    struct list link;   /* in sessions.all, or in sessions.leaving */
     struct list gone;   /* in sessions.gone, from when its peer was found gone; or in unread */
     struct list in_endpoint;
     struct deadline resend; /* running while time alone lets what is pending through */
@@ -47,6 +49,17 @@ struct session {
     bool ended;       /* nothing is left of it but this */
     bool leaving;     /* ends when the pending reply is out */
     bool lingers;     /* has ended, but its peer has descriptors to receive */
+
+    /* Descriptors may lie in its queue: whoever receives such a packet without room for them, or
+     * closes the socket, closes them. */
+    bool carries;
+    /* So many bytes, and no more, may come with descriptors, as they were sent before the kernel
+     * was told to refuse these; UINT64_MAX: it was not. */
+    uint64_t carrying_bytes;
+    bool brought;          /* it has sent descriptors, which is not for it to do */
+    struct leftovers left; /* what a settle thread is to close for it */
+    uint32_t kept;         /* of that, descriptors that it has brought */
+    int socket_left;       /* its socket, which is to be closed when the rest is; -1: not yet */
 
     bool sends_ahead;   /* had another packet waiting behind the last */
     uint8_t next_probe; /* so many packets until that is looked at again */
@@ -71,6 +84,12 @@ struct sessions {
     struct lane managers, observers; /* a VMM's is its endpoint's */
     struct slab slab, pending_slab;
     struct list all;
+    struct list leaving; /* they have ended, and their sockets are being closed */
+    struct settle *settle;
+
+    /* Descriptors of those who should not have sent any, which are yet to be closed; and how
+     * many there may be. */
+    uint32_t received, received_most;
     const struct limits *limits;
     struct endpoints *endpoints;
     struct list gone, unread;
@@ -84,10 +103,10 @@ struct sessions {
     uint8_t bytes[FDSET_MAX_PACKET_BYTES]; /* the reply at hand */
 };
 
-/* Takes all memory for as many as `limits` allow, which are borrowed, as `endpoints` are.
- * `now_ms` is the loop's. Returns 0 or -errno. */
+/* Takes all memory for as many as `limits` allow, which are borrowed, as `endpoints` and
+ * `settle` are. `now_ms` is the loop's. Returns 0 or -errno. */
 int sessions_init(struct sessions *sessions, const struct limits *limits,
-                  struct endpoints *endpoints, uint64_t *now_ms);
+                  struct endpoints *endpoints, struct settle *settle, uint64_t *now_ms);
 
 /* The part of the connections that those of this role are taken from: of a VMM, and of what is
  * bound to an endpoint, its endpoint's. */
@@ -96,21 +115,33 @@ struct share *session_share(struct sessions *sessions, enum role role, struct en
 /* In which lane they wait for their turn; a VMM's is its endpoint's. */
 struct lane *session_lane(struct sessions *sessions, enum role role, struct endpoint *endpoint);
 
-/* Begins a session on a connected socket, which it consumes, also on failure. A VMM's is its
+/* Begins a session on a connected socket, which it consumes but on failure. A VMM's is its
  * endpoint's. Returns NULL where the limit of connections is reached or it cannot be watched. */
 struct session *session_begin(struct sessions *sessions, int socket, enum role role,
                               struct endpoint *endpoint);
 
-/* Closes its socket. The object lives until session_free(). What a peer has been sent and has
- * not received stays in flight when the socket is closed, for as long as the peer likes: so that
- * is awaited first. Until then the session lingers, and counts as its endpoint's. */
+/* Closes its socket, or has that done. The object lives until session_free(). What a peer has
+ * been sent and has not received stays in flight when the socket is closed, for as long as the
+ * peer likes: so that is awaited first. Until then the session lingers, and counts as its
+ * endpoint's. */
 void session_hang_up(struct session *session);
+
+/* The same without waiting, for the end. */
+void session_hang_up_last(struct session *session);
 
 /* Of one that lingers: closes its socket if all is received. */
 void session_linger(struct session *session);
 
-/* Frees one that has been hung up on; one that lingers only leaves those that live. */
+/* Frees one that has been hung up on, once its socket is closed; one that lingers only leaves
+ * those that live. */
 void session_free(struct session *session);
+
+/* Has descriptors closed which the peer should not have sent: it has to go. */
+void session_keep_received(struct session *session, struct packet_descriptors *received);
+
+/* Has the next packet received and dropped, with its descriptors, by a settle thread. The
+ * session is not served until that is done. Only while nothing else is left. */
+void session_drop_packet(struct session *session);
 
 /* Its peer has gone, or has been hung up on. It is freed at the end of the turn. */
 static inline bool session_is_gone(const struct session *session) {
@@ -120,4 +151,16 @@ static inline bool session_is_gone(const struct session *session) {
 /* Its peer is there, and has taken all that it was sent. */
 static inline bool session_takes(const struct session *session) {
     return !session->pending && !session_is_gone(session);
+}
+
+/* Of one that carries: so many bytes of its queue have been received. */
+static inline void session_received(struct session *session, size_t length) {
+    session->carries = length <= session->carrying_bytes;
+    if (session->carries)
+        session->carrying_bytes -= length;
+}
+
+/* What it is polled for while nothing is pending. */
+static inline uint32_t session_events(const struct session *session) {
+    return session->left.drop ? EPOLLET : EPOLLIN;
 }

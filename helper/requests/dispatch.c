@@ -62,10 +62,12 @@ static int check_request(const struct service *service, struct session *session,
             return refuse(refusal, REFUSAL_PROTOCOL, EPROTO, "a serial must not be 0");
         session->leaving = false;
     }
-    if (truncated && session->role != ROLE_MANAGER)
+    if (truncated && session->role != ROLE_MANAGER) {
+        session->leaving = session->brought;
         return refuse(refusal, REFUSAL_DESCRIPTORS, EPROTO,
                       "%s may not send descriptors, nor packets of more than %d bytes",
                       roles[session->role], FDSET_MAX_PACKET_BYTES);
+    }
     if (truncated)
         return refuse(refusal, REFUSAL_DESCRIPTORS, EPROTO,
                       "the packet was cut off: more than %d bytes, or descriptors that a security "

@@ -82,6 +82,8 @@ void service_check(const struct service *service) {
     }
     list_for_each (link, &service->sessions.unread)
         sessions++;
+    list_for_each (link, &service->sessions.leaving)
+        sessions++;
     assert(sessions == service->sessions.slab.used);
     assert(waiting == service->waits.slab.used);
     assert(pending == service->sessions.pending_slab.used);

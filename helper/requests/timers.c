@@ -33,7 +33,8 @@ static int64_t earliest(const struct service *service) {
 static bool is_idle(const struct service *service) {
     uint32_t due = service->model.deadlines.count | service->waits.deadlines.count |
                    service->deferrals.deadlines.count | service->sessions.resends.count |
-                   service->sessions.patience.count | service->settle.count;
+                   service->sessions.patience.count | service->settle.count |
+                   service->settle.leftovers_count;
 
     return due == 0 && !follow_up_due(service);
 }
@@ -46,7 +47,7 @@ int timers_timeout(const struct service *service) {
     int64_t due = earliest(service), now = (int64_t)loop_now();
 
     /* Where a settle thread is busy, somebody may have to hear of it. */
-    if (service->settle.count > 0 && (due < 0 || due > now + STUCK_MS / 2))
+    if (settle_is_busy(&service->settle) && (due < 0 || due > now + STUCK_MS / 2))
         due = now + STUCK_MS / 2;
     if (service->settle.starved && (due < 0 || due > now + RETRY_MS))
         due = now + RETRY_MS;
@@ -61,7 +62,7 @@ void timers_tick(struct service *service) {
     model_expire(&service->model);
     waiting_expire(service);
     deferrals_expire(service);
-    if (service->settle.count > 0)
+    if (settle_is_busy(&service->settle))
         settle_watch(&service->settle, service->model.now_ms, STUCK_MS);
     follow_up(service);
 }

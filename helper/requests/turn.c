@@ -65,26 +65,66 @@ void turn_end(struct service *service) {
         end_gone(service); /* not after most opens */
 }
 
-/* Serves one packet, if there is one. */
+/* Whether descriptors that come with a packet can be kept until a settle thread has closed
+ * them. */
+static bool has_room(const struct service *service, const struct session *session) {
+    const struct sessions *sessions = &service->sessions;
+
+    if (session->role == ROLE_MANAGER)
+        return dispatch_takes_descriptors(service);
+    return sessions->received + FDSET_MAX_DESCRIPTORS <= sessions->received_most;
+}
+
+/* As below, of one with whose packets descriptors may come. One that brings some, for which
+ * there is no room, `stays` where it is: of that only the bytes are taken. */
+static __attribute__((noinline)) int receive_carrying(struct service *service,
+                                                      struct session *session,
+                                                      struct packet_info *info, bool *stays) {
+    struct packet_descriptors *received = &service->inbox.received;
+    uint8_t *bytes = service->inbox.bytes;
+    int result;
+
+    received->count = 0;
+    if (has_room(service, session)) {
+        result = packet_receive(session->watch.fd, bytes, received, MSG_DONTWAIT, info);
+    } else {
+        result = packet_look(session->watch.fd, bytes, MSG_DONTWAIT, info);
+        *stays = result == 0 && info->truncated;
+        if (result == 0 && !*stays)
+            result = packet_receive(session->watch.fd, bytes, NULL, MSG_DONTWAIT, info);
+    }
+    if (result == 0)
+        session_received(session, info->length);
+    if (result == 0 && session->role != ROLE_MANAGER && (*stays || received->count > 0)) {
+        info->truncated = true;
+        session_keep_received(session, received);
+    }
+    return result;
+}
+
+/* Serves one packet, if there is one. No descriptor that comes with it is closed by being
+ * received: it may be the last of what takes its time to close. */
 static bool receive(struct service *service, struct session *session, bool *was_close) {
     struct inbox *inbox = &service->inbox;
+    bool carries = session->carries, stays = false;
     struct packet_info info;
 
     loop_spend(&service->sessions.loop, PACKET_WORK);
-    /* Only a manager may bring descriptors in, and only while there are objects
-     * to own them. Otherwise the kernel drops them before they get a number. */
-    bool may_carry = session->role == ROLE_MANAGER && dispatch_takes_descriptors(service);
-    int result = packet_receive(session->watch.fd, inbox->bytes,
-                                may_carry ? &inbox->received : NULL, MSG_DONTWAIT, &info);
+    int result = carries
+                     ? receive_carrying(service, session, &info, &stays)
+                     : packet_receive(session->watch.fd, inbox->bytes, NULL, MSG_DONTWAIT, &info);
     if (result == -EAGAIN)
         return false;
     if (result < 0 || info.hangup) {
         session_end(session);
         return true;
     }
-    *was_close = dispatch(service, session, info.length, may_carry ? &inbox->received : NULL,
-                          info.truncated);
-    if (session->leaving && !session->pending)
+    *was_close =
+        dispatch(service, session, info.length, carries ? &inbox->received : NULL, info.truncated);
+    if (stays)
+        session_drop_packet(session);
+    /* Who has brought something is not waited for. */
+    if (session->leaving && (!session->pending || session->brought))
         session_end(session);
     follow_up(service);
     return true;
@@ -100,7 +140,7 @@ static bool receive(struct service *service, struct session *session, bool *was_
  * if there is one and lost if there is none. Who sends ahead will have sent
  * more; and a Close, to which there is no reply, is often followed by an Open. */
 static bool looks_again(struct session *session, bool was_close) {
-    if (session->leaving || session->chore || !session_takes(session))
+    if (session->leaving || session->chore || session->left.drop || !session_takes(session))
         return false;
     if (session->sends_ahead || was_close)
         return true;
@@ -160,7 +200,7 @@ static void session_ready(struct watch *watch, uint32_t epoll_events) {
             flush(service, session);
     } else if (session->chore) {
         chore_step(service, session);
-    } else {
+    } else if (!session->left.drop) {
         serve(service, session);
         return;
     }
@@ -193,7 +233,7 @@ int service_init(struct service *service, const struct limits *limits) {
     int error = model_init(&service->model, limits, SPARE_MEMBERS);
     if (error == 0)
         error = sessions_init(&service->sessions, &service->model.limits, &service->model.endpoints,
-                              &service->model.now_ms);
+                              &service->settle, &service->model.now_ms);
     service->started_ms = service->model.now_ms;
     if (error == 0)
         error = waits_init(&service->waits, limits->waiting);

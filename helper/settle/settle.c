@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The settle threads, and the queue of members that wait for one. */
+/* The settle threads, and the queues of members and leftovers that wait for one. */
 #include "settle/settle.h"
 
 #include <assert.h>
@@ -8,20 +8,22 @@
 #include <signal.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 /* What a thread works with: two calls deep, no buffers. */
 #define STACK_BYTES (256 * 1024)
 
-static int job_send(int socket, struct settle_job *job) {
-    struct iovec vector = {job, sizeof(*job)};
-    struct msghdr header = {.msg_iov = &vector, .msg_iovlen = 1};
-    return sendmsg(socket, &header, MSG_DONTWAIT | MSG_NOSIGNAL) == sizeof(*job) ? 0 : -errno;
+/* `fd` are `count` descriptors, by number. */
+static int job_send(int socket, struct settle_job *job, int *fd, size_t count) {
+    struct iovec vectors[] = {{job, sizeof(*job)}, {fd, count * sizeof(*fd)}};
+    struct msghdr header = {.msg_iov = vectors, .msg_iovlen = 2};
+    return sendmsg(socket, &header, MSG_DONTWAIT | MSG_NOSIGNAL) < 0 ? -errno : 0;
 }
 
-/* The thread's end waits; the main thread passes MSG_DONTWAIT. */
-static int job_receive(int socket, struct settle_job *job, int flags) {
-    struct iovec vector = {job, sizeof(*job)};
-    struct msghdr header = {.msg_iov = &vector, .msg_iovlen = 1};
+/* The thread's end waits; the main thread passes MSG_DONTWAIT. `fd` has room for `count`. */
+static int job_receive(int socket, struct settle_job *job, int *fd, size_t count, int flags) {
+    struct iovec vectors[] = {{job, sizeof(*job)}, {fd, count * sizeof(*fd)}};
+    struct msghdr header = {.msg_iov = vectors, .msg_iovlen = 2};
     ssize_t length;
 
     do {
@@ -29,7 +31,7 @@ static int job_receive(int socket, struct settle_job *job, int flags) {
     } while (length < 0 && errno == EINTR);
     if (length < 0)
         return -errno;
-    return length == sizeof(*job) ? 0 : -EIO;
+    return length >= (ssize_t)sizeof(*job) ? 0 : -EIO;
 }
 
 /* Where the kernel has no memory for it, asking again is all that is left: it
@@ -38,7 +40,7 @@ static void job_answer(int socket, struct settle_job *job) {
     int result;
 
     do {
-        result = job_send(socket, job);
+        result = job_send(socket, job, NULL, 0);
     } while (result == -ENOBUFS || result == -ENOMEM);
 }
 
@@ -71,12 +73,13 @@ static void *thread_main(void *argument) {
     struct settle_thread *thread = argument;
     int socket = thread->thread_end;
     struct settle_job job = {0};
+    int fd[FDSET_MAX_DESCRIPTORS + 1];
 
     cpus_widen(&thread->settle->cpus);
     /* Says that libc's own calls of a thread's beginning are done: see settle_await(). */
     job_answer(socket, &job);
-    while (job_receive(socket, &job, 0) == 0) {
-        job_do(&job);
+    while (job_receive(socket, &job, fd, sizeof(fd) / sizeof(fd[0]), 0) == 0) {
+        job_do(&job, fd);
         job_answer(socket, &job);
     }
     return NULL;
@@ -114,7 +117,7 @@ static struct member *next_member(struct settle *settle) {
 
 static struct settle_thread *idle_thread(struct settle *settle) {
     for (int i = 0; i < SETTLE_THREADS; i++)
-        if (!settle->threads[i].member)
+        if (!settle->threads[i].member && !settle->threads[i].leftovers)
             return &settle->threads[i];
     return NULL;
 }
@@ -122,7 +125,7 @@ static struct settle_thread *idle_thread(struct settle *settle) {
 static int begin(struct settle_thread *thread, struct member *member) {
     struct settle_job job = job_of(member);
     /* The thread is waiting for just this, and its socket is empty. */
-    int result = job_send(thread->watch.fd, &job);
+    int result = job_send(thread->watch.fd, &job, NULL, 0);
     if (result < 0)
         return result;
     list_remove(&member->queue);
@@ -137,7 +140,7 @@ static int begin(struct settle_thread *thread, struct member *member) {
  * what is under way. So what was added, or a thread that has become idle, is one
  * member to begin and no more, and a long queue of one file system is not walked
  * each time. Not so for device nodes, and after the kernel was short of something. */
-void settle_dispatch(struct settle *settle) {
+static void dispatch_members(struct settle *settle) {
     bool more = settle->starved;
 
     do {
@@ -150,16 +153,82 @@ void settle_dispatch(struct settle *settle) {
     } while (more && !settle->starved);
 }
 
+static bool may_begin(const struct settle *settle, const struct leftovers *wanted) {
+    unsigned strangers = 0;
+
+    for (int i = 0; i < SETTLE_THREADS; i++) {
+        const struct leftovers *busy = settle->threads[i].leftovers;
+        if (busy && busy->group == wanted->group)
+            return false;
+        strangers += busy && busy->group;
+    }
+    return !wanted->group || strangers < SETTLE_STRANGERS;
+}
+
+static struct leftovers *next_leftovers(struct settle *settle) {
+    list_for_each (link, &settle->leftovers) {
+        struct leftovers *leftovers = list_object(link, struct leftovers, queue);
+        if (may_begin(settle, leftovers))
+            return leftovers;
+    }
+    return NULL;
+}
+
+static int begin_leftovers(struct settle_thread *thread, struct leftovers *leftovers) {
+    struct settle_job job = {.leftovers = leftovers->count, .drop = leftovers->drop};
+    int result = job_send(thread->watch.fd, &job, leftovers->fd, leftovers->count);
+
+    if (result < 0)
+        return result;
+    list_remove(&leftovers->queue);
+    leftovers->begun = true;
+    thread->leftovers = leftovers;
+    return 0;
+}
+
+/* Those of many groups may wait, as the first of them does: one more is looked for only
+ * where it can be begun. */
+static void dispatch_leftovers(struct settle *settle) {
+    while (!list_empty(&settle->leftovers)) {
+        struct settle_thread *thread = idle_thread(settle);
+        struct leftovers *leftovers = thread ? next_leftovers(settle) : NULL;
+        if (!leftovers)
+            return;
+        settle->starved = begin_leftovers(thread, leftovers) < 0;
+        if (settle->starved)
+            return;
+    }
+}
+
+void settle_dispatch(struct settle *settle) {
+    dispatch_members(settle);
+    if (!list_empty(&settle->leftovers))
+        dispatch_leftovers(settle);
+}
+
+static void leftovers_done(struct settle *settle, struct leftovers *leftovers) {
+    settle->leftovers_count--;
+    leftovers->begun = false;
+    leftovers->done(leftovers);
+}
+
 static void thread_ready(struct watch *watch, uint32_t epoll_events) {
     struct settle_thread *thread = list_object(watch, struct settle_thread, watch);
     struct settle *settle = thread->settle;
     struct member *member = thread->member;
     struct settle_job job;
 
-    int result = job_receive(watch->fd, &job, MSG_DONTWAIT);
+    int result = job_receive(watch->fd, &job, NULL, 0, MSG_DONTWAIT);
     if (result == -EAGAIN)
         return; /* the loop says so again */
-    assert(result == 0 && member);
+    assert(result == 0 && (member || thread->leftovers));
+    if (!member) {
+        struct leftovers *leftovers = thread->leftovers;
+        thread->leftovers = NULL;
+        leftovers_done(settle, leftovers);
+        settle_dispatch(settle);
+        return;
+    }
     thread->member = NULL;
     settle->count--;
     if (job.work & WORK_RESTORE)
@@ -170,7 +239,9 @@ static void thread_ready(struct watch *watch, uint32_t epoll_events) {
 
 int settle_init(struct settle *settle) {
     list_init(&settle->queue);
+    list_init(&settle->leftovers);
     settle->count = 0;
+    settle->leftovers_count = 0;
     for (int i = 0; i < SETTLE_THREADS; i++) {
         int pair[2];
         if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
@@ -207,7 +278,7 @@ int settle_await(struct settle *settle) {
     int error = 0;
 
     for (int i = 0; i < SETTLE_THREADS && error == 0; i++)
-        error = job_receive(settle->threads[i].watch.fd, &hello, 0);
+        error = job_receive(settle->threads[i].watch.fd, &hello, NULL, 0, 0);
     return error;
 }
 
@@ -217,4 +288,19 @@ void settle_submit(struct settle *settle, struct member *member) {
     settle->count++;
     if (!is_busy(settle, member))
         settle_dispatch(settle);
+}
+
+void settle_leave(struct settle *settle, struct leftovers *leftovers) {
+    assert(leftovers->count > 0 && !leftovers->begun);
+    list_append(&settle->leftovers, &leftovers->queue);
+    settle->leftovers_count++;
+    dispatch_leftovers(settle);
+}
+
+void settle_close_rest(struct settle *settle) {
+    list_for_each (link, &settle->leftovers) {
+        const struct leftovers *leftovers = list_object(link, struct leftovers, queue);
+        for (uint32_t i = 0; i < leftovers->count; i++)
+            close(leftovers->fd[i]);
+    }
 }

@@ -20,7 +20,7 @@ int inherited_take(int fd, const char *what) {
 
 /* What the limits have no part in. */
 static size_t fixed(const struct start_options *options) {
-    return FIXED_DESCRIPTORS + options->socket_count;
+    return FIXED_DESCRIPTORS + 2 * options->socket_count;
 }
 
 static size_t wanted_for(const struct start_options *options) {
@@ -36,6 +36,11 @@ static void fit_in_flight(struct start_options *options) {
     if (each < options->limits.in_flight)
         options->limits.in_flight =
             each < FDSET_MAX_DESCRIPTORS ? FDSET_MAX_DESCRIPTORS : (uint32_t)each;
+}
+
+size_t descriptors_spare(const struct start_options *options) {
+    size_t wanted = wanted_for(options);
+    return options->descriptors > wanted ? options->descriptors - wanted : 0;
 }
 
 static void fit_limits(struct start_options *options, size_t allowed) {

@@ -12,6 +12,9 @@
  * connection to turn away. */
 #define FIXED_DESCRIPTORS (32 + SPARE_MEMBERS)
 
+/* Numbers that are left when all that the limits promise is there. */
+size_t descriptors_spare(const struct start_options *options);
+
 /* Makes room for all that the limits promise. The defaults give way where the system allows
  * less; what was asked for does not, and ends the helper. */
 void descriptors_fit(struct start_options *options);

@@ -111,6 +111,8 @@ void lockdown(struct service *service, struct start_options *options, const stru
     static int keep[FIXED_DESCRIPTORS + OPTIONS_MAX_SOCKETS + FDSET_MAX_DESCRIPTORS];
 
     take_numbers(service);
+    if (descriptors_spare(options) >= FDSET_MAX_DESCRIPTORS)
+        service->sessions.received_most = FDSET_MAX_DESCRIPTORS;
     struct confine_plan plan = {
         .mode = options->confine,
         .keep = keep,

@@ -4,6 +4,7 @@
 
 #include <limits.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -117,6 +118,13 @@ static void begin_listener(struct sockets *sockets, struct service *service,
         log_die("listen: %s", strerror(-error));
 }
 
+/* What a peer has sent already, beside empty packets. */
+static uint64_t bytes_waiting(int socket) {
+    int bytes;
+
+    return ioctl(socket, FIONREAD, &bytes) < 0 ? UINT64_MAX : (uint64_t)bytes;
+}
+
 static void begin_inherited(struct sockets *sockets, struct service *service,
                             const struct start_options *options,
                             const struct socket_option *socket) {
@@ -130,7 +138,7 @@ static void begin_inherited(struct sockets *sockets, struct service *service,
         begin_listener(sockets, service, options, socket, fd);
         return;
     }
-    socket_prepare(fd, role);
+    bool refuses = socket_prepare(fd, role);
     struct session *session =
         session_begin(&service->sessions, fd, role, endpoint_of(service, socket));
     if (!session)
@@ -138,6 +146,8 @@ static void begin_inherited(struct sockets *sockets, struct service *service,
                 "fs.epoll.max_user_watches is reached");
     /* Whoever handed it over vouches for who is at its other end. */
     session->handed_over = true;
+    if (refuses)
+        session->carrying_bytes = bytes_waiting(fd);
     sockets->has_birth_vmm |= role == ROLE_VMM;
 }
 
@@ -233,5 +243,5 @@ bool sockets_resume(struct sockets *sockets) {
 
 void sockets_close(struct sockets *sockets) {
     for (size_t i = 0; i < sockets->listener_count; i++)
-        close(sockets->listeners[i].watch.fd);
+        listener_end(&sockets->listeners[i]);
 }

@@ -26,9 +26,14 @@ void peer_connect(struct world *world, struct peer *peer, enum role role, bool i
     CHECK(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair) == 0);
     if (small)
         setsockopt(pair[1], SOL_SOCKET, SO_SNDBUF, &smallest, sizeof(smallest));
-    socket_prepare(pair[1], role);
-    session_begin(&world->service.sessions, pair[1], role,
-                  role == ROLE_VMM ? world->service.model.endpoints.all : NULL);
+    bool refuses = socket_prepare(pair[1], role);
+    struct session *session =
+        session_begin(&world->service.sessions, pair[1], role,
+                      role == ROLE_VMM ? world->service.model.endpoints.all : NULL);
+    if (!session)
+        close(pair[1]);
+    else if (refuses)
+        session->carrying_bytes = 0;
     peer->socket = pair[0];
 }
 

@@ -18,15 +18,28 @@ void settle_dispatch(struct settle *settle) {
     }
 }
 
+static void finish_leftovers(struct settle *settle) {
+    if (list_empty(&settle->leftovers))
+        return;
+    struct leftovers *leftovers = list_object(settle->leftovers.next, struct leftovers, queue);
+    struct settle_job job = {.leftovers = leftovers->count, .drop = leftovers->drop};
+
+    list_remove(&leftovers->queue);
+    job_do(&job, leftovers->fd);
+    settle->leftovers_count--;
+    leftovers->done(leftovers);
+}
+
 void settle_finish(struct settle *settle, unsigned which, bool may_block) {
     struct settle_thread *thread = &settle->threads[which % SETTLE_THREADS];
     struct member *member = thread->member;
 
+    finish_leftovers(settle);
     if (!member)
         return;
     struct settle_job job = job_of(member);
     job.work = member->working;
-    job_do(&job);
+    job_do(&job, NULL);
     if (job.work & WORK_RESTORE)
         member->status = job.status;
     thread->member = NULL;
@@ -37,7 +50,9 @@ void settle_finish(struct settle *settle, unsigned which, bool may_block) {
 
 int settle_init(struct settle *settle) {
     list_init(&settle->queue);
+    list_init(&settle->leftovers);
     settle->count = 0;
+    settle->leftovers_count = 0;
     for (int i = 0; i < SETTLE_THREADS; i++)
         settle->threads[i] = (struct settle_thread){.settle = settle};
     return 0;
@@ -48,4 +63,10 @@ void settle_submit(struct settle *settle, struct member *member) {
     list_append(&settle->queue, &member->queue);
     settle->count++;
     settle_dispatch(settle);
+}
+
+void settle_leave(struct settle *settle, struct leftovers *leftovers) {
+    assert(leftovers->count > 0 && !leftovers->begun);
+    list_append(&settle->leftovers, &leftovers->queue);
+    settle->leftovers_count++;
 }

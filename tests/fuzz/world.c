@@ -97,7 +97,7 @@ void world_turn_starved(struct world *world, unsigned free) {
 /* ---------------------------------------------------------------- the end */
 
 static bool is_settled(const struct service *service) {
-    return service->settle.count == 0 && list_empty(&service->sessions.all) &&
+    return !settle_is_busy(&service->settle) && list_empty(&service->sessions.all) &&
            list_empty(&service->model.sets) && service->model.member_slab.used == 0;
 }
 

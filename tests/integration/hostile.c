@@ -288,6 +288,7 @@ static void test_descriptor_from_a_vmm_before_the_start(void **state) {
         helper_start_with((const char *[]){"--vmm-fd", number, NULL}, (int[]){listening, -1});
     client_add_one(helper->manager, 1, disk);
     assert_refused(client_receive(client), CODE(DESCRIPTORS), EPROTO);
+    assert_hung_up(client); /* after what it sent is closed */
     client_free(client);
     expect_others_served(helper);
     client_remove(helper->manager, 1, 0);

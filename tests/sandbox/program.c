@@ -254,7 +254,8 @@ static void test_attacks_die(void **state) {
         {"fcntl", {9, 1033, 15}},                       /* F_ADD_SEALS */
         {"recvmsg", {9, 0, 0x40000000}},                /* waits on a VMM */
         {"recvmsg", {0x900000009, 0, 0x40}},            /* leaks to exec */
-        {"recvmsg", {9, 0, 0x42 | 0x40000000}},         /* MSG_PEEK: a second copy */
+        {"recvmsg", {9, 0, 0x02 | 0x40000000}},         /* MSG_PEEK that waits */
+        {"recvmsg", {9, 0, 0x42}},                      /* MSG_PEEK that leaks to exec */
         {"sendmsg", {9, 0, 0x4000}},                    /* waits */
         {"sendmsg", {9, 0, 0x40}},                      /* SIGPIPE */
         {"epoll_pwait", {9, 0, 64, 0, 0, 8}},           /* another epoll */

@@ -13,6 +13,7 @@ const struct reference_call reference_calls[REFERENCE_CALLS] = {
     {"fstatfs", 138, 44},  {"write", 1, 64},       {"exit_group", 231, 94},
 };
 
+#define MSG_PEEK_         0x2u
 #define MSG_DONTWAIT_     0x40u
 #define MSG_NOSIGNAL_     0x4000u
 #define MSG_CMSG_CLOEXEC_ 0x40000000u
@@ -50,7 +51,7 @@ bool reference_allows(const struct confine_plan *plan, uint64_t direct,
     for (int i = 0; i < 6; i++)
         low[i] = full[i];
     if (!strcmp(call, "recvmsg"))
-        return low[2] == (MSG_DONTWAIT_ | MSG_CMSG_CLOEXEC_) ||
+        return (low[2] & ~MSG_PEEK_) == (MSG_DONTWAIT_ | MSG_CMSG_CLOEXEC_) ||
                (low[2] == MSG_CMSG_CLOEXEC_ && is_settle_socket(low[0]));
     if (!strcmp(call, "sendmsg"))
         return low[2] == (MSG_DONTWAIT_ | MSG_NOSIGNAL_);
@@ -80,6 +81,7 @@ size_t reference_examples(const struct confine_plan *plan, uint64_t direct,
     const uint64_t free = plan->descriptor_limit - 1;
     const struct attempt fixed[] = {
         {"recvmsg", {free, 0, MSG_DONTWAIT_ | MSG_CMSG_CLOEXEC_}},
+        {"recvmsg", {free, 0, MSG_PEEK_ | MSG_DONTWAIT_ | MSG_CMSG_CLOEXEC_}},
         {"sendmsg", {free, 0, MSG_DONTWAIT_ | MSG_NOSIGNAL_}},
         {"epoll_pwait", {EPOLL, 0, 64, 0, 0, 8}},
         {"fcntl", {0, 3}},

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* The settle threads: what they are given is done, one at a time of each file
  * system, and told to the main thread. Under TSan too, in tests/run. */
+#include "linger.h"
 #include "oracle.h"
 
 #include <dirent.h>
@@ -15,6 +16,7 @@
 
 #include "connection/loop.h"
 #include "model/model.h"
+#include "packet.h"
 #include "settle/settle.h"
 
 #define MEMBERS 40
@@ -208,6 +210,85 @@ static void what_takes_long_is_told_once(void **state) {
     run_down();
 }
 
+/* ---------------------------------------------------------------- leftovers */
+
+#define GROUPS 4
+
+static struct leftovers left[GROUPS + 2];
+static unsigned left_done;
+
+static void note_left(struct leftovers *leftovers) {
+    leftovers->count = 0;
+    left_done++;
+}
+
+/* What is closed only when the test lets it go. */
+static struct leftovers *leave(int index, const void *group) {
+    left[index] = (struct leftovers){.group = group, .count = 1, .done = note_left};
+    left[index].fd[0] = linger_socket();
+    settle_leave(&settle, &left[index]);
+    return &left[index];
+}
+
+/* Of one group one thread, of all strangers two, of managers one more: a member has the last. */
+static void leftovers_take_few_threads(void **state) {
+    left_done = 0;
+    struct leftovers *one = leave(0, &left[0]), *same = leave(1, &left[0]);
+    struct leftovers *other = leave(2, &left[2]), *third = leave(3, &left[3]);
+    struct leftovers *manager = leave(4, NULL), *second = leave(5, NULL);
+    assert_true(one->begun && !same->begun && other->begun && !third->begun);
+    assert_true(manager->begun && !second->begun);
+    settle_submit(&settle, member_of(0, memfd_create("disk", MFD_CLOEXEC), WORK_CLOSE, 1));
+    while (settle.count > 0)
+        assert_int_equal(loop_turn(&loop, 20000), 0);
+    assert_int_equal(done_work[0], WORK_CLOSE);
+    assert_int_equal(left_done, 0);
+    linger_expect_all();
+    linger_let_go(0);
+    while (left_done < 1)
+        assert_int_equal(loop_turn(&loop, 20000), 0);
+    assert_true(same->begun && !third->begun);
+    linger_let_all_go();
+    while (settle.leftovers_count > 0)
+        assert_int_equal(loop_turn(&loop, 20000), 0);
+    assert_int_equal(left_done, GROUPS + 2);
+    assert_false(settle_is_busy(&settle));
+}
+
+/* A packet is taken and dropped, with what it brings; the socket stays. */
+static void a_packet_is_dropped(void **state) {
+    int pair[2], pipes[2];
+    assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair), 0);
+    assert_int_equal(pipe2(pipes, O_CLOEXEC), 0);
+    assert_int_equal(packet_send(pair[0], (const uint8_t *)"1", 1, &pipes[1], 1, 0), 0);
+    assert_int_equal(packet_send(pair[0], (const uint8_t *)"2", 1, NULL, 0, 0), 0);
+    close(pipes[1]);
+    left[0] = (struct leftovers){.count = 1, .drop = true, .done = note_left};
+    left[0].fd[0] = pair[1];
+    settle_leave(&settle, &left[0]);
+    while (settle.leftovers_count > 0)
+        assert_int_equal(loop_turn(&loop, 20000), 0);
+    char byte;
+    assert_int_equal(read(pipes[0], &byte, 1), 0); /* nobody has the other end any more */
+    assert_int_equal(read(pair[1], &byte, 1), 1);
+    assert_int_equal(byte, '2');
+    close(pipes[0]);
+    close(pair[0]);
+    close(pair[1]);
+}
+
+static void leftovers_that_the_kernel_was_short_for_are_tried_again(void **state) {
+    shortages = 1;
+    left[0] = (struct leftovers){.count = 1, .done = note_left};
+    left[0].fd[0] = memfd_create("left", MFD_CLOEXEC);
+    settle_leave(&settle, &left[0]);
+    assert_true(settle.starved && !left[0].begun);
+    settle_watch(&settle, 1000, 5000);
+    assert_true(!settle.starved && left[0].begun);
+    while (settle.leftovers_count > 0)
+        assert_int_equal(loop_turn(&loop, 20000), 0);
+}
+
 /* The threads may run where the one that started them might, and this one still. */
 static void run_anywhere(void **state) {
     DIR *threads = opendir("/proc/self/task");
@@ -243,7 +324,13 @@ int main(void) {
         settle_test(what_is_new_does_not_wait_for_a_long_close),
         settle_test(what_the_kernel_was_short_of_is_tried_again),
         settle_test(what_takes_long_is_told_once),
+        settle_test(leftovers_take_few_threads),
+        settle_test(a_packet_is_dropped),
+        settle_test(leftovers_that_the_kernel_was_short_for_are_tried_again),
         settle_test(run_anywhere),
     };
+    /* Valgrind stands still while a thread waits in a close. */
+    if (getenv("FDSET_TEST_VALGRIND"))
+        cmocka_set_skip_filter("*leftovers_take_few_threads*");
     return cmocka_run_group_tests(tests, begin_all, NULL);
 }

@@ -101,8 +101,11 @@ static struct session *connect_as(int pair[2], enum role role) {
     set++;
     assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair),
                      0);
-    return session_begin(&service.sessions, pair[1], role,
-                         role == ROLE_VMM ? service.model.endpoints.all : NULL);
+    struct session *session = session_begin(&service.sessions, pair[1], role,
+                                            role == ROLE_VMM ? service.model.endpoints.all : NULL);
+    if (session)
+        session->carries = false; /* there are no threads here that would close its socket */
+    return session;
 }
 
 static struct session *connect_pair(int pair[2]) {

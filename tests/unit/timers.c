@@ -171,6 +171,7 @@ static struct session *begin_waiting(int pair[2], uint32_t wait_ms) {
     struct session *session =
         session_begin(&service.sessions, pair[1], ROLE_VMM, service.model.endpoints.all);
     assert_non_null(session);
+    session->carries = false; /* there are no threads here that would close its socket */
     assert_int_equal(waiting_begin(&service, session, 1, "/dev/fdset/1", 0, wait_ms, &why), 0);
     assert_int_equal(timers_timeout(&service), wait_ms);
     return session;
