@@ -21,15 +21,6 @@ union control {
     uint8_t bytes[CMSG_SPACE(sizeof(int) * FDSET_MAX_DESCRIPTORS)];
 };
 
-void *packet_arena_take(struct packet_arena *arena, size_t size) {
-    size_t rounded = (size + 15) & ~(size_t)15;
-    if (rounded < size || rounded > sizeof(arena->memory) - arena->used)
-        return NULL;
-    void *result = arena->memory + arena->used;
-    arena->used += rounded;
-    return result;
-}
-
 static void *arena_alloc(void *data, size_t size) {
     return packet_arena_take(data, size);
 }
@@ -41,10 +32,6 @@ static void arena_free(void *data, void *pointer) {
 void packet_arena_init(struct packet_arena *arena) {
     arena->allocator = (ProtobufCAllocator){arena_alloc, arena_free, arena};
     packet_arena_reset(arena);
-}
-
-void packet_arena_reset(struct packet_arena *arena) {
-    arena->used = 0;
 }
 
 ProtobufCMessage *packet_decode(const ProtobufCMessageDescriptor *type, const uint8_t *bytes,
@@ -125,8 +112,7 @@ int packet_look(int socket, uint8_t *bytes, int recvmsg_flags, struct packet_inf
 
     do {
         header.msg_flags = 0;
-        length =
-            syscall(SYS_recvmsg, socket, &header, recvmsg_flags | MSG_PEEK | MSG_CMSG_CLOEXEC);
+        length = syscall(SYS_recvmsg, socket, &header, recvmsg_flags | MSG_PEEK | MSG_CMSG_CLOEXEC);
     } while (length < 0 && errno == EINTR);
     if (length < 0)
         return -errno;

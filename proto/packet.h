@@ -35,8 +35,19 @@ void packet_arena_init(struct packet_arena *arena);
 
 /* For decoders: gives everything back, and takes `size` bytes, aligned to 16; NULL where it is
  * full. */
-void packet_arena_reset(struct packet_arena *arena);
-void *packet_arena_take(struct packet_arena *arena, size_t size);
+static inline void packet_arena_reset(struct packet_arena *arena) {
+    arena->used = 0;
+}
+
+static inline void *packet_arena_take(struct packet_arena *arena, size_t size) {
+    size_t rounded = (size + 15) & ~(size_t)15;
+
+    if (rounded < size || rounded > sizeof(arena->memory) - arena->used)
+        return NULL;
+    void *result = arena->memory + arena->used;
+    arena->used += rounded;
+    return result;
+}
 
 /* Decodes `length` bytes. Returns the message, which lives in the arena until
  * its next use, or NULL where the bytes are no such message or do not fit. */

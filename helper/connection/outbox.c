@@ -63,8 +63,11 @@ bool outbox_in_flight(struct session *session) {
     return session->in_flight > 0;
 }
 
-static int try_send(struct session *session, const uint8_t *bytes, uint32_t length,
-                    struct lease *const *leases, uint32_t lease_count) {
+/* On the way of every open, hence in its caller. */
+static inline __attribute__((always_inline)) int try_send(struct session *session,
+                                                          const uint8_t *bytes, uint32_t length,
+                                                          struct lease *const *leases,
+                                                          uint32_t lease_count) {
     static int descriptors[FDSET_MAX_DESCRIPTORS]; /* too much to be cleared each time */
 
     if (lease_count > 0 && !has_share(session, lease_count))
@@ -161,9 +164,11 @@ void outbox_send(struct session *session, const uint8_t *bytes, uint32_t length,
     if (session_is_gone(session))
         return;
     int result = try_send(session, bytes, length, leases, lease_count);
+    if (result == 0)
+        return;
     if (is_passing(result))
         keep_pending(session, result, bytes, length, leases, lease_count);
-    else if (result < 0)
+    else
         list_append(&session->sessions->gone, &session->gone);
 }
 

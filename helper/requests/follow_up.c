@@ -16,15 +16,12 @@ static void tell_changed(struct service *service) {
     }
 }
 
-void follow_up(struct service *service) {
-    /* Not after most opens. */
-    if (follow_up_due(service)) {
-        work_begin(&service->settle, &service->model);
-        tell_changed(service);
-        if (!list_empty(&service->deferrals.ready))
-            deferrals_answer(service);
-        subscriptions_flush(service);
-    }
+void follow_up_now(struct service *service) {
+    work_begin(&service->settle, &service->model);
+    tell_changed(service);
+    if (!list_empty(&service->deferrals.ready))
+        deferrals_answer(service);
+    subscriptions_flush(service);
 #ifdef CHECK_MODEL
     model_check(&service->model);
     service_check(service);

@@ -21,14 +21,23 @@ void turn_resend(struct service *service);
 /* Hangs up on those who have not said Hello in time, or do not read what they have asked for. */
 void turn_lose_patience(struct service *service);
 
-/* Does what there is to do after anything has been done, in the order in which one thing
- * leads to the next. */
-void follow_up(struct service *service);
-
 /* Whether there is something to do at once. */
 static inline bool follow_up_due(const struct service *service) {
     return !list_empty(&service->model.unsettled) || !list_empty(&service->model.changed) ||
            !list_empty(&service->deferrals.ready) || !list_empty(&service->subscriptions.unsent);
+}
+
+/* Does it, in the order in which one thing leads to the next. */
+void follow_up_now(struct service *service);
+
+/* To be called after anything has been done; after most opens there is nothing to do. */
+static inline void follow_up(struct service *service) {
+#ifdef CHECK_MODEL
+    follow_up_now(service);
+#else
+    if (follow_up_due(service))
+        follow_up_now(service);
+#endif
 }
 
 /* Lets the settle threads say what they have done: settle.h. */

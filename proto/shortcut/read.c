@@ -15,18 +15,16 @@ struct field_reader {
 
 /* At most five bytes, of which the last has the uppermost four bits. */
 static bool read_long_value(struct field_reader *reader, uint32_t *value) {
-    const uint8_t *at = reader->at, *end = reader->end;
-    uint32_t result = 0;
+    size_t left = (size_t)(reader->end - reader->at);
+    const uint8_t *end = reader->at + (left < 5 ? left : 5);
+    uint64_t result = 0, byte;
 
-    for (unsigned shift = 0; at < end; shift += 7) {
-        uint32_t byte = *at++;
-        if (shift == 28 && byte > 0x0f)
-            return false;
+    for (unsigned shift = 0; reader->at < end; shift += 7) {
+        byte = *reader->at++;
         result |= (byte & 0x7f) << shift;
         if (byte < 0x80) {
-            reader->at = at;
-            *value = result;
-            return true;
+            *value = (uint32_t)result;
+            return result <= UINT32_MAX;
         }
     }
     return false;
