@@ -68,8 +68,14 @@ static bool page_ends(uint32_t set, uint32_t member) {
     return false;
 }
 
-/* In a cursor: after the set's last member. */
-#define LAST_MEMBER UINT32_MAX
+/* In a cursor: after all that there is of the set. */
+#define LAST_LEASE UINT64_MAX
+
+static bool page_ends_behind(uint32_t set) {
+    page_ends(set, UINT32_MAX);
+    page.last.lease = LAST_LEASE;
+    return false;
+}
 
 static uint64_t remaining(uint64_t due_ms) {
     return due_ms > page.now_ms ? due_ms - page.now_ms : 0;
@@ -278,7 +284,7 @@ static const struct fdset *first_set(const struct model *model, const Fdset__V1_
 
 static bool is_before(const struct fdset *set, const Fdset__V1__Cursor *after) {
     return after && ((int32_t)set->id < after->set ||
-                     ((int32_t)set->id == after->set && after->member == LAST_MEMBER));
+                     ((int32_t)set->id == after->set && after->lease == LAST_LEASE));
 }
 
 static bool list_sets(const struct model *model, const Fdset__V1__Query *query) {
@@ -289,7 +295,7 @@ static bool list_sets(const struct model *model, const Fdset__V1__Query *query) 
         if (!is_before(set, query->after) && set_wanted(set, query) && !list_set(model, set, query))
             return false;
         if (is_filtered(query) && !page_looks(SET_LOOKS))
-            return page_ends(set->id, LAST_MEMBER);
+            return page_ends_behind(set->id);
     }
     return true;
 }
@@ -347,7 +353,7 @@ static bool list_waiting(struct service *service, const Fdset__V1__Query *query)
         if (waiting->number <= seen)
             continue;
         if (is_filtered(query) && !page_looks(SET_LOOKS)) {
-            page_ends(INT_MAX, LAST_MEMBER); /* all sets are done */
+            page_ends_behind(INT_MAX); /* all sets are done */
             page.last.waiting = seen;
             return false;
         }
