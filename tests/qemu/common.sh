@@ -184,6 +184,9 @@ job_finish() {
         qmp_wait '*"BLOCK_JOB_COMPLETED"*' || fail "the job does not end"
     fi
     [[ $qmp_event != *'"error"'* ]] || fail "the job: $qmp_event"
+    # QEMU closes what the job was the last to need after it has said so.
+    qmp_wait '*"JOB_STATUS_CHANGE"*"null"*' || fail "the job is not put away"
+    qemu_does query-jobs
 }
 
 # ------------------------------------------------------------------- running
