@@ -46,7 +46,7 @@ tests_fetch() {
         (cd download && source_download) >download.log 2>&1 ||
             skip "QEMU's source package cannot be had: $(grep -v '^Get' download.log | tail -n 1)"
         mkdir -p "$kept" unpacked
-        # shellcheck disable=SC2046 # words
+        # shellcheck disable=SC2046,SC2086 # words
         tar -xJf download/qemu_*.orig.tar.xz -C unpacked --strip-components=1 --wildcards \
             '*/python/qemu/*' '*/tests/qemu-iotests/check' '*/tests/qemu-iotests/*.py' \
             '*/tests/qemu-iotests/common*' \
