@@ -96,7 +96,7 @@ static bool own_option_read(struct own_options *own, const char *word, const cha
         const char *value = equals ? equals + 1 : next;
         if (!value || !*value)
             die_usage("%s needs a value", word);
-        *options[i].value = value;
+        *options[i].value = xstrdup(value); /* process_title() overwrites the words */
         if (options[i].value == limit && ++own->limit_count > MAX_LIMITS)
             die_usage("--fdset-limit: at most %d of them", MAX_LIMITS);
         return !equals;

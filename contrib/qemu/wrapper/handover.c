@@ -56,15 +56,6 @@ void add_fds_read(struct add_fds *adds, const struct command_line *line) {
     }
 }
 
-void add_fds_pass(struct add_fds *adds, struct companion *companion) {
-    adds->fds_there = xcalloc(adds->count, sizeof(*adds->fds_there));
-    adds->portals_there = xcalloc(adds->count, sizeof(*adds->portals_there));
-    for (size_t i = 0; i < adds->count; i++) {
-        adds->fds_there[i] = launch_fd(companion, adds->items[i].fd);
-        adds->portals_there[i] = launch_fd(companion, adds->portals[i]);
-    }
-}
-
 /* All from `first` on that go into its set, in their order. Removed only by command, whoever
  * hangs up; and of whatever files, as in QEMU. */
 static void set_hand_over(const struct add_fds *adds, size_t first, bool *taken,
@@ -81,13 +72,13 @@ static void set_hand_over(const struct add_fds *adds, size_t first, bool *taken,
         taken[i] = true;
         which[set.member_count] = i;
         set.members[set.member_count++] =
-            (struct fdset_member){.fd = adds->fds_there[i], .opaque = adds->items[i].opaque};
+            (struct fdset_member){.fd = adds->items[i].fd, .opaque = adds->items[i].opaque};
     }
     if (fdset_add_fds(manager, &set, 1) < 0)
         die("-add-fd for set %d: %s", set.set, fdset_error_text());
     for (size_t k = 0; k < set.member_count; k++) {
-        bind_or_die(adds->portals_there[which[k]], set.set, set.members[k].id);
-        close(adds->fds_there[which[k]]);
+        bind_or_die(adds->portals[which[k]], set.set, set.members[k].id);
+        close(set.members[k].fd);
     }
     free(which);
     free(set.members);

@@ -6,14 +6,12 @@
 
 #include "add_fd.h"
 #include "command-line.h"
-#include "launch.h"
 
 struct add_fds {
     struct add_fd *items;
     size_t count;
-    int *portals;                   /* one for each */
-    int *fds_there, *portals_there; /* their numbers in the companion */
-    char *told;                     /* what the preload library is to know; NULL: nothing */
+    int *portals; /* one for each */
+    char *told;   /* what the preload library is to know; NULL: nothing */
 };
 
 /* Reads them, and makes a portal for each. Dies where one makes no sense. */
@@ -23,10 +21,8 @@ void add_fds_read(struct add_fds *adds, const struct command_line *line);
  * them for each set that the command line names. */
 void add_fds_hidden(struct add_fds *adds, struct command_line *line);
 
-/* Gives them to the companion, */
-void add_fds_pass(struct add_fds *adds, struct companion *companion);
-
-/* in which they become the helper's, and the portals are bound. Dies where one is refused. */
+/* They become the helper's, and the portals are bound; for who goes on with neither. Dies where
+ * one is refused. */
 void add_fds_hand_over(const struct add_fds *adds, struct fdset_manager *manager);
 
 /* Leaves what QEMU need not have behind: each number stands for its portal from now on. */

@@ -5,8 +5,7 @@
  *     command-line.c   the words: our own options, and the few that matter
  *     config-file.c    -readconfig, which says such words in a file
  *     handover.c       -add-fd: members for the helper, portals for QEMU
- *     launch.c         starts a process that is to outlive the exec
- *     title.c          what ps(1) shows of one that is a copy of this
+ *     launch.c         starts a process that is to outlive the exec, and names it
  *     loader.c         whether the emulator can have a library preloaded
  *     start.c          the helper, started that way, and ../monitor, which stands
  *                      between QEMU's monitors and their clients
