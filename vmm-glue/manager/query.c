@@ -4,42 +4,75 @@
 #include "manager/manager.h"
 
 #include <errno.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "wire/failure.h"
 
-/* Adds an element, all zero, to an array of `*count`. NULL, and -ENOMEM through `error`, where
- * there is no memory. */
-static void *append(void *array_pointer, size_t *count, size_t size, int *error) {
-    void **array = array_pointer;
-    char *larger = reallocarray(*array, *count + 1, size);
+/* A listing with all that it points to: blocks of memory, which go with it. */
+struct block {
+    struct block *next;
+    max_align_t bytes[];
+};
 
-    if (!larger) {
-        *error = -ENOMEM;
+struct pages {
+    struct fdset_listing listing; /* first: it is the caller's */
+    struct block *blocks;
+    bool incomplete; /* for want of memory */
+};
+
+static void *block_take(struct pages *pages, size_t size) {
+    struct block *block = calloc(1, sizeof(*block) + size);
+
+    pages->incomplete |= !block;
+    if (!block)
         return NULL;
-    }
-    *array = larger;
-    return memset(larger + (*count)++ * size, 0, size);
+    block->next = pages->blocks;
+    pages->blocks = block;
+    return block->bytes;
 }
 
-static char *copy(const char *text, int *error) {
-    char *copied = strdup(text);
+void fdset_listing_free(struct fdset_listing *listing) {
+    struct pages *pages = (struct pages *)listing;
 
-    if (!copied)
-        *error = -ENOMEM;
-    return copied;
+    for (struct block *block = pages ? pages->blocks : NULL, *next; block; block = next) {
+        next = block->next;
+        free(block);
+    }
+    free(pages);
+}
+
+/* Adds an element, all zero, to an array of `*count`, for which there is room up to the next
+ * power of two. NULL where there is no memory. */
+static void *append(struct pages *pages, void *array_pointer, size_t *count, size_t size) {
+    void **array = array_pointer;
+
+    if ((*count & (*count - 1)) == 0) {
+        void *larger = block_take(pages, (*count ? 2 * *count : 1) * size);
+        if (!larger)
+            return NULL;
+        if (*count)
+            memcpy(larger, *array, *count * size);
+        *array = larger;
+    }
+    return (char *)*array + (*count)++ * size;
+}
+
+static char *copy(struct pages *pages, const char *text) {
+    char *copied = block_take(pages, strlen(text) + 1);
+    return copied ? strcpy(copied, text) : NULL;
 }
 
 /* The same of a string that may be empty, which is none. */
-static char *copy_if_any(const char *text, int *error) {
-    return *text ? copy(text, error) : NULL;
+static char *copy_if_any(struct pages *pages, const char *text) {
+    return *text ? copy(pages, text) : NULL;
 }
 
-static int lease_append(struct fdset_member_info *member, const Fdset__V1__LeaseInfo *from) {
-    int error = 0;
+static void lease_append(struct pages *pages, struct fdset_member_info *member,
+                         const Fdset__V1__LeaseInfo *from) {
     struct fdset_lease_info *lease =
-        append(&member->leases, &member->lease_count, sizeof(*lease), &error);
+        append(pages, &member->leases, &member->lease_count, sizeof(*lease));
 
     if (lease)
         *lease = (struct fdset_lease_info){
@@ -48,25 +81,24 @@ static int lease_append(struct fdset_member_info *member, const Fdset__V1__Lease
             .age_ms = from->age_ms,
             .connection = from->connection,
             .pid = from->pid,
-            .name = copy(from->name, &error),
-            .endpoint = copy_if_any(from->endpoint, &error),
+            .name = copy(pages, from->name),
+            .endpoint = copy_if_any(pages, from->endpoint),
         };
-    return error;
 }
 
-static int member_append(struct fdset_info *set, const Fdset__V1__MemberInfo *from) {
+static void member_append(struct pages *pages, struct fdset_info *set,
+                          const Fdset__V1__MemberInfo *from) {
     struct fdset_member_info *member =
         set->member_count ? &set->members[set->member_count - 1] : NULL;
     bool labelled = from->label_case == FDSET__V1__MEMBER_INFO__LABEL_OPAQUE;
-    int error = 0;
 
     if (!member || member->member != from->member) {
-        member = append(&set->members, &set->member_count, sizeof(*member), &error);
+        member = append(pages, &set->members, &set->member_count, sizeof(*member));
         if (!member)
-            return error;
+            return;
         *member = (struct fdset_member_info){
             .member = from->member,
-            .opaque = labelled ? copy(from->opaque, &error) : NULL,
+            .opaque = labelled ? copy(pages, from->opaque) : NULL,
             .state = (enum fdset_member_state)from->state,
             .flags = (int)from->flags,
             .device = from->device,
@@ -80,68 +112,63 @@ static int member_append(struct fdset_info *set, const Fdset__V1__MemberInfo *fr
             .age_ms = from->age_ms,
         };
     }
-    for (size_t i = 0; !error && i < from->n_leases; i++)
-        error = lease_append(member, from->leases[i]);
-    return error;
+    for (size_t i = 0; i < from->n_leases; i++)
+        lease_append(pages, member, from->leases[i]);
 }
 
-static int set_append(struct fdset_listing *listing, const Fdset__V1__SetInfo *from) {
-    struct fdset_info *set = listing->count ? &listing->sets[listing->count - 1] : NULL;
+static void set_append(struct pages *pages, const Fdset__V1__SetInfo *from) {
+    struct fdset_info *set =
+        pages->listing.count ? &pages->listing.sets[pages->listing.count - 1] : NULL;
     bool expires = from->clock_case == FDSET__V1__SET_INFO__CLOCK_EXPIRES_MS;
-    int error = 0;
 
     if (!set || set->set != from->set) {
-        set = append(&listing->sets, &listing->count, sizeof(*set), &error);
+        set = append(pages, &pages->listing.sets, &pages->listing.count, sizeof(*set));
         if (!set)
-            return error;
+            return;
         *set = (struct fdset_info){
             .set = from->set,
             .lifetime = (enum fdset_lifetime)from->lifetime,
             .orphaned = from->orphaned,
-            .name = copy_if_any(from->name, &error),
-            .owner = copy_if_any(from->owner, &error),
+            .name = copy_if_any(pages, from->name),
+            .owner = copy_if_any(pages, from->owner),
             .owner_uid = from->owner_uid,
             .grace_ms = from->grace_ms,
             .idle_ms = from->idle_ms,
             .expires_ms = expires ? (int64_t)from->expires_ms : -1,
             .mixed = from->mixed,
             .holds = from->holds,
-            .reserved_for = copy_if_any(from->reserved_for, &error),
+            .reserved_for = copy_if_any(pages, from->reserved_for),
         };
     }
-    for (size_t i = 0; !error && i < from->n_members; i++)
-        error = member_append(set, from->members[i]);
-    return error;
+    for (size_t i = 0; i < from->n_members; i++)
+        member_append(pages, set, from->members[i]);
 }
 
-static int waiting_append(struct fdset_listing *listing, const Fdset__V1__WaitingInfo *from) {
-    int error = 0;
+static void waiting_append(struct pages *pages, const Fdset__V1__WaitingInfo *from) {
     struct fdset_waiting_info *waiting =
-        append(&listing->waiting, &listing->waiting_count, sizeof(*waiting), &error);
+        append(pages, &pages->listing.waiting, &pages->listing.waiting_count, sizeof(*waiting));
 
     if (waiting)
         *waiting = (struct fdset_waiting_info){
             .waiting = from->waiting,
-            .path = copy_if_any(from->path, &error),
+            .path = copy_if_any(pages, from->path),
             .flags = (int)from->flags,
             .age_ms = from->age_ms,
             .expires_ms = from->expires_ms,
-            .endpoint = copy_if_any(from->endpoint, &error),
+            .endpoint = copy_if_any(pages, from->endpoint),
             .connection = from->connection,
             .pid = from->pid,
-            .name = copy(from->name, &error),
+            .name = copy(pages, from->name),
         };
-    return error;
 }
 
-static int endpoint_append(struct fdset_listing *listing, const Fdset__V1__EndpointInfo *from) {
-    int error = 0;
+static void endpoint_append(struct pages *pages, const Fdset__V1__EndpointInfo *from) {
     struct fdset_endpoint_info *endpoint =
-        append(&listing->endpoints, &listing->endpoint_count, sizeof(*endpoint), &error);
+        append(pages, &pages->listing.endpoints, &pages->listing.endpoint_count, sizeof(*endpoint));
 
     if (endpoint)
         *endpoint = (struct fdset_endpoint_info){
-            .name = copy(from->name, &error),
+            .name = copy(pages, from->name),
             .leases = from->leases,
             .leases_kept = from->leases_kept,
             .waiting = from->waiting,
@@ -152,21 +179,18 @@ static int endpoint_append(struct fdset_listing *listing, const Fdset__V1__Endpo
             .connections_kept = from->connections_kept,
             .in_flight = from->in_flight,
         };
-    return error;
 }
 
-static int sandbox_append(struct fdset_listing *listing, const Fdset__V1__SandboxStage *from) {
-    int error = 0;
+static void sandbox_append(struct pages *pages, const Fdset__V1__SandboxStage *from) {
     struct fdset_sandbox_info *stage =
-        append(&listing->sandbox, &listing->sandbox_count, sizeof(*stage), &error);
+        append(pages, &pages->listing.sandbox, &pages->listing.sandbox_count, sizeof(*stage));
 
     if (stage)
         *stage = (struct fdset_sandbox_info){
-            .name = copy(from->name, &error),
+            .name = copy(pages, from->name),
             .whole = from->whole,
-            .detail = copy(from->detail, &error),
+            .detail = copy(pages, from->detail),
         };
-    return error;
 }
 
 static void totals_copy(struct fdset_totals *totals, const Fdset__V1__Totals *from) {
@@ -194,59 +218,18 @@ static void totals_copy(struct fdset_totals *totals, const Fdset__V1__Totals *fr
     };
 }
 
-/* Copies a page to the end. Returns 0 or -ENOMEM; nothing said. */
-static int listing_append(struct fdset_listing *listing, const Fdset__V1__QueryReply *page) {
-    int error = 0;
-    for (size_t i = 0; !error && i < page->n_sets; i++)
-        error = set_append(listing, page->sets[i]);
-    for (size_t i = 0; !error && i < page->n_waiting; i++)
-        error = waiting_append(listing, page->waiting[i]);
-    for (size_t i = 0; !error && i < page->n_sandbox; i++)
-        error = sandbox_append(listing, page->sandbox[i]);
-    for (size_t i = 0; !error && i < page->n_endpoints; i++)
-        error = endpoint_append(listing, page->endpoints[i]);
+/* Copies a page to the end. */
+static void pages_append(struct pages *pages, const Fdset__V1__QueryReply *page) {
+    for (size_t i = 0; i < page->n_sets; i++)
+        set_append(pages, page->sets[i]);
+    for (size_t i = 0; i < page->n_waiting; i++)
+        waiting_append(pages, page->waiting[i]);
+    for (size_t i = 0; i < page->n_sandbox; i++)
+        sandbox_append(pages, page->sandbox[i]);
+    for (size_t i = 0; i < page->n_endpoints; i++)
+        endpoint_append(pages, page->endpoints[i]);
     if (page->totals)
-        totals_copy(&listing->totals, page->totals);
-    return error;
-}
-
-static void member_free(struct fdset_member_info *member) {
-    for (size_t i = 0; i < member->lease_count; i++) {
-        free(member->leases[i].name);
-        free(member->leases[i].endpoint);
-    }
-    free(member->leases);
-    free(member->opaque);
-}
-
-void fdset_listing_free(struct fdset_listing *listing) {
-    if (!listing)
-        return;
-    for (size_t i = 0; i < listing->count; i++) {
-        struct fdset_info *set = &listing->sets[i];
-        for (size_t j = 0; j < set->member_count; j++)
-            member_free(&set->members[j]);
-        free(set->members);
-        free(set->name);
-        free(set->owner);
-        free(set->reserved_for);
-    }
-    for (size_t i = 0; i < listing->waiting_count; i++) {
-        free(listing->waiting[i].path);
-        free(listing->waiting[i].name);
-        free(listing->waiting[i].endpoint);
-    }
-    for (size_t i = 0; i < listing->sandbox_count; i++) {
-        free(listing->sandbox[i].name);
-        free(listing->sandbox[i].detail);
-    }
-    free(listing->waiting);
-    for (size_t i = 0; i < listing->endpoint_count; i++)
-        free(listing->endpoints[i].name);
-    free(listing->endpoints);
-    free(listing->sandbox);
-    free(listing->sets);
-    free(listing);
+        totals_copy(&pages->listing.totals, page->totals);
 }
 
 /* ------------------------------------------------------------------- asking */
@@ -271,7 +254,8 @@ struct query {
     Fdset__V1__Query body;
     Fdset__V1__Cursor place;
     uint64_t generation; /* of the connection that brought the first page */
-    struct fdset_listing *pages, **listing;
+    struct pages *pages;
+    struct fdset_listing **listing;
 };
 
 /* A page: the next one is asked for from where this one has ended. */
@@ -284,7 +268,8 @@ static int page_read(struct question *question, const Fdset__V1__Reply *reply) {
         query->generation = generation;
     if (query->generation != generation)
         return fail(ECONNRESET, "fdset-helper was restarted while its sets were listed");
-    if (listing_append(query->pages, reply->query) < 0)
+    pages_append(query->pages, reply->query);
+    if (query->pages->incomplete)
         return fail(ENOMEM, "out of memory");
     if (!next)
         return 0;
@@ -301,12 +286,12 @@ static int query_end(struct question *question, int result) {
     struct query *query = (struct query *)question;
 
     /* The set may go while its pages are read; then that was all of it. */
-    if (result == -ENOENT && query->pages && query->pages->count > 0)
+    if (result == -ENOENT && query->pages && query->pages->listing.count > 0)
         result = 0;
     if (result == 0)
-        *query->listing = query->pages;
+        *query->listing = &query->pages->listing;
     else
-        fdset_listing_free(query->pages);
+        fdset_listing_free(&query->pages->listing);
     return result;
 }
 
