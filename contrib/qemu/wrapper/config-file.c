@@ -9,7 +9,6 @@
  * complain of. */
 #include <errno.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -20,72 +19,38 @@
 #include "common/memory.h"
 #include "common/say.h"
 
-static const char blanks[] = " \t\r\n";
-
-/* What stands between `*text` and the next of `ends`; `*text` is then at that. */
-static char *part_read(const char **text, const char *ends) {
-    size_t length = strcspn(*text, ends);
-    char *part = xasprintf("%.*s", (int)length, *text);
-    *text += length;
-    return part;
-}
-
-/* [group] or [group "id"]; NULL: it is no such line. */
-static char *section_read(const char *line) {
-    if (*line++ != '[')
-        return NULL;
-    return part_read(&line, " ]");
-}
-
-/* key = "value" */
-static bool setting_read(const char *line, char **key, char **value) {
-    line += strspn(line, blanks);
-    *key = part_read(&line, " \t=");
-    line += strspn(line, blanks);
-    if (*line != '=')
-        return false;
-    line++;
-    line += strspn(line, blanks);
-    if (*line++ != '"')
-        return false;
-    *value = part_read(&line, "\"");
-    return **key && *line == '"';
-}
-
 static void pair_write(FILE *to, const char *separator, const char *key, const char *value) {
     fprintf(to, "%s%s=", separator, key);
     for (; *value; value++)
         fprintf(to, *value == ',' ? ",%c" : "%c", *value);
 }
 
+/* Lines are read as QEMU reads them. */
 static void file_look(FILE *from, struct command_line *line) {
-    char *text = NULL, *key, *value, *group = NULL;
+    char text[1024], group[64] = "", key[64], value[1024];
     const char *separator = "";
     struct text_stream member = {NULL};
-    size_t size = 0;
     bool more;
 
     do {
-        more = getline(&text, &size, from) > 0;
-        char *next = more ? section_read(text) : NULL;
-        if (member.stream && (next || !more)) {
+        more = fgets(text, sizeof(text), from);
+        bool begins = more && sscanf(text, "[%63[^] ]", group) == 1;
+        if (member.stream && (begins || !more)) {
             command_line_note_member(line, text_stream_end(&member));
             member.stream = NULL;
         }
-        if (next) {
-            group = next;
+        if (begins) {
             separator = "";
             if (strcmp(group, "add-fd") == 0)
                 text_stream_begin(&member);
-        } else if (more && group && setting_read(text, &key, &value)) {
+        } else if (more && sscanf(text, " %63s = \"%1023[^\"]\"", key, value) == 2) {
             if (member.stream)
                 pair_write(member.stream, separator, key, value);
             else if (strcmp(group, "name") == 0 && strcmp(key, "guest") == 0)
-                line->name = value;
+                line->name = xstrdup(value);
             separator = ",";
         }
     } while (more);
-    free(text);
 }
 
 /* Of a pipe nothing would be left for the emulator to read. */
