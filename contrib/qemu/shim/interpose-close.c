@@ -20,9 +20,9 @@
  * once whether they are gone. Here the helper does that, after the lease has
  * ended. */
 static int lease_end(struct fdset_vmm *vmm, int fd, bool close) {
-    bool locked = open_leases_is_locked(vmm, fd);
+    bool locked = marks_have(fd, MARK_LOCKED);
 
-    marks_clear(fd, MARK_LEASE);
+    marks_clear(fd, MARK_LEASE | MARK_LOCKED);
     if (close)
         return locked ? fdset_close_wait(vmm, fd) : fdset_close(vmm, fd);
     (locked ? own_forget_wait : fdset_forget)(vmm, fd);
@@ -146,13 +146,18 @@ EXPORTED int dup3(int fd, int target, int flags) {
     return moved < 0 ? -1 : overwrite_end(fd, target, moved, REAL(dup3)(fd, target, flags));
 }
 
+/* By any duplicate of it the lock is seen to. */
 static void locked(int fd, const struct flock *lock) {
-    struct fdset_vmm *vmm = lock->l_type == F_UNLCK ? NULL : shim_enter_for(fd);
+    bool is_known = lock->l_type == F_UNLCK || marks_have(fd, MARK_LOCKED);
+    struct fdset_vmm *vmm = is_known ? NULL : shim_enter_for(fd);
 
-    if (vmm) {
-        open_leases_note_lock(vmm, fd);
-        shim_leave();
-    }
+    if (!vmm)
+        return;
+    uint64_t lease = fdset_lease(vmm, fd);
+    for (int other = 0; lease && other < marks_limit(); other++)
+        if (marks_have(other, MARK_LEASE) && fdset_lease(vmm, other) == lease)
+            marks_set(other, MARK_LOCKED);
+    shim_leave();
 }
 
 /* QEMU asks whether an -add-fd's descriptor is close-on-exec, and then duplicates it. One that

@@ -8,6 +8,7 @@ enum mark {
     MARK_LEASE = 1,   /* a lease, or a duplicate of one */
     MARK_PORTAL = 2,  /* a portal */
     MARK_MONITOR = 4, /* our end of a pair, which stands where a monitor's client was */
+    MARK_LOCKED = 8,  /* the program has locked something by it: a lease */
 };
 
 /* Of this number and higher ones nothing is known. */

@@ -14,23 +14,15 @@
 struct open_lease {
     int fd;
     uint64_t lease; /* 0: an empty slot */
-    bool locked;    /* the program has locked something by it */
     struct set_path set;
 };
 
 static struct open_lease leases[MAX_OPEN_LEASES];
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+
 static bool is_current(struct fdset_vmm *vmm, const struct open_lease *lease) {
     return lease->lease && fdset_lease(vmm, lease->fd) == lease->lease;
-}
-
-/* The note of `fd`, or NULL. With the lock held. */
-static const struct open_lease *note_find(struct fdset_vmm *vmm, int fd) {
-    for (size_t i = 0; i < MAX_OPEN_LEASES; i++)
-        if (leases[i].fd == fd && is_current(vmm, &leases[i]))
-            return &leases[i];
-    return NULL;
 }
 
 void open_leases_note(struct fdset_vmm *vmm, const struct set_path *set, int fd) {
@@ -41,25 +33,9 @@ void open_leases_note(struct fdset_vmm *vmm, const struct set_path *set, int fd)
         leases[i] = (struct open_lease){.fd = fd, .lease = fdset_lease(vmm, fd), .set = *set};
         break;
     }
+    marks_clear(fd, MARK_LOCKED);
     marks_set(fd, MARK_LEASE);
     pthread_mutex_unlock(&lock);
-}
-
-void open_leases_note_lock(struct fdset_vmm *vmm, int fd) {
-    uint64_t lease = fdset_lease(vmm, fd);
-
-    pthread_mutex_lock(&lock);
-    for (size_t i = 0; i < MAX_OPEN_LEASES && lease; i++)
-        leases[i].locked |= leases[i].lease == lease;
-    pthread_mutex_unlock(&lock);
-}
-
-bool open_leases_is_locked(struct fdset_vmm *vmm, int fd) {
-    pthread_mutex_lock(&lock);
-    const struct open_lease *note = note_find(vmm, fd);
-    bool locked = note && note->locked;
-    pthread_mutex_unlock(&lock);
-    return locked;
 }
 
 void open_leases_note_copy(struct fdset_vmm *vmm, int fd, int copy) {
@@ -69,14 +45,14 @@ void open_leases_note_copy(struct fdset_vmm *vmm, int fd, int copy) {
         return;
     pthread_mutex_lock(&lock);
     marks_set(copy, MARK_LEASE);
-    const struct open_lease *note = note_find(vmm, fd);
-    if (note)
-        known = *note;
+    for (size_t i = 0; i < MAX_OPEN_LEASES && !known.lease; i++)
+        if (leases[i].fd == fd && is_current(vmm, &leases[i]))
+            known = leases[i];
     pthread_mutex_unlock(&lock);
     if (known.lease)
         open_leases_note(vmm, &known.set, copy);
-    if (known.locked)
-        open_leases_note_lock(vmm, copy);
+    if (marks_have(fd, MARK_LOCKED))
+        marks_set(copy, MARK_LOCKED);
 }
 
 int open_leases_find(struct fdset_vmm *vmm, const struct set_path *set) {
@@ -93,5 +69,5 @@ int open_leases_find(struct fdset_vmm *vmm, const struct set_path *set) {
 void open_leases_forget_all(void) {
     pthread_mutex_init(&lock, NULL);
     memset(leases, 0, sizeof(leases));
-    marks_clear_all(MARK_LEASE);
+    marks_clear_all(MARK_LEASE | MARK_LOCKED);
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The open leases by set: which of them have locks, and what is open already. */
+/* The open leases by set: what is open already. */
 #pragma once
 
 #include "path.h"
@@ -9,12 +9,6 @@ void open_leases_note(struct fdset_vmm *vmm, const struct set_path *set, int fd)
 
 /* `copy` is a duplicate of `fd`. */
 void open_leases_note_copy(struct fdset_vmm *vmm, int fd, int copy);
-
-/* The program has locked something by `fd`, a lease (F_OFD_SETLK). */
-void open_leases_note_lock(struct fdset_vmm *vmm, int fd);
-
-/* Has it, by `fd` or a duplicate of it? */
-bool open_leases_is_locked(struct fdset_vmm *vmm, int fd);
 
 /* An open lease of `set`, or -1. */
 int open_leases_find(struct fdset_vmm *vmm, const struct set_path *set);
