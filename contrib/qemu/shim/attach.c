@@ -5,6 +5,7 @@
  * the library loaded, too, before they execute QEMU. */
 #include "attach.h"
 
+#include "libc.h"
 #include "marks.h"
 #include "number.h"
 #include "open_leases.h"
@@ -12,6 +13,7 @@
 #include "spawn.h"
 #include "wire/own.h"
 
+#include <dlfcn.h>
 #include <errno.h>
 #include <pthread.h>
 #include <stdatomic.h>
@@ -19,6 +21,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 static struct fdset_vmm *_Atomic connection;
@@ -213,4 +216,29 @@ int shim_give_way(int fd) {
 __attribute__((constructor)) static void watch(void) {
     inherited_find();
     pthread_atfork(NULL, NULL, child_starts);
+}
+
+/* -------------------------------------------------- before QEMU's own sandbox */
+
+/* That (-sandbox on,spawn=deny) kills it for starting a program. Where no helper was named, one
+ * is started while that is still allowed: as the rule is made, which is before any disk is
+ * opened. */
+
+/* libseccomp's, of which nothing else is needed here. */
+typedef void *scmp_filter_ctx;
+struct scmp_arg_cmp;
+typedef int rule_add_function(scmp_filter_ctx, uint32_t, int, unsigned,
+                              const struct scmp_arg_cmp *);
+
+EXPORTED rule_add_function seccomp_rule_add_array;
+EXPORTED int seccomp_rule_add_array(scmp_filter_ctx filter, uint32_t action, int call,
+                                    unsigned count, const struct scmp_arg_cmp *arguments) {
+    rule_add_function *real = dlsym(RTLD_NEXT, "seccomp_rule_add_array");
+
+    if (!real)
+        return -ENOSYS; /* as where libseccomp does not know the call */
+    if (call == SYS_execve && !getenv("FDSET_VMM_FD") && !getenv("FDSET_VMM_SOCKET") &&
+        shim_may_spawn() && shim_enter_attached())
+        shim_leave();
+    return real(filter, action, call, count, arguments);
 }

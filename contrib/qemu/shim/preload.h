@@ -8,11 +8,12 @@
  *                          descriptor
  *     interpose-path.c     stat, access, realpath: all that asks about a path
  *     interpose-change.c   chmod, rename, unlink: all that changes what it leads to
+ *     interpose-socket.c   write, send, recvmsg: monitors, and what comes by them
  *
  * path.c tells whether a path is meant for us, attach.c has the connection, spawn.c
- * starts a helper where none was named, before_seccomp.c does so while QEMU may, ask.c has
- * what is known of a set that is not open, open_leases.c remembers what is open, say.c says
- * what went wrong, and libc.c has libc's own functions. What is neither an fdset path nor a
+ * starts a helper where none was named, ask.c has what is known of a set that is not open,
+ * open_leases.c remembers what is open, say.c says what went wrong, and libc.c has libc's own
+ * functions. What is neither an fdset path nor a
  * lease goes through as it came.
  *
  * To be included before everything else: it keeps the C library's headers from

@@ -2,14 +2,12 @@
 /* fdset-qemu: stands where an emulator's name goes, and runs it with its sets of
  * descriptors kept by fdset-helper.
  *
- *     command-line.c   the words: our own options, and the few that matter
- *     config-file.c    -readconfig, which says such words in a file
+ *     command-line.c   the words: our own options, and the few that matter, also in files
  *     handover.c       -add-fd: members for the helper, portals for QEMU
  *     launch.c         starts a process that is to outlive the exec, and names it
- *     loader.c         whether the emulator can have a library preloaded
- *     start.c          the helper, started that way, and ../monitor, which stands
- *                      between QEMU's monitors and their clients
- *     places.c         where the programs are
+ *     start.c          ../monitor, started that way, which stands between QEMU's monitors
+ *                      and their clients, and from there the helper
+ *     places.c         where the programs are, and whether QEMU can have the library
  *     main.c           all of it in order; then the emulator takes this process
  *
  * It runs for some milliseconds and then is the emulator: memory is not freed,
