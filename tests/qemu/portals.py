@@ -250,6 +250,19 @@ def test_made_as_a_client():
                 monitor.close()
 
 
+def test_read_by_a_thread_that_waits_already():
+    """It has begun to wait for the client before the greeting is written."""
+    ours, theirs = socket.socketpair()
+    with ours, theirs, Scene("--fdset-emulator", os.environ["FDSET_GREETS"], str(theirs.fileno()),
+                             fds=(theirs.fileno(),), machine=[]) as scene:
+        theirs.close()
+        monitor = Monitor(ours)
+        equal([], monitor.execute("x-fdset-query-leases"), "the relay's answer")
+        equal({}, monitor.execute("query-status"), "the emulator's answer")
+        monitor.close()
+        equal(0, scene.process.wait(wrapped.PATIENCE), "status")
+
+
 def test_made_at_a_path_where_a_file_lies():
     with open("qmp", "w", encoding="ascii") as file:
         file.write("made before")

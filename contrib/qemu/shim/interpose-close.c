@@ -41,11 +41,11 @@ static bool is_own(int fd) {
 
 /* `fd`, which is no lease, ends as what else it may be. */
 static void others_end(int fd) {
-    if (!marks_have(fd, MARK_PORTAL | MARK_MONITOR))
+    if (!marks_have(fd, MARK_PORTAL | MARK_GREETED | MARK_MONITOR))
         return;
     portals_end(fd);
     if (shim_is_owner())
-        marks_clear(fd, MARK_MONITOR);
+        marks_clear(fd, MARK_GREETED | MARK_MONITOR);
 }
 
 EXPORTED int close(int fd) {
@@ -105,8 +105,8 @@ static bool is_above_limit(int fd) {
  * nothing must end. Returns -1 with errno; or whether there is now something of ours to be
  * closed if it fails all the same. */
 static int overwrite_begin(int fd, int target) {
-    if (fd == target ||
-        (!is_own(target) && !marks_have(target, MARK_LEASE | MARK_PORTAL | MARK_MONITOR)))
+    if (fd == target || (!is_own(target) && !marks_have(target, MARK_LEASE | MARK_PORTAL |
+                                                                    MARK_GREETED | MARK_MONITOR)))
         return 0;
     if (REAL(fcntl)(fd, F_GETFD) < 0)
         return -1;

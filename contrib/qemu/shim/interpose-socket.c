@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
-/* What writes to a socket: a QMP monitor is known by its greeting, whatever made it. Then a
- * pair of sockets is put in: one end takes the number that QEMU knows, the other goes to the
- * relay with the client's socket. The greeting is the first to go through it.
+/* What writes to a socket: a QMP monitor is known by its greeting, whatever made it.
  *
- * And what brings descriptors: portals by a monitor; and, where a file comes by any other
- * socket, somebody who walks around the helper. */
+ * And what reads from one. Before the first byte of a monitor's client a pair of sockets is put
+ * in: one end takes the number that QEMU knows, the other goes to the relay with the client's
+ * socket. By a monitor portals come; where a file comes by any other socket, somebody walks
+ * around the helper. */
 #include "libc.h"
 
 #include "attach.h"
@@ -38,6 +38,50 @@ static bool is_connected_stream(int fd) {
            getpeername(fd, (struct sockaddr *)&peer, &peer_size) == 0;
 }
 
+/* Before `bytes` are written to `fd`. */
+static void greeting_look(int fd, const void *bytes, size_t size) {
+    int error = errno;
+
+    if (is_greeting(bytes, size) && !(fd < MARKS_END && marks_have(fd, MARK_MONITOR)) &&
+        shim_is_joined() && shim_is_owner() && !shim_is_inside() && is_connected_stream(fd)) {
+        if (fd < MARKS_END)
+            marks_set(fd, MARK_GREETED);
+        else
+            shutdown(fd, SHUT_RDWR); /* it cannot have the relay */
+    }
+    errno = error;
+}
+
+EXPORTED ssize_t write(int fd, const void *bytes, size_t size) {
+    greeting_look(fd, bytes, size);
+    return REAL(write)(fd, bytes, size);
+}
+
+EXPORTED ssize_t send(int fd, const void *bytes, size_t size, int flags) {
+    greeting_look(fd, bytes, size);
+    return REAL(send)(fd, bytes, size, flags);
+}
+
+EXPORTED ssize_t sendto(int fd, const void *bytes, size_t size, int flags,
+                        const struct sockaddr *to, socklen_t to_size) {
+    greeting_look(fd, bytes, size);
+    return REAL(sendto)(fd, bytes, size, flags, to, to_size);
+}
+
+EXPORTED ssize_t writev(int fd, const struct iovec *parts, int count) {
+    if (count > 0)
+        greeting_look(fd, parts[0].iov_base, parts[0].iov_len);
+    return REAL(writev)(fd, parts, count);
+}
+
+EXPORTED ssize_t sendmsg(int fd, const struct msghdr *message, int flags) {
+    if (message->msg_iovlen > 0)
+        greeting_look(fd, message->msg_iov[0].iov_base, message->msg_iov[0].iov_len);
+    return REAL(sendmsg)(fd, message, flags);
+}
+
+/* ---------------------------------------------------- what brings descriptors */
+
 /* False where that cannot be done. */
 static bool pair_put_in(int fd) {
     struct joint_message message = {.kind = JOINT_MONITOR, .number = fd};
@@ -53,53 +97,26 @@ static bool pair_put_in(int fd) {
     return done;
 }
 
-/* Before `bytes` are written to `fd`. A client that cannot have the relay has none: its
- * descriptors would get into QEMU itself. */
-static void monitor_look(int fd, const void *bytes, size_t size) {
+/* Before `fd` is read from. It is done here and not as the greeting is written, since another
+ * thread may write that: one that had begun to wait for the client's socket would not hear of
+ * what comes by the pair. A client that cannot have the relay has none: its descriptors would
+ * get into QEMU itself. */
+static void monitor_begin(int fd) {
     int error = errno;
-    bool is_ours = fd < MARKS_END && marks_have(fd, MARK_MONITOR);
 
-    if (!is_greeting(bytes, size) || is_ours || !shim_is_joined() || !shim_is_owner() ||
-        shim_is_inside() || !is_connected_stream(fd)) {
-        errno = error;
+    if (!shim_is_owner() || shim_is_inside() || !marks_take(fd, MARK_GREETED))
         return;
-    }
-    if (fd < MARKS_END && pair_put_in(fd))
+    if (pair_put_in(fd))
         marks_set(fd, MARK_MONITOR);
     else
         shutdown(fd, SHUT_RDWR);
     errno = error;
 }
 
-EXPORTED ssize_t write(int fd, const void *bytes, size_t size) {
-    monitor_look(fd, bytes, size);
-    return REAL(write)(fd, bytes, size);
+static inline void monitor_look(int fd) {
+    if (marks_have(fd, MARK_GREETED))
+        monitor_begin(fd);
 }
-
-EXPORTED ssize_t send(int fd, const void *bytes, size_t size, int flags) {
-    monitor_look(fd, bytes, size);
-    return REAL(send)(fd, bytes, size, flags);
-}
-
-EXPORTED ssize_t sendto(int fd, const void *bytes, size_t size, int flags,
-                        const struct sockaddr *to, socklen_t to_size) {
-    monitor_look(fd, bytes, size);
-    return REAL(sendto)(fd, bytes, size, flags, to, to_size);
-}
-
-EXPORTED ssize_t writev(int fd, const struct iovec *parts, int count) {
-    if (count > 0)
-        monitor_look(fd, parts[0].iov_base, parts[0].iov_len);
-    return REAL(writev)(fd, parts, count);
-}
-
-EXPORTED ssize_t sendmsg(int fd, const struct msghdr *message, int flags) {
-    if (message->msg_iovlen > 0)
-        monitor_look(fd, message->msg_iov[0].iov_base, message->msg_iov[0].iov_len);
-    return REAL(sendmsg)(fd, message, flags);
-}
-
-/* ---------------------------------------------------- what brings descriptors */
 
 /* Leaves out of `rights` what is refused. */
 static void guard(int socket, struct cmsghdr *rights) {
@@ -129,7 +146,51 @@ static void rights_look(int socket, struct cmsghdr *rights) {
         portals_received(fds[i]);
 }
 
+EXPORTED ssize_t read(int fd, void *bytes, size_t size) {
+    monitor_look(fd);
+    return REAL(read)(fd, bytes, size);
+}
+
+EXPORTED ssize_t readv(int fd, const struct iovec *parts, int count) {
+    monitor_look(fd);
+    return REAL(readv)(fd, parts, count);
+}
+
+EXPORTED ssize_t recv(int fd, void *bytes, size_t size, int flags) {
+    monitor_look(fd);
+    return REAL(recv)(fd, bytes, size, flags);
+}
+
+EXPORTED ssize_t recvfrom(int fd, void *bytes, size_t size, int flags, struct sockaddr *from,
+                          socklen_t *from_size) {
+    monitor_look(fd);
+    return REAL(recvfrom)(fd, bytes, size, flags, from, from_size);
+}
+
+/* What programs call that are built with _FORTIFY_SOURCE; `room` is what bytes have. */
+EXPORTED_UNDECLARED(ssize_t, __read_chk, (int fd, void *bytes, size_t size, size_t room)) {
+    if (size > room)
+        abort();
+    return read(fd, bytes, size);
+}
+
+EXPORTED_UNDECLARED(ssize_t, __recv_chk,
+                    (int fd, void *bytes, size_t size, size_t room, int flags)) {
+    if (size > room)
+        abort();
+    return recv(fd, bytes, size, flags);
+}
+
+EXPORTED_UNDECLARED(ssize_t, __recvfrom_chk,
+                    (int fd, void *bytes, size_t size, size_t room, int flags,
+                     struct sockaddr *from, socklen_t *from_size)) {
+    if (size > room)
+        abort();
+    return recvfrom(fd, bytes, size, flags, from, from_size);
+}
+
 EXPORTED ssize_t recvmsg(int fd, struct msghdr *message, int flags) {
+    monitor_look(fd);
     ssize_t result = REAL(recvmsg)(fd, message, flags);
 
     if (result < 0 || !message->msg_control || message->msg_controllen == 0 || !shim_is_joined() ||

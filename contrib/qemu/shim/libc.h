@@ -23,7 +23,8 @@
 /* clang-format off */
 #define REAL_FUNCTIONS(X)                                                                 \
     X(open) X(openat) X(fopen) X(freopen) X(opendir) X(truncate)                          \
-    X(write) X(writev) X(send) X(sendto) X(sendmsg) X(recvmsg)                            \
+    X(write) X(writev) X(send) X(sendto) X(sendmsg)                                       \
+    X(read) X(readv) X(recv) X(recvfrom) X(recvmsg)                                       \
     X(close) X(fclose) X(dup) X(dup2) X(dup3) X(fcntl) X(close_range)                     \
     X(stat) X(lstat) X(fstatat) X(statx) X(access) X(euidaccess) X(faccessat)             \
     X(realpath) X(readlink) X(readlinkat) X(statfs) X(statvfs) X(pathconf)                \

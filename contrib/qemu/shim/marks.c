@@ -23,6 +23,10 @@ void marks_clear(int fd, unsigned marks) {
         atomic_fetch_and(&all[fd], ~marks);
 }
 
+bool marks_take(int fd, enum mark mark) {
+    return fd >= 0 && fd < MARKS_END && atomic_fetch_and(&all[fd], ~mark) & mark;
+}
+
 int marks_limit(void) {
     return limit;
 }
