@@ -497,6 +497,11 @@ def test_12_no_helper():
     assert "/nonexistent" in text and "does not start" in text, text
     text = failing("-qmp", "unix:qmp,server=on,wait=off", "--fdset-helper", "/bin/false")
     assert "/bin/false does not start" in text and "FDSET_HELPER_OPTIONS" in text, text
+    text = failing("-qmp", "unix:qmp,server=on,wait=off", "--fdset-helper", "/bin/false", "-daemonize",
+                   "-blockdev", "driver=null-co,node-name=a")
+    assert "/bin/false does not start" in text, text
+    text = failing("--fdset-helper", "/bin/false")
+    assert "/bin/false does not start" in text, f"without a monitor: {text}"
     text = failing("-qmp", "unix:qmp,server=on,wait=off", "--fdset-log", "log",
                    environment={**os.environ, "FDSET_HELPER_OPTIONS": "--user 0"})
     assert "See the file of --fdset-log" in text and "FDSET_HELPER_OPTIONS" in text, text

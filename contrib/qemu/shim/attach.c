@@ -94,6 +94,7 @@ static struct fdset_vmm *attach(void) {
     struct fdset_vmm *vmm;
     int error;
 
+    shim_await_start();
     /* The socket of who started this program is not its own, where it names a
      * path as well: so the children of one that inherited it have a way, too. */
     if (getenv("FDSET_VMM_FD") && (!path || is_inherited))

@@ -10,6 +10,7 @@
 #include "attach.h"
 #include "marks.h"
 #include "portals.h"
+#include "spawn.h"
 #include "stray.h"
 #include "tell.h"
 
@@ -78,6 +79,14 @@ EXPORTED ssize_t sendmsg(int fd, const struct msghdr *message, int flags) {
     if (message->msg_iovlen > 0)
         greeting_look(fd, message->msg_iov[0].iov_base, message->msg_iov[0].iov_len);
     return REAL(sendmsg)(fd, message, flags);
+}
+
+/* The first is the beginning of QEMU's main loop: what it begins with is done while helper and
+ * relay start. */
+EXPORTED int ppoll(struct pollfd *all, nfds_t count, const struct timespec *timeout,
+                   const sigset_t *mask) {
+    shim_await_start();
+    return REAL(ppoll)(all, count, timeout, mask);
 }
 
 /* ---------------------------------------------------- what brings descriptors */

@@ -7,6 +7,7 @@
 
 #include <dirent.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
@@ -24,7 +25,7 @@
 #define REAL_FUNCTIONS(X)                                                                 \
     X(open) X(openat) X(fopen) X(freopen) X(opendir) X(truncate)                          \
     X(write) X(writev) X(send) X(sendto) X(sendmsg)                                       \
-    X(read) X(readv) X(recv) X(recvfrom) X(recvmsg)                                       \
+    X(read) X(readv) X(recv) X(recvfrom) X(recvmsg) X(ppoll)                              \
     X(close) X(fclose) X(dup) X(dup2) X(dup3) X(fcntl) X(close_range)                     \
     X(stat) X(lstat) X(fstatat) X(statx) X(access) X(euidaccess) X(faccessat)             \
     X(realpath) X(readlink) X(readlinkat) X(statfs) X(statvfs) X(pathconf)                \

@@ -8,6 +8,7 @@
 #include "libc.h"
 #include "marks.h"
 #include "name.h"
+#include "spawn.h"
 #include "tell.h"
 
 #include <errno.h>
@@ -130,6 +131,8 @@ bool portals_duplicate(int fd, int lowest, bool close_on_exec, int *result) {
     if (!is_portal(fd, &portal))
         return false;
     int next = first_take(fd);
+    if (next >= 0)
+        shim_await_start(); /* then it is bound, and the relay is told whose place it takes */
     if (next >= 0 && portal_read(next, &portal)) {
         *result = member_make(next, &portal, lowest, close_on_exec);
         return true;

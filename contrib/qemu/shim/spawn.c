@@ -1,13 +1,16 @@
 /* SPDX-License-Identifier: MIT */
-/* A helper of this program's own, which ends with it. */
+/* A helper of this program's own, which ends with it, or one that is being started for it. */
 #include "spawn.h"
 
 #include "add_fd.h"
 #include "libc.h"
+#include "number.h"
 #include "say.h"
 
 #include <errno.h>
 #include <fdset/limits.h>
+#include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -85,4 +88,48 @@ int shim_spawn(struct fdset_vmm **vmm) {
     if (is_final(error))
         failed = error;
     return error;
+}
+
+/* ---------------------------------------------------------------- by fdset-qemu */
+
+/* A pipe: a newline comes when helper and relay serve, and otherwise what is to be said. It stays
+ * open for what is executed before it is needed. */
+static _Atomic int starting = -1;
+static struct stat starting_pipe;
+
+__attribute__((constructor)) static void starting_find(void) {
+    const char *number = getenv("FDSET_START_FD");
+    int fd;
+
+    if (number && int_parse(number, &fd) && fstat(fd, &starting_pipe) == 0 &&
+        S_ISFIFO(starting_pipe.st_mode))
+        starting = fd;
+    /* QEMU's own child goes on in its place (-daemonize), and cannot say anything later. */
+    pthread_atfork(shim_await_start, NULL, NULL);
+}
+
+static bool is_still(int fd) {
+    struct stat status;
+    return fstat(fd, &status) == 0 && status.st_ino == starting_pipe.st_ino &&
+           status.st_dev == starting_pipe.st_dev;
+}
+
+void shim_await_start(void) {
+    int fd = starting < 0 ? -1 : atomic_exchange(&starting, -1);
+    char text[4096] = "";
+    size_t length = 0;
+    ssize_t got;
+
+    if (fd < 0 || !is_still(fd))
+        return;
+    unsetenv("FDSET_START_FD");
+    while (text[0] != '\n' && ((got = read(fd, text + length, sizeof(text) - length)) > 0 ||
+                               (got < 0 && errno == EINTR)))
+        length += got > 0 ? (size_t)got : 0;
+    REAL(close)(fd);
+    if (text[0] == '\n')
+        return;
+    if (write(STDERR_FILENO, text, length) < 0)
+        _exit(1);
+    _exit(1);
 }

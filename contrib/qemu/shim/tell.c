@@ -3,7 +3,6 @@
 #include "tell.h"
 
 #include "attach.h"
-#include "number.h"
 #include "say.h"
 #include "wire/own.h"
 
@@ -11,7 +10,6 @@
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 static _Atomic int joint = -1;
@@ -27,36 +25,8 @@ static void child_starts(void) {
     pthread_mutex_init(&moving, NULL);
 }
 
-/* fdset-qemu became this program while helper and relay were starting: a newline comes when they
- * serve, and otherwise what is to be said. */
-static void start_wait(void) {
-    const char *number = getenv("FDSET_START_FD");
-    char text[4096];
-    size_t length = 0;
-    struct stat status;
-    ssize_t got;
-    int fd;
-
-    if (!number || !int_parse(number, &fd) || fstat(fd, &status) < 0 || !S_ISFIFO(status.st_mode))
-        return;
-    unsetenv("FDSET_START_FD"); /* for what is executed next */
-    while ((got = read(fd, text + length, sizeof(text) - length)) > 0 ||
-           (got < 0 && errno == EINTR)) {
-        length += got > 0 ? (size_t)got : 0;
-        if (length > 0 && text[0] == '\n')
-            break;
-    }
-    close(fd);
-    if (length > 0 && text[0] == '\n')
-        return;
-    if (length > 0 && write(STDERR_FILENO, text, length) < 0)
-        _exit(1);
-    _exit(1);
-}
-
 /* It stays where it is until it is used: what is executed before has a right to it, too. */
 __attribute__((constructor)) static void joint_find(void) {
-    start_wait();
     joint = shim_inherited(getenv("FDSET_JOINT_FD"));
     pthread_atfork(NULL, NULL, child_starts);
 }
