@@ -79,8 +79,11 @@ static void serve(void) {
 static void settle_last(void) {
     uint64_t until = loop_now() + LAST_SETTLE_MS;
 
-    while (settle_is_busy(&service.settle) && loop_now() < until)
-        turn(10);
+    while ((settle_is_busy(&service.settle) || service.model.unswept_count > 0) &&
+           loop_now() < until) {
+        work_sweep_due(&service.settle, &service.model);
+        turn(settle_is_busy(&service.settle) ? 10 : 0);
+    }
 }
 
 /* A process that holds a file whose server hangs does not end in the kernel, and

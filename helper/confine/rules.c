@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/file.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -51,6 +52,16 @@ const struct filter_rule filter_rules[] = {
      "Clears the locks that a lease left behind: F_UNLCK of the whole file, from read-only "
      "memory, is the only lock operation there is.",
      {INT(1, cmd, F_OFD_SETLK), {FILTER_UNLOCK_ALL, 2, "arg = &unlock_all", 0}}},
+    {"fcntl",
+     "Gives back a file lease that a lease's holder has left behind, which would hold up who opens "
+     "the file; takes none.",
+     {INT(1, cmd, F_SETLEASE), INT(2, arg, F_UNLCK)}},
+    {"fcntl",
+     "Nobody gets the signals of a description whose holder has let go of it.",
+     {INT(1, cmd, F_SETOWN), INT(2, arg, 0)}},
+    {"fcntl",
+     "Nor is it the holder's choice which signal the next one gets.",
+     {INT(1, cmd, F_SETSIG), INT(2, arg, 0)}},
     {"close",
      "Ends connections and members, and our copy of what was sent. Not what other rules name "
      "by number, nor 2: what is received next would get that number.",
@@ -78,6 +89,9 @@ const struct filter_rule filter_rules[] = {
     {"getsockopt",
      "How much a connection has not read yet: bounds the descriptors in flight.",
      {INT(1, level, SOL_SOCKET), INT(2, optname, SO_MEMINFO)}},
+    {"flock",
+     "Clears the lock of the other kind that a lease left behind; takes none.",
+     {INT(1, operation, LOCK_UN)}},
     {"fstatfs",
      "Which file system a member is on, hence whether closing it may wait for a server. Asks "
      "that server, so only settle threads do.",

@@ -141,6 +141,7 @@ int loop_turn(struct loop *loop, int timeout_ms) {
 
     if (count == 1 && !waiting)
         return 0; /* as is usual: there was nobody whom it held up */
+    loop->quiet = count == 0 && !waiting;
     /* So that no number of the one's keeps another from being seen. */
     for (uint32_t seen = LOOP_EVENTS; count == LOOP_EVENTS && seen < loop->watches;
          seen += LOOP_EVENTS)

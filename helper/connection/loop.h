@@ -27,6 +27,7 @@ struct loop {
     struct lane *turn; /* whose turn it is, or NULL */
     int credit;        /* what may still be done in the turn under way */
     uint32_t watches;  /* as many as there may be */
+    bool quiet;        /* nothing has happened in a time that was waited; its reader clears it */
 };
 
 /* Return 0 or -errno. */

@@ -52,7 +52,7 @@ static uint32_t check_set(const struct model *model, const struct fdset *set) {
 }
 
 void model_check(const struct model *model) {
-    uint32_t sets = 0, members = 0, leases = 0, holds = 0, labels = 0;
+    uint32_t sets = 0, members = 0, leases = 0, holds = 0, labels = 0, unswept = 0;
     int64_t last_id = -1;
 
     list_for_each (link, &model->sets) {
@@ -65,6 +65,9 @@ void model_check(const struct model *model) {
         labels += count_labels(set);
         sets++;
     }
+    list_for_each (link, &model->unswept)
+        unswept++;
+    assert(unswept == model->unswept_count && !unswept == (model->sweep_ms == UINT64_MAX));
     assert(sets == model->set_slab.used);
     assert(members == model->member_count);
     assert(leases == model->lease_slab.used);

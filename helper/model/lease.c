@@ -86,9 +86,13 @@ static bool lease_drop(struct model *model, struct lease *lease) {
     return member->lease_count == 0;
 }
 
-/* Nobody has had the descriptor, so there is nothing to clear or to put back. */
+/* Nobody has had the descriptor, so there is nothing to clear or to put back but what was
+ * there before. */
 void lease_cancel(struct model *model, struct lease *lease) {
-    lease_drop(model, lease);
+    struct member *member = lease->member;
+
+    if (lease_drop(model, lease) && member->last)
+        member_unswept(model, member);
 }
 
 void lease_end(struct model *model, struct lease *lease) {
@@ -96,6 +100,9 @@ void lease_end(struct model *model, struct lease *lease) {
     struct fdset *set = member->set;
 
     tell_lease(model, EVENT_CLOSED, lease);
+    member->last = lease->holder->endpoint;
+    if (lease->opened_ms < member->oldest_ms)
+        member->oldest_ms = lease->opened_ms;
     if (lease_drop(model, lease)) {
         member_queue(model, member,
                      WORK_RESTORE | (member->state == MEMBER_REMOVED ? WORK_CLOSE : 0));

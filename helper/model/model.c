@@ -17,10 +17,11 @@ int model_init(struct model *model, const struct limits *limits, uint32_t spare_
     uint32_t members = limits->members + spare_members;
     uint32_t labels = members + 2 * limits->sets;
 
-    *model = (struct model){.limits = *limits, .next_member = 1};
+    *model = (struct model){.limits = *limits, .next_member = 1, .sweep_ms = UINT64_MAX};
     list_init(&model->sets);
     list_init(&model->unsettled);
     list_init(&model->changed);
+    list_init(&model->unswept);
     if (slab_init(&model->set_slab, sizeof(struct fdset), limits->sets) < 0 ||
         slab_init(&model->member_slab, sizeof(struct member), members) < 0 ||
         slab_init(&model->lease_slab, sizeof(struct lease), limits->leases) < 0 ||
@@ -222,6 +223,7 @@ static void member_free(struct model *model, struct member *member) {
     list_remove(&member->queue);
     list_remove(&member->changed);
     list_remove(&member->in_set);
+    member_swept(model, member);
     assert(list_empty(&member->in_listed) && !member->in_order);
     member_label(model, member, NULL);
     if (set) {
@@ -245,9 +247,33 @@ void member_settled(struct model *model, struct member *member, unsigned done) {
         if (member->work)
             member_queue(model, member, 0);
         member_moved(member);
-        if (done & WORK_RESTORE)
+        if (done & WORK_RESTORE) {
+            member->oldest_ms = UINT64_MAX;
             member_changed(model, member);
+        }
     }
+}
+
+void member_swept(struct model *model, struct member *member) {
+    if (list_empty(&member->unswept))
+        return;
+    list_remove(&member->unswept);
+    if (--model->unswept_count == 0)
+        model->sweep_ms = UINT64_MAX;
+}
+
+bool member_sweep_begin(struct model *model, struct member *member) {
+    member_swept(model, member);
+    if (member->lease_count > 0 || member->working & (WORK_RESTORE | WORK_CLOSE))
+        return false;
+    if (member->may_block || member->work & ~member->working) {
+        member_queue(model, member, WORK_RESTORE);
+        return false;
+    }
+    member->work |= WORK_RESTORE;
+    member->working |= WORK_RESTORE;
+    member_moved(member);
+    return true;
 }
 
 void member_flags_set(struct member *member, int status) {
@@ -269,7 +295,9 @@ struct member *member_offer(struct model *model, int fd) {
     list_init(&member->leases);
     list_init(&member->queue);
     list_init(&member->changed);
+    list_init(&member->unswept);
     member->fd = fd;
+    member->oldest_ms = UINT64_MAX;
     member->state = MEMBER_OFFERED;
     return member;
 }

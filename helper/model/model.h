@@ -95,6 +95,7 @@ struct member {
     struct list leases;            /* oldest first */
     struct list queue;             /* in model.unsettled or with the settle threads */
     struct list changed;           /* in model.changed */
+    struct list unswept;           /* in model.unswept */
     struct member *before, *after; /* in its set's order */
     uint64_t group;                /* there */
     struct fdset *set;             /* NULL while offered, and for a refused one */
@@ -103,6 +104,9 @@ struct member {
     uint32_t device;               /* st_dev, as device_pack() has it */
     uint32_t device_number;        /* of a device, which one: st_rdev */
     uint64_t added_ms;
+    uint64_t oldest_ms; /* when the oldest lease began that has ended since it was settled */
+
+    const struct endpoint *last; /* whose the last lease was that has ended; NULL: none has */
     union {
         uint32_t id;
         uint32_t answer; /* of a refused one: who waits until it is closed; 0: nobody */
@@ -138,7 +142,7 @@ static inline bool member_is_device(const struct member *member) {
     return S_ISBLK(member->type) || S_ISCHR(member->type);
 }
 
-static_assert(sizeof(struct member) == 168, "there may be many: nothing is wasted");
+static_assert(sizeof(struct member) == 200, "there may be many: nothing is wasted");
 
 struct lease {
     struct list in_member;
@@ -197,6 +201,12 @@ struct model {
      * somebody waits: so many do. */
     struct list changed;
     uint32_t awaited;
+
+    /* Members on whose description may be what is not cleared at once; and when it is to be
+     * cleared, at the latest: see member_unswept(). */
+    struct list unswept;
+    uint32_t unswept_count;
+    uint64_t sweep_ms;
     struct slab set_slab, member_slab, lease_slab, hold_slab, short_label_slab, long_label_slab;
     struct id_table sets_by_id, sets_by_name, members_by_id, leases_by_id;
     struct deadlines deadlines;     /* of sets */
@@ -241,6 +251,27 @@ void member_label(struct model *model, struct member *member, const char *text);
  * in the member. A member that was closed is
  * freed, and its set if it was the last; `member` must not be used after. */
 void member_settled(struct model *model, struct member *member, unsigned done);
+
+/* Something may still be on the member's description that its last holder has left there: until
+ * member_swept(), or a thread's RESTORE or CLOSE. It is cleared before another endpoint gets the
+ * description, as soon as somebody asks, and else when there is nothing else to do for so long,
+ * or after SWEEP_MS. */
+#define SWEEP_IDLE_MS 100
+#define SWEEP_MS      1000
+static inline void member_unswept(struct model *model, struct member *member) {
+    if (!list_empty(&member->unswept))
+        return;
+    if (model->unswept_count++ == 0)
+        model->sweep_ms = model->now_ms + SWEEP_MS;
+    list_append(&model->unswept, &member->unswept);
+}
+
+void member_swept(struct model *model, struct member *member);
+
+/* It is to be swept now: as a part of RESTORE by the caller, who says member_settled() after it.
+ * Returns false where the caller has nothing to do: it is leased, and will come again, or what
+ * is to be done to it may block, and RESTORE is queued or under way. */
+bool member_sweep_begin(struct model *model, struct member *member);
 
 /* The description of a leased member has been given these flags. */
 void member_flags_set(struct member *member, int status);

@@ -142,7 +142,11 @@ int serve_open_many(struct service *service, struct session *session,
 /* Once its locks are cleared; what can be cleared in place is at once. */
 static void answer_close(struct service *service, struct session *session, uint32_t serial,
                          uint32_t member) {
+    struct member *left = model_find_member(&service->model, member);
+
     work_begin(&service->settle, &service->model);
+    if (left && !list_empty(&left->unswept))
+        work_sweep(&service->model, left);
     if (!deferred_begin_unlock(service, session, serial, member))
         reply_done(session, serial);
 }

@@ -104,6 +104,12 @@ static int find_member(struct model *model, const struct fdset *set, const struc
     return error;
 }
 
+/* What the last holder may have left, before another gets it. */
+static __attribute__((noinline)) void sweep(struct service *service, struct match *match) {
+    work_sweep(&service->model, match->member);
+    match->settling |= member_settling(match->member);
+}
+
 int open_path(struct service *service, struct session *session, const char *path, int flags,
               struct lease **lease, struct refusal *refusal) {
     struct fdset *set = find_path(&service->model, session->holder.endpoint, path, refusal);
@@ -115,6 +121,9 @@ int open_path(struct service *service, struct session *session, const char *path
     if (result < 0)
         return result;
     struct member *member = match.member;
+    if (!list_empty(&member->unswept) &&
+        (member->last != session->holder.endpoint || member->sharing == SHARING_SHARED))
+        sweep(service, &match);
     if (match.settling)
         return refuse(refusal, REFUSAL_BUSY, EAGAIN, "set %u is being settled: ask again", set->id);
     *lease = lease_open(&service->model, &session->holder, member, flags, refusal);

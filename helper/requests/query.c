@@ -436,7 +436,7 @@ static void fill_totals(const struct service *service, Fdset__V1__Totals *totals
     totals->members = model->member_count;
     totals->leases = model->lease_slab.used;
     totals->connections = service->sessions.slab.used;
-    totals->settling = service->settle.count;
+    totals->settling = service->settle.count + service->model.unswept_count;
     totals->waiting = service->waits.slab.used;
     totals->opens = model->totals.opens;
     totals->denied = model->totals.denied;
@@ -495,6 +495,8 @@ int serve_query(struct service *service, struct session *session, const Fdset__V
     Fdset__V1__QueryReply answer = FDSET__V1__QUERY_REPLY__INIT;
     Fdset__V1__Totals totals = FDSET__V1__TOTALS__INIT;
 
+    if (service->model.unswept_count > 0)
+        service->model.sweep_ms = 0; /* who looks is not to find what is put off */
     int result = check_query(&service->model, request->query, session->holder.endpoint, refusal);
     if (result < 0)
         return result;

@@ -41,7 +41,7 @@ static bool is_idle(const struct service *service) {
 
 int timers_timeout(const struct service *service) {
     if (is_idle(service))
-        return -1;
+        return service->model.unswept_count > 0 ? SWEEP_IDLE_MS : -1;
     if (follow_up_due(service))
         return 0;
     int64_t due = earliest(service), now = (int64_t)loop_now();
@@ -51,10 +51,16 @@ int timers_timeout(const struct service *service) {
         due = now + STUCK_MS / 2;
     if (service->settle.starved && (due < 0 || due > now + RETRY_MS))
         due = now + RETRY_MS;
+    if (service->model.unswept_count > 0 && (due < 0 || due > now + SWEEP_IDLE_MS))
+        due = now + SWEEP_IDLE_MS;
     return due > now ? (int)(due - now < INT_MAX ? due - now : INT_MAX) : 0;
 }
 
 void timers_tick(struct service *service) {
+    if (service->sessions.loop.quiet || service->model.now_ms >= service->model.sweep_ms) {
+        service->sessions.loop.quiet = false;
+        work_sweep_due(&service->settle, &service->model);
+    }
     if (is_idle(service))
         return;
     turn_resend(service);

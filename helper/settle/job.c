@@ -11,6 +11,7 @@ struct settle_job job_of(const struct member *member) {
     return (struct settle_job){.fd = member->fd,
                                .flags = member->flags,
                                .work = member->work,
+                               .unswept = !list_empty(&member->unswept),
                                .keep_locks = member->keep_locks};
 }
 
@@ -26,6 +27,8 @@ void job_do(struct settle_job *job, const int *fd) {
         drop_packet(fd[0]);
     for (uint32_t i = 0; i < job->leftovers && !job->drop; i++)
         close(fd[i]);
+    for (uint32_t i = 0; i < job->sweeps; i++)
+        open_file_sweep(fd[i] < 0 ? ~fd[i] : fd[i], fd[i] < 0);
     if (job->work & WORK_INSPECT)
         job->may_block = open_file_asks_server(job->fd);
     if (job->work & WORK_RESTORE) {
@@ -33,6 +36,8 @@ void job_do(struct settle_job *job, const int *fd) {
             open_file_unlock(job->fd);
         job->status = open_file_restore_status(job->fd, job->flags);
     }
+    if (job->work & WORK_RESTORE || job->unswept)
+        open_file_sweep(job->fd, job->keep_locks);
     if (job->work & WORK_CLOSE)
         close(job->fd);
 }

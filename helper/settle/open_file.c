@@ -3,6 +3,7 @@
 #include "settle/open_file.h"
 
 #include <errno.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/vfs.h>
 
@@ -64,6 +65,16 @@ void open_file_unlock(int fd) {
     do {
         result = fcntl(fd, F_OFD_SETLK, &open_file_unlock_all);
     } while (result < 0 && errno == EINTR);
+}
+
+/* Each fails only where there is no such thing. A file lease can be given back by the file's
+ * owner alone: SECURITY.md. */
+void open_file_sweep(int fd, bool keep_locks) {
+    while (!keep_locks && flock(fd, LOCK_UN) < 0 && errno == EINTR)
+        ;
+    fcntl(fd, F_SETLEASE, F_UNLCK);
+    fcntl(fd, F_SETSIG, 0);
+    fcntl(fd, F_SETOWN, 0);
 }
 
 bool open_file_asks_server(int fd) {

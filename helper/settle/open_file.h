@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* The system calls on the open file description of a descriptor that is held. All but
- * open_file_asks_server() and open_file_unlock() return at once whatever
+ * open_file_asks_server(), open_file_unlock() and open_file_sweep() return at once whatever
  * the file system does (measured on FUSE with a server that hangs). */
 #pragma once
 
@@ -43,6 +43,10 @@ int open_file_restore_status(int fd, int flags);
 
 /* Clears all OFD locks of the file. May block where a server keeps them. */
 void open_file_unlock(int fd);
+
+/* Clears what else a holder can leave: the lock of flock(2), unless these are to be kept, a
+ * file lease, and who gets which signal. May block where a server keeps the lock. */
+void open_file_sweep(int fd, bool keep_locks);
 
 /* Whether closing and unlocking may wait for a server. Asks it, so it may
  * itself block: for the settle threads only. */

@@ -82,6 +82,10 @@ static int fcntl_point(const call_info *info) {
         return POINT_SET_FLAGS;
     case F_OFD_SETLK:
         return POINT_UNLOCK;
+    case F_SETLEASE:
+    case F_SETSIG:
+    case F_SETOWN:
+        return POINT_SWEEP;
     }
     return -1;
 }
@@ -100,6 +104,8 @@ static int point_of(pid_t thread, const call_info *info) {
         return info->entry.args[1] == EPOLL_CTL_ADD ? POINT_WATCH : -1;
     case SYS_accept4:
         return POINT_ACCEPT;
+    case SYS_flock:
+        return POINT_SWEEP;
     case SYS_close:
         return POINT_CLOSE;
     case SYS_statx:

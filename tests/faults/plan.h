@@ -23,6 +23,7 @@ enum point {
     POINT_ASK_FLAGS, /* fcntl(F_GETFL) */
     POINT_SET_FLAGS, /* fcntl(F_SETFL) */
     POINT_UNLOCK,    /* fcntl(F_OFD_SETLK) */
+    POINT_SWEEP,     /* flock(LOCK_UN), fcntl(F_SETLEASE, F_SETSIG, F_SETOWN) */
     POINT_CLOSE,
     POINT_LOOK,       /* statx */
     POINT_ASK_FS,     /* fstatfs */

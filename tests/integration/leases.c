@@ -6,6 +6,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -183,9 +184,12 @@ static void test_keep_locks(void **state) {
     client_add_set(helper->manager, 1, 0, &member, 1);
     struct opened opened = client_open_set(helper->vmm, 1, O_RDWR);
     assert_int_equal(lock_at(opened.fd, F_WRLCK, 100), 0);
+    assert_int_equal(flock(opened.fd, LOCK_EX), 0);
     client_close(helper->vmm, &opened);
     client_barrier(helper->vmm);
+    client_wait_settled(helper->manager);
     assert_true(locked(100));
+    assert_int_equal(flock(file_open("disk", O_RDWR), LOCK_EX | LOCK_NB), -1);
 }
 
 /* ---------------------------------------------------- a VMM that is killed */

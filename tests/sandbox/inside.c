@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
@@ -201,6 +202,9 @@ static int member_handle(struct cage *cage, int fd) {
     CAGE_CHECK(fcntl(fd, F_SETFL, 0) == 0);
     CAGE_CHECK(fcntl(fd, F_SETFL, O_APPEND) == 0);
     CAGE_CHECK(fcntl(fd, F_OFD_SETLK, &cage_unlock_all) == 0);
+    CAGE_CHECK(flock(fd, LOCK_UN) == 0);
+    CAGE_CHECK(fcntl(fd, F_SETLEASE, F_UNLCK) < 0); /* there is none */
+    CAGE_CHECK(fcntl(fd, F_SETSIG, 0) == 0 && fcntl(fd, F_SETOWN, 0) == 0);
     return 0;
 }
 

@@ -11,6 +11,7 @@ const struct reference_call reference_calls[REFERENCE_CALLS] = {
     {"fcntl", 72, 25},     {"close", 3, 57},       {"statx", 332, 291},
     {"accept4", 288, 242}, {"epoll_ctl", 233, 21}, {"getsockopt", 55, 209},
     {"fstatfs", 138, 44},  {"write", 1, 64},       {"exit_group", 231, 94},
+    {"flock", 73, 32},
 };
 
 #define MSG_PEEK_         0x2u
@@ -38,6 +39,9 @@ static bool allows_fcntl(const struct confine_plan *plan, uint64_t direct, uint3
 
     return command == 3 /* F_GETFL */ ||
            (command == 4 /* F_SETFL */ && ((uint32_t)argument & ~settable) == 0) ||
+           (command == 8 /* F_SETOWN */ && (uint32_t)argument == 0) ||
+           (command == 10 /* F_SETSIG */ && (uint32_t)argument == 0) ||
+           (command == 1024 /* F_SETLEASE */ && (uint32_t)argument == 2 /* F_UNLCK */) ||
            (command == 37 /* F_OFD_SETLK */ && argument == (uintptr_t)plan->unlock_all);
 }
 
@@ -59,6 +63,8 @@ bool reference_allows(const struct confine_plan *plan, uint64_t direct,
         return low[0] == EPOLL && low[2] == 64 && full[4] == 0 && low[5] == 8;
     if (!strcmp(call, "fcntl"))
         return allows_fcntl(plan, direct, low[1], full[2]);
+    if (!strcmp(call, "flock"))
+        return low[1] == 8 /* LOCK_UN */;
     if (!strcmp(call, "close"))
         return is_closable(low[0]);
     if (!strcmp(call, "statx"))
@@ -88,6 +94,10 @@ size_t reference_examples(const struct confine_plan *plan, uint64_t direct,
         {"fcntl", {0, 4, 0}},
         {"fcntl", {free, 4, settable}},
         {"fcntl", {0, 37, unlock}},
+        {"fcntl", {free, 1024, 2}},
+        {"fcntl", {0, 8, 0}},
+        {"fcntl", {0, 10, 0}},
+        {"flock", {free, 8}},
         {"close", {free}},
         {"close", {8}},
         {"statx", {0, empty, 0x5000, 0x7ff, 0}},

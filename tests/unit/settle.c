@@ -7,9 +7,11 @@
 #include <dirent.h>
 #include <errno.h>
 #include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -115,6 +117,8 @@ static struct member *member_of(int index, int fd, unsigned work, uint64_t devic
     *member = (struct member){
         .fd = fd, .flags = O_RDWR, .work = (uint8_t)work, .device = (uint32_t)device};
     list_init(&member->queue);
+    list_init(&member->unswept);
+    list_init(&member->changed);
     return member;
 }
 
@@ -135,6 +139,88 @@ static void does_what_it_is_given(void **state) {
     assert_int_equal(fcntl(other, F_GETFD), -1);
     assert_int_equal(fcntl(fd, F_GETFL) & O_APPEND, 0);
     close(fd);
+}
+
+static struct model model;
+
+static void note_swept(struct settle *from, struct member *const *swept, uint32_t count) {
+    for (uint32_t i = 0; i < count; i++)
+        member_settled(&model, swept[i], WORK_RESTORE);
+}
+
+static void begin_model(void) {
+    model = (struct model){.now_ms = 1000};
+    list_init(&model.unsettled);
+    list_init(&model.unswept);
+    list_init(&model.changed);
+    settle.swept_done = note_swept;
+}
+
+/* A member whose last lease ended after so long. */
+static struct member *leased_for(int index, uint64_t ms) {
+    struct member *member = member_of(index, memfd_create("disk", MFD_CLOEXEC), WORK_RESTORE, 1);
+
+    member->oldest_ms = model.now_ms - ms;
+    list_append(&model.unsettled, &member->queue);
+    return member;
+}
+
+/* Few locks are cleared in place; where there may be many, by a thread. */
+static void locks_of_a_long_lease_are_cleared_by_a_thread(void **state) {
+    begin_model();
+    struct member *brief = leased_for(0, 100), *lived = leased_for(1, 101);
+    struct member *kept = leased_for(2, 101);
+    kept->keep_locks = true;
+    work_begin(&settle, &model);
+    assert_int_equal(settle.count, 1);
+    assert_true(!brief->work && !kept->work && lived->working == WORK_RESTORE);
+    run_down();
+    assert_true(!lived->work);
+    for (int i = 0; i < 3; i++)
+        close(members[i].fd);
+}
+
+/* What may be cleared later is, in one packet for many; those in leases are let be. */
+static void many_are_swept_at_once(void **state) {
+    begin_model();
+    for (int i = 0; i < MEMBERS; i++) {
+        struct member *member = leased_for(i, 1);
+        member->keep_locks = i % 3 == 1;
+        assert_int_equal(flock(member->fd, LOCK_EX), 0);
+        assert_int_equal(fcntl(member->fd, F_SETOWN, getpid()), 0);
+    }
+    work_begin(&settle, &model);
+    assert_int_equal(model.unswept_count, MEMBERS);
+    for (int i = 2; i < MEMBERS; i += 3)
+        members[i].lease_count = 1;
+    work_sweep_due(&settle, &model);
+    assert_int_equal(model.unswept_count, 0);
+    assert_int_equal(settle.count, (MEMBERS + 2) / 3 + (MEMBERS + 1) / 3);
+    run_down();
+    for (int i = 0; i < MEMBERS; i++) {
+        char path[64];
+        assert_int_equal(fcntl(members[i].fd, F_GETOWN), i % 3 == 2 ? getpid() : 0);
+        snprintf(path, sizeof(path), "/proc/self/fd/%d", members[i].fd);
+        int other = open(path, O_RDWR | O_CLOEXEC);
+        assert_int_equal(flock(other, LOCK_EX | LOCK_NB), i % 3 == 0 ? 0 : -1);
+        assert_false(members[i].work || members[i].working);
+        close(other);
+        close(members[i].fd);
+    }
+}
+
+/* Where no thread is free, or the kernel has no memory for the packet, it is done in place. */
+static void a_sweep_that_no_thread_can_do(void **state) {
+    begin_model();
+    struct member *member = leased_for(0, 1);
+    assert_int_equal(fcntl(member->fd, F_SETOWN, getpid()), 0);
+    work_begin(&settle, &model);
+    shortages = 1;
+    work_sweep_due(&settle, &model);
+    assert_int_equal(shortages, 0);
+    assert_int_equal(settle.count, 0);
+    assert_int_equal(fcntl(member->fd, F_GETOWN), 0);
+    close(member->fd);
 }
 
 static void all_of_many_are_done(void **state) {
@@ -324,6 +410,9 @@ int main(void) {
         settle_test(what_is_new_does_not_wait_for_a_long_close),
         settle_test(what_the_kernel_was_short_of_is_tried_again),
         settle_test(what_takes_long_is_told_once),
+        settle_test(locks_of_a_long_lease_are_cleared_by_a_thread),
+        settle_test(many_are_swept_at_once),
+        settle_test(a_sweep_that_no_thread_can_do),
         settle_test(leftovers_take_few_threads),
         settle_test(a_packet_is_dropped),
         settle_test(leftovers_that_the_kernel_was_short_for_are_tried_again),

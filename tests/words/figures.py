@@ -13,7 +13,8 @@ import options
 import words
 
 NUMBERS = {"one": 1, "two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "seven": 7, "eight": 8,
-           "nine": 9, "ten": 10, "eleven": 11, "twelve": 12, "sixteen": 16, "half": 2, "an hour": 3600000,
+           "nine": 9, "ten": 10, "eleven": 11, "twelve": 12, "thirteen": 13,
+           "sixteen": 16, "half": 2, "an hour": 3600000,
            "half a second": 500}
 WORD = "|".join(NUMBERS)
 N = rf"({WORD}|\d[\d ]*)"

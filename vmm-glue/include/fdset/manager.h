@@ -97,7 +97,7 @@ struct fdset_member {
     enum fdset_sharing sharing;
     bool serves_read_only; /* this O_RDWR member may serve O_RDONLY */
     bool keep_content;     /* opens do not truncate */
-    bool keep_locks;       /* locks stay when the last lease ends */
+    bool keep_locks;       /* locks stay when the last lease ends, flock(2)'s too */
     bool allow_socket;     /* the member may be a socket, which is refused otherwise */
 };
 
