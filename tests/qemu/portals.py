@@ -585,14 +585,17 @@ def test_relay_killed():
                 client.connect("qmp")
                 with open("image", "rb") as file:
                     try:
-                        socket.send_fds(client, [b'{"execute": "qmp_capabilities"}'], [file.fileno()])
+                        socket.send_fds(client, [b'{"execute": "qmp_capabilities"}{"execute": "add-fd",'
+                                                 b' "arguments": {"fdset-id": 2}}'], [file.fileno()])
                     except (BrokenPipeError, ConnectionResetError):
                         pass
                 ends(client)
-        equal(1, scene.inside(), "images inside")
+            equal(1, scene.inside(), "images inside")
         scene.process.terminate()
         equal(0, scene.process.wait(wrapped.PATIENCE), "status")
-        assert "the relay of fdset-qemu has gone" in scene.errors()
+        text = scene.errors()
+        assert "the relay of fdset-qemu has gone" in text, text
+        assert "not by way of the helper" not in text, text
 
 
 wrapped.run_tests(dict(globals()), base)

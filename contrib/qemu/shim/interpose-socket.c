@@ -106,6 +106,15 @@ static bool pair_put_in(int fd) {
     return done;
 }
 
+/* Nothing of what its client has sent is read by anybody, nor what it sends from now on. */
+static void client_refuse(int fd) {
+    char bytes[4096];
+
+    shutdown(fd, SHUT_RDWR);
+    while (REAL(recv)(fd, bytes, sizeof(bytes), MSG_DONTWAIT) > 0)
+        ;
+}
+
 /* Before `fd` is read from. It is done here and not as the greeting is written, since another
  * thread may write that: one that had begun to wait for the client's socket would not hear of
  * what comes by the pair. A client that cannot have the relay has none: its descriptors would
@@ -118,7 +127,7 @@ static void monitor_begin(int fd) {
     if (pair_put_in(fd))
         marks_set(fd, MARK_MONITOR);
     else
-        shutdown(fd, SHUT_RDWR);
+        client_refuse(fd);
     errno = error;
 }
 
