@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Sockets by their paths, how long to wait for who has the other end, and what kind they are of. */
+/* Sockets by their paths, and how long to wait for who has the other end. */
 #include "common/sockets.h"
 
 #include <errno.h>
@@ -42,19 +42,4 @@ int socket_connect(const char *path, int type, unsigned patience_ms) {
     if (error == ECONNREFUSED && stat(path, &status) == 0 && !S_ISSOCK(status.st_mode))
         error = ENOTSOCK;
     return -error;
-}
-
-static int socket_option(int fd, int option) {
-    int value;
-    socklen_t size = sizeof(value);
-
-    return getsockopt(fd, SOL_SOCKET, option, &value, &size) < 0 ? -1 : value;
-}
-
-int socket_type(int fd) {
-    return socket_option(fd, SO_TYPE);
-}
-
-bool socket_is_listening(int fd) {
-    return socket_option(fd, SO_ACCEPTCONN) > 0;
 }

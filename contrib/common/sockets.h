@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Sockets by their paths, and what kind they are of. */
+/* Sockets by their paths. */
 #pragma once
 
 #include <stdbool.h>
@@ -15,9 +15,3 @@ int socket_connect(const char *path, int type, unsigned patience_ms);
 
 /* The same for calls from now on; 0 is for ever. */
 void socket_patience(int socket, unsigned milliseconds);
-
-/* SOCK_STREAM and so on, or -1 where `fd` is no socket. */
-int socket_type(int fd);
-
-/* Do clients connect to this one, rather than that it is one client's? */
-bool socket_is_listening(int fd);

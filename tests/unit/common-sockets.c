@@ -77,25 +77,12 @@ static void test_no_socket(void **state) {
     assert_int_equal(socket_connect("file", TYPE, 0), -ENOTSOCK);
 }
 
-static void test_kinds(void **state) {
-    int listening = listen_at("s", 1), fd = socket_connect("s", TYPE, 0);
-    int null = open("/dev/null", O_RDONLY);
-    assert_true(socket_is_listening(listening));
-    assert_false(socket_is_listening(fd));
-    assert_false(socket_is_listening(null));
-    assert_int_equal(socket_type(fd), SOCK_SEQPACKET);
-    assert_int_equal(socket_type(null), -1);
-    close(null);
-    close(fd);
-    close(listening);
-    unlink("s");
-}
-
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_address), cmocka_unit_test(test_connect),
-        cmocka_unit_test(test_full),    cmocka_unit_test(test_no_socket),
-        cmocka_unit_test(test_kinds),
+        cmocka_unit_test(test_address),
+        cmocka_unit_test(test_connect),
+        cmocka_unit_test(test_full),
+        cmocka_unit_test(test_no_socket),
     };
     return cmocka_run_group_tests(tests, group_setup, group_teardown);
 }

@@ -16,10 +16,6 @@ union joint_control {
     struct cmsghdr header;
 };
 
-int joint_make(int ends[2]) {
-    return socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) < 0 ? -errno : 0;
-}
-
 int joint_send(int joint, const struct joint_message *message, const int fds[2]) {
     struct iovec part = {(void *)message, sizeof(*message)};
     union joint_control control = {{0}};

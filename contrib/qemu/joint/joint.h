@@ -25,9 +25,6 @@ struct joint_message {
 };
 #define JOINT_HIDDEN "hidden"
 
-/* Both ends close-on-exec. 0 or -errno. */
-int joint_make(int ends[2]);
-
 /* Tells it, with the two descriptors of JOINT_MONITOR, which are borrowed (NULL: none). Waits
  * where the other side is behind. 0 or -errno, -EPIPE where nobody is there. */
 int joint_send(int joint, const struct joint_message *message, const int fds[2]);
