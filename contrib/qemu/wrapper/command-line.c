@@ -48,20 +48,16 @@ static const char *option_name(const char *word) {
     return word + (word[1] == '-' ? 2 : 1);
 }
 
-static bool is_among(const char *name, const char *const *names) {
-    for (; *names; names++)
-        if (strcmp(name, *names) == 0)
-            return true;
-    return false;
-}
-
-/* Those whose argument matters, or may look like an option. */
-static const char *const read_options[] = {"M",    "add-fd",   "append",     "machine",
-                                           "name", "prom-env", "readconfig", NULL};
-
+/* Of those whose argument matters, or may look like an option; else NULL. */
 static const char *option_with_argument(const char *word) {
+    static const char *const names[] = {"M",    "add-fd",   "append",    "machine",
+                                        "name", "prom-env", "readconfig"};
     const char *name = option_name(word);
-    return name && is_among(name, read_options) ? name : NULL;
+
+    for (size_t i = 0; name && i < sizeof(names) / sizeof(names[0]); i++)
+        if (strcmp(name, names[i]) == 0)
+            return name;
+    return NULL;
 }
 
 /* ------------------------------------------------------------ own options */
