@@ -63,9 +63,9 @@ bool seconds_parse(const char *text, uint32_t *milliseconds) {
     return seconds > 0;
 }
 
-struct duration duration_text(uint64_t milliseconds) {
+struct words duration_text(uint64_t milliseconds) {
     unsigned long long seconds = milliseconds / 1000;
-    struct duration duration;
+    struct words duration;
     char *text = duration.text;
     size_t size = sizeof(duration.text);
 
@@ -80,9 +80,9 @@ struct duration duration_text(uint64_t milliseconds) {
     return duration;
 }
 
-struct time_words time_text(uint64_t milliseconds) {
+struct words time_text(uint64_t milliseconds) {
     time_t seconds = milliseconds / 1000;
-    struct time_words words = {""};
+    struct words words = {""};
     struct tm local;
     char date[32], zone[8];
 
@@ -95,16 +95,16 @@ struct time_words time_text(uint64_t milliseconds) {
     return words;
 }
 
-struct number_words pid_text(pid_t pid) {
-    struct number_words words = {"-"};
+struct words pid_text(pid_t pid) {
+    struct words words = {"-"};
 
     if (pid > 0)
         snprintf(words.text, sizeof(words.text), "%d", (int)pid);
     return words;
 }
 
-struct number_words device_text(dev_t device) {
-    struct number_words words;
+struct words device_text(dev_t device) {
+    struct words words;
 
     snprintf(words.text, sizeof(words.text), "%u:%u", major(device), minor(device));
     return words;

@@ -22,26 +22,24 @@ bool time_parse(const char *text, uint32_t *milliseconds);
 /* The same, or seconds from 1 without a unit. */
 bool seconds_parse(const char *text, uint32_t *milliseconds);
 
-/* A time for people: "5s", "3m20s", "7h05m", "12d03h". */
-struct duration {
-    char text[32];
+/* Words with commas between, or one. There is room for all flags and rules that a member can
+ * have. */
+struct words {
+    char text[192];
 };
-struct duration duration_text(uint64_t milliseconds);
+void words_append(struct words *words, const char *word);
+
+/* A time for people: "5s", "3m20s", "7h05m", "12d03h". */
+struct words duration_text(uint64_t milliseconds);
 
 /* Milliseconds since 1970 as "2026-11-30T15:04:05.678+01:00", or "" for 0. */
-struct time_words {
-    char text[48];
-};
-struct time_words time_text(uint64_t milliseconds);
+struct words time_text(uint64_t milliseconds);
 
 /* A process's number; "-" for 0, which is one that cannot be seen from here. */
-struct number_words {
-    char text[32];
-};
-struct number_words pid_text(pid_t pid);
+struct words pid_text(pid_t pid);
 
 /* "254:0", major and minor number, as lsblk(8) has them. */
-struct number_words device_text(dev_t device);
+struct words device_text(dev_t device);
 
 /* What a file is, by the type bits of its mode. */
 const char *type_word(mode_t type);
@@ -52,13 +50,6 @@ const char *mode_word(int flags);
 /* The other open(2) flags that mean something to a member or a lease, by index
  * from 0. NULL after the last; `*is_set` tells whether `flags` has it. */
 const char *flag_word(size_t index, int flags, bool *is_set);
-
-/* Several words with commas between. There is room for all flags and rules that a member can
- * have. */
-struct words {
-    char text[192];
-};
-void words_append(struct words *words, const char *word);
 
 /* The words of a list, with commas between, in a loop: the first, and the next; NULL after the
  * last. A word ends before a comma or the list's end. */

@@ -41,7 +41,7 @@ static void show_options_read(struct show_options *options, struct verb_line *li
 
 static void lifetime_line(struct libscols_table *table, const struct fdset_info *set) {
     struct libscols_line *line = table_line(table);
-    struct duration left = duration_text(set->expires_ms < 0 ? 0 : set->expires_ms);
+    struct words left = duration_text(set->expires_ms < 0 ? 0 : set->expires_ms);
 
     table_cell(line, 0, "Lifetime:");
     if (set->expires_ms >= 0)
