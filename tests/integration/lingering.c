@@ -50,7 +50,7 @@ static uint32_t send_query(struct client *client) {
 
 /* While it stands still nobody can close a copy of what is sent before we have closed ours, and
  * leave the last one to us. */
-static void stop(struct helper *helper) {
+static void stand_still(struct helper *helper) {
     int status;
     kill(helper->pid, SIGSTOP);
     assert_int_equal(waitpid(helper->pid, &status, WUNTRACED), helper->pid);
@@ -67,7 +67,7 @@ static uint32_t send_refused(struct helper *helper, struct client *client, int f
     request.add_fds = &add;
     for (int i = 0; i < FDSET_MAX_DESCRIPTORS; i++)
         fds[i] = other;
-    stop(helper);
+    stand_still(helper);
     uint32_t serial = client_send_announcing(client, &request, 1, fds, FDSET_MAX_DESCRIPTORS);
     close(other);
     kill(helper->pid, SIGCONT);
@@ -109,7 +109,7 @@ static void test_with_garbage(void **state) {
     struct helper *helper = start(NULL);
     struct client *client = helper_connect(helper, ROLE(MANAGER), "garbage");
     int fd = linger_socket();
-    stop(helper);
+    stand_still(helper);
     client_send_bytes(client, "\xff", 1, &fd, 1);
     close(fd);
     kill(helper->pid, SIGCONT);
