@@ -57,12 +57,30 @@ static void test_nothing_else_is_a_portal(void **state) {
     assert_int_equal(pwrite(file, "F", 1, 0), 1);
     assert_false(portal_read(file, &portal));
     assert_int_equal(portal_wait(file, 1, &portal), -EINVAL);
-    assert_int_equal(ftruncate(real, size + 1), 0);
-    assert_false(portal_read(real, &portal));
+    assert_int_equal(pwrite(file, content, (size_t)size, 0), size);
+    assert_int_equal(ftruncate(file, size + 1), 0);
+    assert_false(portal_read(file, &portal));
     close(real);
     close(file);
     close(ends[0]);
     close(ends[1]);
+}
+
+/* The emulator has it, and whoever binds it must not be sent SIGBUS. */
+static void test_nobody_cuts_a_portal_short(void **state) {
+    int fd = portal_make(O_RDWR, false);
+    struct portal portal;
+
+    for (off_t size = 0; size < 8192; size += 4096) {
+        errno = 0;
+        assert_int_equal(ftruncate(fd, size), -1);
+        assert_int_equal(errno, EPERM);
+    }
+    assert_int_equal(fallocate(fd, FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE, 0, 4096), 0);
+    assert_int_equal(fcntl(fd, F_ADD_SEALS, F_SEAL_WRITE), -1);
+    assert_int_equal(portal_bind(fd, 7, 42), 0);
+    assert_false(portal_read(fd, &portal)); /* it is empty by its own doing */
+    close(fd);
 }
 
 static void *binder(void *fd) {
@@ -88,6 +106,7 @@ int main(void) {
         oracle_test(test_portal_says_what_it_was_made_with),
         oracle_test(test_copies_of_a_portal_are_bound_with_it),
         oracle_test(test_nothing_else_is_a_portal),
+        oracle_test(test_nobody_cuts_a_portal_short),
         oracle_test(test_who_waits_is_woken_when_it_is_bound),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

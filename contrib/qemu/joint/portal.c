@@ -33,11 +33,15 @@ static struct content *content_map(int fd) {
 
 int portal_make(int flags, bool hidden) {
     struct content content = {.flags = flags, .hidden = hidden};
-    int fd = memfd_create("fdset-portal", MFD_CLOEXEC);
+    int fd = memfd_create("fdset-portal", MFD_CLOEXEC | MFD_ALLOW_SEALING);
 
     memcpy(content.magic, magic, sizeof(magic));
-    if (fd < 0 || write(fd, &content, sizeof(content)) == sizeof(content))
-        return fd < 0 ? -errno : fd;
+    if (fd < 0)
+        return -errno;
+    /* An emulator that cut it short would have whoever binds it killed by SIGBUS. */
+    if (write(fd, &content, sizeof(content)) == sizeof(content) &&
+        fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) == 0)
+        return fd;
     int error = errno;
     close(fd);
     return -error;
