@@ -22,10 +22,6 @@ void follow_up_now(struct service *service) {
     if (!list_empty(&service->deferrals.ready))
         deferrals_answer(service);
     subscriptions_flush(service);
-#ifdef CHECK_MODEL
-    model_check(&service->model);
-    service_check(service);
-#endif
 }
 
 static void settled(struct settle *settle, struct member *member, unsigned work, bool may_block) {
@@ -90,6 +86,9 @@ void service_check(const struct service *service) {
         sessions++;
     list_for_each (link, &service->sessions.leaving)
         sessions++;
+    /* Those of which all has been read by now are freed with the turn. */
+    list_for_each (link, &service->sessions.gone)
+        sessions += list_empty(&list_object(link, struct session, gone)->link);
     assert(sessions == service->sessions.slab.used);
     assert(waiting == service->waits.slab.used);
     assert(pending == service->sessions.pending_slab.used);

@@ -30,22 +30,22 @@ static inline bool follow_up_due(const struct service *service) {
 /* Does it, in the order in which one thing leads to the next. */
 void follow_up_now(struct service *service);
 
+/* Asserts that every object taken is in use. For debug builds, and after each input
+ * of a fuzzer. */
+void service_check(const struct service *service);
+
 /* To be called after anything has been done; after most opens there is nothing to do. */
 static inline void follow_up(struct service *service) {
-#ifdef CHECK_MODEL
-    follow_up_now(service);
-#else
     if (follow_up_due(service))
         follow_up_now(service);
+#ifdef CHECK_MODEL
+    model_check(&service->model);
+    service_check(service);
 #endif
 }
 
 /* Lets the settle threads say what they have done: settle.h. */
 void follow_up_settling(struct service *service);
-
-/* Asserts that every object taken is in use. For debug builds, and after each input
- * of a fuzzer. */
-void service_check(const struct service *service);
 
 /* To be called once a turn of the loop: does what is due in time. */
 void timers_tick(struct service *service);
