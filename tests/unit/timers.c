@@ -78,7 +78,10 @@ static int end(void **state) {
 static void test_nothing_is_due(void **state) {
     timers_tick(&service);
     follow_up(&service);
-    assert_int_equal(clock_count + begun_count + expired_count + open_count, 0);
+    assert_int_equal(clock_count + expired_count + open_count, 0);
+#ifndef CHECK_MODEL /* then it follows up each time, for the sake of the checks */
+    assert_int_equal(begun_count, 0);
+#endif
 }
 
 /* Each kind of deadline is slept for, and the earliest of all decides. */
