@@ -86,6 +86,11 @@ static void settle_last(void) {
     }
 }
 
+static void await_leftovers(uint64_t until) {
+    while (service.settle.leftovers_count > 0 && loop_now() < until)
+        must("epoll", loop_turn(&service.sessions.loop, 10));
+}
+
 /* A process that holds a file whose server hangs does not end in the kernel, and
  * its sockets stay open with it. Our peers hear of the end all the same, and
  * another helper can listen in our place. What may take its time to close, settle threads
@@ -95,12 +100,13 @@ static void hang_up(void) {
     uint64_t until = loop_now() + LAST_SETTLE_MS;
 
     sockets_close(&sockets);
+    /* Who hears of the end is not to find that one can still connect. */
+    await_leftovers(until - LAST_SETTLE_MS / 2);
     list_for_each (link, &service.sessions.all)
         session_hang_up_last(list_object(link, struct session, link));
     list_for_each (link, &service.sessions.unread)
         session_hang_up_last(list_object(link, struct session, gone));
-    while (service.settle.leftovers_count > 0 && loop_now() < until)
-        must("epoll", loop_turn(&service.sessions.loop, 10));
+    await_leftovers(until);
     settle_close_rest(&service.settle);
 }
 
