@@ -19,7 +19,7 @@ struct settle_job job_of(const struct member *member) {
 static void drop_packet(int socket) {
     struct msghdr header = {0};
 
-    recvmsg(socket, &header, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+    (void)recvmsg(socket, &header, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
 }
 
 void job_do(struct settle_job *job, const int *fd) {
