@@ -190,7 +190,7 @@ static void message_take(struct qmp_link *link, struct span message) {
         return;
     }
     if (link->oob && envelope.exec_oob.bytes && !envelope.execute.bytes) {
-        outgoing_put(&link->emulator.out, message, NULL);
+        outgoing_put(&link->emulator.out, message, -1);
         reply_expect(link, NULL, NULL);
         return;
     }
@@ -209,7 +209,7 @@ static void blank_take(struct qmp_link *link, struct span bytes) {
     struct qmp_command *command = link->last_command;
 
     if (!command) {
-        outgoing_put(&link->emulator.out, bytes, NULL);
+        outgoing_put(&link->emulator.out, bytes, -1);
     } else if (!command->refused) {
         text_append_span(&command->message, bytes);
         link->failed |= command->message.failed;
@@ -228,7 +228,7 @@ static void early_take(struct qmp_link *link, enum piece piece, struct span byte
     if (link->asked)
         command_put(link, bytes, &negotiation);
     else
-        outgoing_put(&link->emulator.out, bytes, NULL);
+        outgoing_put(&link->emulator.out, bytes, -1);
     /* What is no monitor does not answer. */
     if (!link->asked && piece != PIECE_BLANK && piece != PIECE_SKIPPED &&
         link->expected < EXPECTED_MAX)

@@ -41,7 +41,7 @@ void reply_expect(struct qmp_link *link, answered_function answered, char *id) {
 void command_forward(struct qmp_link *link, struct qmp_command *command, int fd,
                      answered_function answered) {
     link->leftover &= fd < 0;
-    outgoing_put(&link->emulator.out, text_span(&command->message), parcel_new(fd));
+    outgoing_put(&link->emulator.out, text_span(&command->message), fd);
     reply_expect(link, answered, command_id(command));
 }
 

@@ -69,8 +69,7 @@ struct qmp_link {
 
     int pending; /* the descriptor that came last and was not used; -1: none */
     bool pending_lost;
-    bool leftover;         /* the emulator still has the portal of an add-fd that it refused */
-    struct parcel *parcel; /* what came from the emulator and goes with its next bytes */
+    bool leftover; /* the emulator still has the portal of an add-fd that it refused */
 
     struct qmp_command *first_command, *last_command;
     size_t command_count, command_bytes;

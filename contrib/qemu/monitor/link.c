@@ -34,7 +34,6 @@ static void link_free(struct qmp_link *link) {
     replies_free(link);
     if (link->pending >= 0)
         aside_close(&link->pending, 1);
-    parcel_free(link->parcel);
     free(link);
     relay->loop.ended |= relay->emulator_gone && !relay->links;
     mirror_refresh(relay);
@@ -115,7 +114,7 @@ void link_pump(struct qmp_link *link) {
 static ssize_t side_read(struct qmp_link *link, struct side *side, struct arrival *arrival) {
     char *room = framing_room(&side->in, READ_BYTES);
 
-    *arrival = (struct arrival){0};
+    *arrival = (struct arrival){.fd = -1};
     if (!room) {
         link->failed = true;
         return 0;
@@ -130,11 +129,11 @@ static ssize_t side_read(struct qmp_link *link, struct side *side, struct arriva
 
 /* A descriptor that comes takes the place of one that waited, as in QEMU. */
 static void pending_take(struct qmp_link *link, struct arrival *arrival) {
-    if (!arrival->parcel && !arrival->lost)
+    if (arrival->fd < 0 && !arrival->lost)
         return;
     if (link->pending >= 0)
         aside_close(&link->pending, 1);
-    link->pending = arrival->parcel ? parcel_first(arrival->parcel) : -1;
+    link->pending = arrival->fd;
     link->pending_lost = arrival->lost;
 }
 
@@ -159,10 +158,8 @@ static void emulator_ready(struct relay_watch *watch, uint32_t events) {
     if (may_read_emulator(link)) {
         link->entered = true;
         side_read(link, &link->emulator, &arrival);
-        if (arrival.parcel) {
-            parcel_free(link->parcel);
-            link->parcel = arrival.parcel;
-        }
+        if (arrival.fd >= 0) /* no reply has one */
+            aside_close(&arrival.fd, 1);
         /* What the emulator did before it said so. */
         link->relay->listen(link->relay);
         reply_take_all(link);

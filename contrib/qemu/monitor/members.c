@@ -120,7 +120,7 @@ static void adding_undo(struct add_command *adding, struct qmp_link *link) {
              "{\"execute\": \"remove-fd\", \"arguments\": {\"fdset-id\": %d, \"fd\": %d}, "
              "\"id\": " OWN_ID "}\n",
              adding->add.set, adding->number);
-    outgoing_put(&link->emulator.out, (struct span){text, strlen(text)}, NULL);
+    outgoing_put(&link->emulator.out, (struct span){text, strlen(text)}, -1);
     reply_expect(link, undone, strdup(OWN_ID));
 }
 

@@ -151,8 +151,8 @@ static void inject_first(struct qmp_link *link) {
     mirror->carrier = link;
     link->busy = true;
     link->leftover &= !adds;
-    outgoing_put(&link->emulator.out, (struct span){text, strlen(text)}, parcel_new(portal));
-    outgoing_put(&link->emulator.out, SPAN("\n"), NULL);
+    outgoing_put(&link->emulator.out, (struct span){text, strlen(text)}, portal);
+    outgoing_put(&link->emulator.out, SPAN("\n"), -1);
     reply_expect(link, injected, strdup(OWN_ID));
     free(text);
 }

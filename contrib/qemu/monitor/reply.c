@@ -43,8 +43,7 @@ static answered_function fulfilled(struct qmp_link *link, const struct envelope 
 /* ------------------------------------------------------------------ passing */
 
 void reply_pass(struct qmp_link *link, struct span message) {
-    outgoing_put(&link->client.out, message, link->parcel);
-    link->parcel = NULL;
+    outgoing_put(&link->client.out, message, -1);
 }
 
 void reply_replace(struct qmp_link *link, struct span message, struct span part,
@@ -88,7 +87,7 @@ static void other_take(struct qmp_link *link, enum piece piece, struct span byte
 static void held_put(struct qmp_link *link) {
     if (link->held.length == 0 || !framing_between(&link->emulator.in))
         return;
-    outgoing_put(&link->client.out, text_span(&link->held), NULL);
+    outgoing_put(&link->client.out, text_span(&link->held), -1);
     link->held.length = 0;
 }
 
