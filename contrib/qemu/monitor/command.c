@@ -51,6 +51,8 @@ static const struct command_kind *kind_of(struct span message, const struct enve
     return span_contains(message, "fdset") || span_contains(message, "\\u") ? &names_sets : &plain;
 }
 
+static const struct span no_id;
+
 /* --------------------------------------------------------------- the queue */
 
 static void command_free(struct qmp_command *command) {
@@ -59,11 +61,12 @@ static void command_free(struct qmp_command *command) {
     if (command->adding)
         adding_abandon(command->adding);
     text_free(&command->message);
+    free(command->id);
     free(command);
 }
 
 /* Puts a command at the end of those that wait; NULL where memory ran out. */
-static struct qmp_command *command_put(struct qmp_link *link, struct span message,
+static struct qmp_command *command_put(struct qmp_link *link, struct span message, struct span id,
                                        const struct command_kind *kind) {
     struct qmp_command *command = calloc(1, sizeof(*command));
 
@@ -72,6 +75,7 @@ static struct qmp_command *command_put(struct qmp_link *link, struct span messag
         return NULL;
     }
     command->kind = kind;
+    command->id = id_text(id);
     command->fd = -1;
     if (kind->takes_fd) {
         command->fd = link->pending;
@@ -165,7 +169,7 @@ bool command_run(struct qmp_link *link) {
 
 /* QEMU says what is wrong with it. The line's end ends what it may take for more of it. */
 static void malformed_take(struct qmp_link *link, struct span bytes) {
-    struct qmp_command *command = command_put(link, bytes, &plain);
+    struct qmp_command *command = command_put(link, bytes, no_id, &plain);
 
     if (command) {
         text_append_string(&command->message, "\n");
@@ -176,7 +180,7 @@ static void malformed_take(struct qmp_link *link, struct span bytes) {
 /* It is not forwarded, and its turn to be refused will come. */
 static void refused_take(struct qmp_link *link, const char *error) {
     struct qmp_command *command =
-        command_put(link, (struct span){error, strlen(error) + 1}, &plain);
+        command_put(link, (struct span){error, strlen(error) + 1}, no_id, &plain);
 
     if (command)
         command->refused = true;
@@ -186,7 +190,7 @@ static void message_take(struct qmp_link *link, struct span message) {
     struct envelope envelope;
 
     if (!envelope_read(message, &envelope)) {
-        command_put(link, message, &plain);
+        command_put(link, message, no_id, &plain);
         return;
     }
     if (link->oob && envelope.exec_oob.bytes && !envelope.execute.bytes) {
@@ -199,7 +203,7 @@ static void message_take(struct qmp_link *link, struct span message) {
         refused_take(link, TOO_LARGE);
         return;
     }
-    struct qmp_command *command = command_put(link, message, kind);
+    struct qmp_command *command = command_put(link, message, envelope.id, kind);
     if (command && kind->carry_out == members_add && link->relay->waits)
         members_add_early(link, command);
 }
@@ -226,7 +230,7 @@ static void early_take(struct qmp_link *link, enum piece piece, struct span byte
                   string_is(envelope.execute, "qmp_capabilities");
     link->asks_oob = link->asked && span_contains(envelope.arguments, "oob");
     if (link->asked)
-        command_put(link, bytes, &negotiation);
+        command_put(link, bytes, envelope.id, &negotiation);
     else
         outgoing_put(&link->emulator.out, bytes, -1);
     /* What is no monitor does not answer. */

@@ -22,12 +22,6 @@ char *id_text(struct span id) {
     return text.bytes;
 }
 
-char *command_id(const struct qmp_command *command) {
-    struct envelope envelope;
-
-    return envelope_read(text_span(&command->message), &envelope) ? id_text(envelope.id) : NULL;
-}
-
 void reply_expect(struct qmp_link *link, answered_function answered, char *id) {
     link->expected++;
     if (answered) {
@@ -42,7 +36,8 @@ void command_forward(struct qmp_link *link, struct qmp_command *command, int fd,
                      answered_function answered) {
     link->leftover &= fd < 0;
     outgoing_put(&link->emulator.out, text_span(&command->message), fd);
-    reply_expect(link, answered, command_id(command));
+    reply_expect(link, answered, command->id);
+    command->id = NULL;
 }
 
 void command_give_back(struct qmp_link *link, int *fd) {

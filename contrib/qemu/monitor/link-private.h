@@ -32,6 +32,7 @@ struct qmp_command {
     struct qmp_command *next;
     const struct command_kind *kind;
     struct text message;
+    char *id;     /* normalised; NULL: none */
     int fd;       /* owned; -1: none */
     bool fd_lost; /* one came, but did not get through */
     bool refused; /* `message` is what is to be said of it */
@@ -96,7 +97,6 @@ struct qmp_link *link_find(struct relay *relay, uint64_t number);
 
 /* The id of a command or reply, normalised; NULL: none. To be freed. */
 char *id_text(struct span id);
-char *command_id(const struct qmp_command *command);
 #define OWN_ID "\"fdset-qemu\"" /* of what the relay itself asks the emulator */
 
 /* What is passed on from here to the emulator is a command: its reply will come, and have this
@@ -104,7 +104,7 @@ char *command_id(const struct qmp_command *command);
  * `answered` is NULL. */
 void reply_expect(struct qmp_link *link, answered_function answered, char *id);
 
-/* Passes it on, with `fd`, consumed, unless that is -1. */
+/* Passes it on, with `fd`, consumed, unless that is -1. Takes its id. */
 void command_forward(struct qmp_link *link, struct qmp_command *command, int fd,
                      answered_function answered);
 

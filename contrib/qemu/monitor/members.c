@@ -247,7 +247,7 @@ static void answered_add(struct qmp_link *link, struct span message, const struc
 }
 
 /* QEMU keeps a label of any length, the helper has taken its memory beforehand. */
-static bool label_is_refused(struct qmp_link *link, const char *id, json_t *json) {
+static bool label_is_refused(struct qmp_link *link, const char *id, const json_t *json) {
     const json_t *value = json_object_get(json_object_get(json, "arguments"), "opaque");
     const char *label = json_string_value(value);
     char why[100] = "";
@@ -264,19 +264,15 @@ static bool label_is_refused(struct qmp_link *link, const char *id, json_t *json
 
 /* Answers a command that goes no further. */
 static bool is_refused(struct qmp_link *link, struct qmp_command *command, json_t *json) {
-    char *id = command_id(command);
-    bool refused = true;
-
     if (command->fd < 0 && command->fd_lost)
-        reply_error(link, id,
+        reply_error(link, command->id,
                     "The file descriptor was lost on its way: fdset-qemu, or this user, may have "
                     "too many open ('ulimit -Hn' is the limit)");
     else if (command->adding && command->adding->error)
-        reply_error(link, id, command->adding->error);
+        reply_error(link, command->id, command->adding->error);
     else
-        refused = label_is_refused(link, id, json);
-    free(id);
-    return refused;
+        return label_is_refused(link, command->id, json);
+    return true;
 }
 
 /* Makes the portal; returns the emulator's copy, or -1. */
@@ -302,9 +298,7 @@ bool members_add(struct qmp_link *link, struct qmp_command *command, json_t *jso
     command->adding = NULL;
     link->adding = adding;
     if (adding && (portal = portal_for(adding, link)) < 0) {
-        char *id = command_id(command);
-        reply_error(link, id, "There is no memory for a file descriptor's portal");
-        free(id);
+        reply_error(link, command->id, "There is no memory for a file descriptor's portal");
         link->adding = NULL;
         adding_abandon(adding);
         return true;

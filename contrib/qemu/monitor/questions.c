@@ -75,22 +75,18 @@ static bool is_refused(struct qmp_link *link, const char *id, json_t *json, cons
 
 static struct own_question *question_new(struct qmp_link *link, struct qmp_command *command,
                                          json_t *json, const char *argument) {
+    if (is_refused(link, command->id, json, argument))
+        return NULL;
     struct own_question *question = calloc(1, sizeof(*question));
-
     if (!question) {
         link->failed = true;
         return NULL;
     }
-    question->relay = link->relay;
-    question->link = link->number;
-    question->id = command_id(command);
-    if (!is_refused(link, question->id, json, argument)) {
-        link->busy = true;
-        return question;
-    }
-    free(question->id);
-    free(question);
-    return NULL;
+    *question =
+        (struct own_question){.relay = link->relay, .link = link->number, .id = command->id};
+    command->id = NULL;
+    link->busy = true;
+    return question;
 }
 
 bool question_leases(struct qmp_link *link, struct qmp_command *command, json_t *json) {
