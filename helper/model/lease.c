@@ -100,7 +100,7 @@ void lease_end(struct model *model, struct lease *lease) {
     struct fdset *set = member->set;
 
     tell_lease(model, EVENT_CLOSED, lease);
-    member->last = lease->holder->endpoint;
+    member->last = lease->holder->connection;
     if (lease->opened_ms < member->oldest_ms)
         member->oldest_ms = lease->opened_ms;
     if (lease_drop(model, lease)) {

@@ -106,7 +106,7 @@ struct member {
     uint64_t added_ms;
     uint64_t oldest_ms; /* when the oldest lease began that has ended since it was settled */
 
-    const struct endpoint *last; /* whose the last lease was that has ended; NULL: none has */
+    uint64_t last; /* of which connection the last lease was that has ended; 0: none has */
     union {
         uint32_t id;
         uint32_t answer; /* of a refused one: who waits until it is closed; 0: nobody */
@@ -253,7 +253,7 @@ void member_label(struct model *model, struct member *member, const char *text);
 void member_settled(struct model *model, struct member *member, unsigned done);
 
 /* Something may still be on the member's description that its last holder has left there: until
- * member_swept(), or a thread's RESTORE or CLOSE. It is cleared before another endpoint gets the
+ * member_swept(), or a thread's RESTORE or CLOSE. It is cleared before another connection gets the
  * description, as soon as somebody asks, and else when there is nothing else to do for so long,
  * or after SWEEP_MS. */
 #define SWEEP_IDLE_MS 100

@@ -122,7 +122,7 @@ int open_path(struct service *service, struct session *session, const char *path
         return result;
     struct member *member = match.member;
     if (!list_empty(&member->unswept) &&
-        (member->last != session->holder.endpoint || member->sharing == SHARING_SHARED))
+        (member->last != session->number || member->sharing == SHARING_SHARED))
         sweep(service, &match);
     if (match.settling)
         return refuse(refusal, REFUSAL_BUSY, EAGAIN, "set %u is being settled: ask again", set->id);

@@ -144,19 +144,20 @@ static void leave_behind(struct client *attacker) {
     client_close(attacker, &opened);
 }
 
-/* What is put off is done before another virtual machine has the description. */
+/* What is put off is done before another has the description, of this virtual machine or not. */
 static void test_who_opens_at_once(void **state) {
     struct helper *helper = scene_start(NULL);
-    struct client *attacker = attacker_connect(helper);
+    struct client *attacker = attacker_connect(helper), *second = attacker_connect(helper);
     int other = file_open("disk", O_RDWR);
 
     for (int i = 0; i < 100; i++) {
         leave_behind(attacker);
         client_barrier(attacker);
-        struct opened mine = client_open_set(helper->vmm, VICTIMS, O_RDWR);
+        struct client *next = i % 2 ? helper->vmm : second;
+        struct opened mine = client_open_set(next, VICTIMS, O_RDWR);
         expect_clean(mine.fd, other);
-        client_close(helper->vmm, &mine);
-        client_barrier(helper->vmm);
+        client_close(next, &mine);
+        client_barrier(next);
     }
 }
 
