@@ -149,7 +149,8 @@ static void note_swept(struct settle *from, struct member *const *swept, uint32_
 }
 
 static void begin_model(void) {
-    model = (struct model){.now_ms = 1000};
+    model = (struct model){.now_ms = 1000, .sweep_ms = UINT64_MAX};
+    list_init(&model.sets);
     list_init(&model.unsettled);
     list_init(&model.unswept);
     list_init(&model.changed);
