@@ -81,7 +81,7 @@ static void settle_last(void) {
 
     while ((settle_is_busy(&service.settle) || service.model.unswept_count > 0) &&
            loop_now() < until) {
-        work_sweep_due(&service.settle, &service.model);
+        work_sweep_due(&service.model);
         turn(settle_is_busy(&service.settle) ? 10 : 0);
     }
 }

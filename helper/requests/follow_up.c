@@ -43,14 +43,6 @@ static void settled(struct settle *settle, struct member *member, unsigned work,
     follow_up(service);
 }
 
-static void swept(struct settle *settle, struct member *const *members, uint32_t count) {
-    struct service *service = list_object(settle, struct service, settle);
-
-    for (uint32_t i = 0; i < count; i++)
-        member_settled(&service->model, members[i], WORK_RESTORE);
-    follow_up(service);
-}
-
 static void stuck(struct settle *settle, struct member *member) {
     struct service *service = list_object(settle, struct service, settle);
     struct event event = {.kind = EVENT_SETTLE_STUCK};
@@ -66,7 +58,6 @@ static void stuck(struct settle *settle, struct member *member) {
 
 void follow_up_settling(struct service *service) {
     service->settle.done = settled;
-    service->settle.swept_done = swept;
     service->settle.stuck = stuck;
 }
 

@@ -496,7 +496,7 @@ int serve_query(struct service *service, struct session *session, const Fdset__V
     Fdset__V1__Totals totals = FDSET__V1__TOTALS__INIT;
 
     if (service->model.unswept_count > 0) /* who looks is not to find what is put off */
-        work_sweep_due(&service->settle, &service->model);
+        work_sweep_due(&service->model);
     int result = check_query(&service->model, request->query, session->holder.endpoint, refusal);
     if (result < 0)
         return result;

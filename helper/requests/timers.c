@@ -39,9 +39,18 @@ static bool is_idle(const struct service *service) {
     return due == 0 && !follow_up_due(service);
 }
 
+/* How long to wait in quiet before sweeping; -1: there is nothing to sweep. */
+static int sweep_timeout(const struct model *model) {
+    if (model->unswept_count == 0)
+        return -1;
+    return model->sweep_ms == 0 ? 0 : SWEEP_IDLE_MS;
+}
+
 int timers_timeout(const struct service *service) {
+    int sweep = sweep_timeout(&service->model);
+
     if (is_idle(service))
-        return service->model.unswept_count > 0 ? SWEEP_IDLE_MS : -1;
+        return sweep;
     if (follow_up_due(service))
         return 0;
     int64_t due = earliest(service), now = (int64_t)loop_now();
@@ -51,15 +60,15 @@ int timers_timeout(const struct service *service) {
         due = now + STUCK_MS / 2;
     if (service->settle.starved && (due < 0 || due > now + RETRY_MS))
         due = now + RETRY_MS;
-    if (service->model.unswept_count > 0 && (due < 0 || due > now + SWEEP_IDLE_MS))
-        due = now + SWEEP_IDLE_MS;
+    if (sweep >= 0 && (due < 0 || due > now + sweep))
+        due = now + sweep;
     return due > now ? (int)(due - now < INT_MAX ? due - now : INT_MAX) : 0;
 }
 
 void timers_tick(struct service *service) {
     if (service->sessions.loop.quiet || service->model.now_ms >= service->model.sweep_ms) {
         service->sessions.loop.quiet = false;
-        work_sweep_due(&service->settle, &service->model);
+        work_sweep_due(&service->model);
     }
     if (is_idle(service))
         return;

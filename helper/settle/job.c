@@ -27,8 +27,6 @@ void job_do(struct settle_job *job, const int *fd) {
         drop_packet(fd[0]);
     for (uint32_t i = 0; i < job->leftovers && !job->drop; i++)
         close(fd[i]);
-    for (uint32_t i = 0; i < job->sweeps; i++)
-        open_file_sweep(fd[i] < 0 ? ~fd[i] : fd[i], fd[i] < 0);
     if (job->work & WORK_INSPECT)
         job->may_block = open_file_asks_server(job->fd);
     if (job->work & WORK_RESTORE) {

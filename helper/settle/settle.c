@@ -118,7 +118,7 @@ static struct member *next_member(struct settle *settle) {
 static const struct settle_thread *find_idle(const struct settle *settle) {
     for (int i = 0; i < SETTLE_THREADS; i++) {
         const struct settle_thread *thread = &settle->threads[i];
-        if (!thread->member && !thread->leftovers && !thread->sweeps)
+        if (!thread->member && !thread->leftovers)
             return thread;
     }
     return NULL;
@@ -216,41 +216,6 @@ void settle_dispatch(struct settle *settle) {
         dispatch_leftovers(settle);
 }
 
-static void sweep_done(struct settle *settle) {
-    uint32_t count = settle->swept_count;
-
-    settle->swept_count = 0;
-    settle->count -= count;
-    settle->swept_done(settle, settle->swept, count);
-}
-
-bool settle_sweep(struct settle *settle, struct model *model) {
-    struct settle_thread *thread = idle_thread(settle);
-    int fd[FDSET_MAX_DESCRIPTORS];
-    uint32_t count = 0;
-
-    if (!thread || settle->swept_count > 0)
-        return false;
-    for (; count < FDSET_MAX_DESCRIPTORS && !list_empty(&model->unswept);) {
-        struct member *member = list_object(model->unswept.next, struct member, unswept);
-        if (!member_sweep_begin(model, member))
-            continue;
-        fd[count] = member->keep_locks ? ~member->fd : member->fd;
-        settle->swept[count++] = member;
-    }
-    struct settle_job job = {.sweeps = count};
-    if (count == 0)
-        return true;
-    thread->sweeps = job_send(thread->watch.fd, &job, fd, count) == 0;
-    settle->swept_count = count;
-    settle->count += count;
-    if (!thread->sweeps) { /* the kernel has no memory for it */
-        job_do(&job, fd);
-        sweep_done(settle);
-    }
-    return true;
-}
-
 static void leftovers_done(struct settle *settle, struct leftovers *leftovers) {
     settle->leftovers_count--;
     leftovers->begun = false;
@@ -266,13 +231,7 @@ static void thread_ready(struct watch *watch, uint32_t epoll_events) {
     int result = job_receive(watch->fd, &job, NULL, 0, MSG_DONTWAIT);
     if (result == -EAGAIN)
         return; /* the loop says so again */
-    assert(result == 0 && (member || thread->leftovers || thread->sweeps));
-    if (thread->sweeps) {
-        thread->sweeps = false;
-        sweep_done(settle);
-        settle_dispatch(settle);
-        return;
-    }
+    assert(result == 0 && (member || thread->leftovers));
     if (!member) {
         struct leftovers *leftovers = thread->leftovers;
         thread->leftovers = NULL;
@@ -292,7 +251,6 @@ int settle_init(struct settle *settle) {
     list_init(&settle->queue);
     list_init(&settle->leftovers);
     settle->count = 0;
-    settle->swept_count = 0;
     settle->leftovers_count = 0;
     for (int i = 0; i < SETTLE_THREADS; i++) {
         int pair[2];

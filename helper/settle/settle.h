@@ -45,8 +45,7 @@ struct settle {
         struct watch watch;          /* the main thread's end */
         int thread_end;              /* owned by the thread once it runs */
         struct member *member;       /* what it works on, NULL if that is no member */
-        struct leftovers *leftovers; /* what it works on */
-        bool sweeps;                 /* it works on settle.swept; none of these: idle */
+        struct leftovers *leftovers; /* what it works on; both NULL if idle */
         uint64_t since_ms;           /* when settle_watch() first saw it so; 0: not yet */
         bool told;                   /* stuck() has been called for it */
         struct settle *settle;
@@ -56,16 +55,11 @@ struct settle {
     struct list leftovers;    /* that wait for a thread */
     uint32_t leftovers_count; /* queued or being worked on */
     bool starved;             /* the kernel had no memory: settle_watch() is to try again */
-    struct member *swept[FDSET_MAX_DESCRIPTORS];
-    uint32_t swept_count; /* so many, at which one thread is */
-    cpu_set_t cpus;       /* where the threads may run; none: wherever they began */
+    cpu_set_t cpus;           /* where the threads may run; none: wherever they began */
 
     /* Told on the main thread that the `work` on `member` is done; of INSPECT,
      * what it found; of RESTORE, the member's status says what came of it. */
     void (*done)(struct settle *settle, struct member *member, unsigned work, bool may_block);
-
-    /* The same of RESTORE and many at once, which was no more than their sweep. */
-    void (*swept_done)(struct settle *settle, struct member *const *members, uint32_t count);
 
     /* Told that its file system does not answer. */
     void (*stuck)(struct settle *settle, struct member *member);
@@ -82,7 +76,6 @@ struct settle_job {
     int status;
     uint32_t leftovers; /* so many descriptors follow; 0: it is a member's */
     bool drop;
-    uint32_t sweeps; /* likewise, of members; the complement of one whose locks are kept */
 };
 
 /* All that the member has to have done to it. */
@@ -121,10 +114,6 @@ static inline bool settle_is_busy(const struct settle *settle) {
 /* Whether there is a thread that waits for work. */
 bool settle_is_free(const struct settle *settle);
 
-/* Has a thread sweep the first of model.unswept: as many as one packet tells of, and only one
- * packet at a time. Their opens wait meanwhile. Returns whether that could be begun. */
-bool settle_sweep(struct settle *settle, struct model *model);
-
 /* Gives idle threads what they can begin with. */
 void settle_dispatch(struct settle *settle);
 
@@ -136,6 +125,5 @@ void work_begin(struct settle *settle, struct model *model);
  * at once, or where that may block, as work that the member has. */
 void work_sweep(struct model *model, struct member *member);
 
-/* Does it to those that have waited longest, once model.sweep_ms has come; in place only while
- * all threads wait for others. */
-void work_sweep_due(struct settle *settle, struct model *model);
+/* Does it to those that have waited longest, some in each turn. */
+void work_sweep_due(struct model *model);

@@ -42,14 +42,14 @@ void work_sweep(struct model *model, struct member *member) {
     member_settled(model, member, WORK_RESTORE);
 }
 
-/* As many in a turn. */
+/* As many in a turn, which take some 10 us. */
 #define SWEEPS_AT_ONCE 16
 
-void work_sweep_due(struct settle *settle, struct model *model) {
-    if (settle_sweep(settle, model) || settle->swept_count > 0)
-        return;
+void work_sweep_due(struct model *model) {
     for (int i = 0; i < SWEEPS_AT_ONCE && !list_empty(&model->unswept); i++)
         work_sweep(model, list_object(model->unswept.next, struct member, unswept));
+    if (!list_empty(&model->unswept))
+        model->sweep_ms = 0; /* in the turns that follow */
 }
 
 void work_begin(struct settle *settle, struct model *model) {

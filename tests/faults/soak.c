@@ -7,6 +7,7 @@
 #include "child.h"
 #include "events.h"
 
+#include <errno.h>
 #include <poll.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -91,6 +92,9 @@ static void run_batcher(struct child_side *side) {
     while (!shared->stop) {
         client_open_many(side->client, wanted, 16, results);
         for (int i = 0; i < 16; i++) {
+            /* As fdset.proto has it: the last lease lived so long that a thread clears up. */
+            if (results[i].code == CODE(BUSY) && results[i].error == EAGAIN)
+                results[i] = client_open(side->client, wanted[i].path, wanted[i].flags);
             assert_int_equal(results[i].code, 0);
             expect_file(results[i].fd, shared_file);
             harness_close(results[i].fd);

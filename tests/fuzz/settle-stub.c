@@ -52,7 +52,6 @@ int settle_init(struct settle *settle) {
     list_init(&settle->queue);
     list_init(&settle->leftovers);
     settle->count = 0;
-    settle->swept_count = 0;
     settle->leftovers_count = 0;
     for (int i = 0; i < SETTLE_THREADS; i++)
         settle->threads[i] = (struct settle_thread){.settle = settle};
@@ -68,10 +67,6 @@ void settle_submit(struct settle *settle, struct member *member) {
 
 /* Whatever is long enough ago is done in place. */
 bool settle_is_free(const struct settle *settle) {
-    return false;
-}
-
-bool settle_sweep(struct settle *settle, struct model *model) {
     return false;
 }
 
