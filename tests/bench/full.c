@@ -29,6 +29,7 @@
 #define SHARED      2
 #define PAGE        3
 #define PAGE_SIZE   200
+#define COMING      4
 #define OTHER_SETS  500
 #define MOST_WAITS  256
 #define MOST_LEASES 16384
@@ -299,10 +300,22 @@ static void do_shared(void) {
 
 static void do_open_many(void) {
     uint64_t leases[50];
-    size_t count = open_many(vmm, LARGE, full ? 50 : 1, leases);
+    size_t count = open_many(vmm, SHARED, 50, leases);
 
     for (size_t i = 0; i < count; i++)
         close_one(vmm, leases[i]);
+}
+
+/* Waits for a set, which comes. */
+static void do_wait(void) {
+    const Reply *reply;
+
+    wait_for(vmm, path_of(COMING), O_RDWR);
+    uint32_t member = add(manager, COMING, 1, false);
+    if (!(reply = receive(vmm)) || reply->body_case != FDSET__V1__REPLY__BODY_OPENED)
+        errx(1, "an open that waits was not served");
+    close_one(vmm, reply->opened->lease);
+    remove_one(manager, COMING, member);
 }
 
 static void do_look(void) {
@@ -319,6 +332,15 @@ static void do_hold(void) {
     hold.path = (char *)path_of(LARGE);
     Request request = REQUEST(HOLD, hold, &hold);
     ask(vmm, &request, NULL, 0);
+}
+
+static void do_subscribe(void) {
+    Fdset__V1__Subscribe subscribe = FDSET__V1__SUBSCRIBE__INIT;
+    int end = join_surely("m");
+
+    Request request = REQUEST(SUBSCRIBE, subscribe, &subscribe);
+    ask(end, &request, NULL, 0);
+    close(end);
 }
 
 static void do_add_remove(void) {
@@ -394,8 +416,11 @@ int main(int argc, char **argv) {
     } kinds[] = {{"open-close", do_open_close},
                  {"refused", do_refused},
                  {"shared", do_shared},
+                 {"open-many", do_open_many},
+                 {"wait", do_wait},
                  {"look", do_look},
                  {"hold", do_hold},
+                 {"subscribe", do_subscribe},
                  {"add-remove", do_add_remove},
                  {"add-remove-large", do_add_remove_large},
                  {"add-below", do_add_below},
@@ -417,7 +442,6 @@ int main(int argc, char **argv) {
     if (full)
         fill(manager);
     remove_one(manager, LARGE, add(manager, LARGE, 1, false)); /* there is room for it */
-    (void)do_open_many;
     for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++) {
         kinds[i].act(); /* once before, as what is first is different */
         settle_down();
