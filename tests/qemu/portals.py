@@ -242,7 +242,8 @@ def test_made_as_a_client():
         listener.bind("listener")
         listener.listen(1)
         listener.settimeout(wrapped.PATIENCE)
-        with Scene("-chardev", "socket,id=c,path=listener,reconnect=1", "-mon",
+        again = "reconnect-ms=1000" if wrapped.qemu_version() >= (9, 2) else "reconnect=1"
+        with Scene("-chardev", f"socket,id=c,path=listener,{again}", "-mon",
                    "chardev=c,mode=control") as scene:
             for _ in range(2):
                 monitor = Monitor(listener.accept()[0])
