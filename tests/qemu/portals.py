@@ -3,6 +3,7 @@
 """Portals: whatever made a monitor, and however a set's path is spelled, no member gets into
 QEMU. After every step all descriptors of the process are looked at."""
 
+import contextlib
 import json
 import os
 import signal
@@ -72,7 +73,7 @@ class Scene:
     def __enter__(self):
         return self
 
-    def __exit__(self, *_):
+    def kill(self):
         for pid in (self.pid, self.process.pid):
             try:
                 os.kill(pid, signal.SIGKILL)
@@ -80,6 +81,9 @@ class Scene:
                 pass
         self.process.wait()
         self.process.stderr.close()
+
+    def __exit__(self, *_):
+        self.kill()
         tree.ended()
 
 
@@ -568,6 +572,52 @@ def ends(socket_):
             pass
     except ConnectionResetError:
         pass
+
+
+PC = ["-machine", "pc,accel=tcg", "-m", "16", "-nodefaults", "-no-user-config", "-display", "none"]
+
+
+def plug(scene, monitor):
+    """A disk that a guest has."""
+    for flags in (os.O_RDONLY, os.O_RDWR):
+        add(monitor, "image", flags, 1)
+        equal(0, scene.inside(), "images inside")
+    monitor.execute("blockdev-add", node())
+    scene.inside()
+    monitor.execute("device_add", {"driver": "virtio-blk-pci", "id": "device", "drive": "disk"})
+    scene.inside()
+
+
+def test_live_migration_on_one_host():
+    """Each of the two has a helper of its own, and a description of the disk of its own. The
+    disk is the target's from the moment at which it runs, and the source's no more."""
+    image("image")
+    where = {"uri": f"unix:{os.path.abspath('migration')}"}
+    with contextlib.ExitStack() as scenes:
+        source = scenes.enter_context(Scene("-qmp", "unix:qmp,server=on,wait=off", machine=PC))
+        one = Monitor("qmp")
+        plug(source, one)
+        os.mkdir("target")
+        os.link("image", "target/image")
+        os.chdir("target")
+        target = Scene("-qmp", "unix:qmp,server=on,wait=off", "-incoming", "defer", machine=PC)
+        scenes.callback(target.kill)  # before the source looks whether all has ended
+        two = Monitor("qmp")
+        plug(target, two)
+        two.execute("migrate-incoming", where)
+        one.execute("migrate", where)
+        until(lambda: one.execute("query-migrate")["status"] in ("completed", "failed"), "an end")
+        equal("completed", one.execute("query-migrate")["status"], "migration")
+        until(lambda: two.execute("query-status")["status"] == "running", "a start")
+        equal("postmigrate", one.execute("query-status")["status"], "the source")
+        source.inside()
+        equal(1, target.inside(), "images in the target")
+        two.execute("block_resize", {"node-name": "disk", "size": 2 * SIZE})
+        equal(2 * SIZE, os.stat("image").st_size, "size")
+        one.quit()
+        source.process.wait(wrapped.PATIENCE)
+        two.execute("block_resize", {"node-name": "disk", "size": 3 * SIZE})
+        equal(1, target.inside(), "images in the target")
 
 
 def test_relay_killed():
