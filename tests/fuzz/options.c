@@ -109,7 +109,7 @@ static void parse(int argc, char **argv) {
 }
 
 static void ask_environment(void) {
-    static struct passed_socket sockets[NOTIFY_MAX_SOCKETS];
+    struct passed_socket sockets[NOTIFY_MAX_SOCKETS] = {{0}};
     struct refusal refusal;
     int count = notify_sockets(sockets, &refusal);
 
@@ -118,8 +118,10 @@ static void ask_environment(void) {
         struct socket_option socket = {.role = sockets[i].role};
         CHECK(socket.role >= ROLE_VMM && socket.role <= ROLE_OBSERVER);
         socket_words(&socket, sockets[i].words, &refusal);
-        free(sockets[i].words);
     }
+    /* Those before one that is refused too. */
+    for (int i = 0; i < NOTIFY_MAX_SOCKETS; i++)
+        free(sockets[i].words);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {

@@ -19,8 +19,13 @@ void peer_connect(struct world *world, struct peer *peer, enum role role, bool i
     if (!inherited) {
         peer->socket = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
         CHECK(peer->socket >= 0);
-        CHECK(connect(peer->socket, (struct sockaddr *)&world->addresses[role - 1],
-                      world->address_sizes[role - 1]) == 0);
+        /* Nobody is accepted while one that was turned away is being closed. */
+        if (connect(peer->socket, (struct sockaddr *)&world->addresses[role - 1],
+                    world->address_sizes[role - 1]) < 0) {
+            CHECK(errno == EAGAIN);
+            close(peer->socket);
+            peer->socket = -1;
+        }
         return;
     }
     CHECK(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair) == 0);
